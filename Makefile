@@ -1,0 +1,54 @@
+# make = install, run the pipeline, say where the report is; `make help` lists the rest.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
+
+.PHONY: all test bench lock clean help
+
+all: .venv/.installed
+	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
+	dvc repro
+	@echo "The report: reports/index.html (for a browser), reports/README.md (the same figures as text)"
+
+test: .venv/.installed-dev
+	ruff format --check .
+	ruff check .
+	lint-imports
+	pytest
+
+bench: .venv/.installed
+	python -m stages.bench
+
+lock: .venv/.installed-dev
+	pip freeze --exclude-editable | grep -v ' @ ' > requirements.lock
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src stages tests -name __pycache__ -type d -exec rm -rf {} +
+
+help:
+	@echo "make        install into .venv, run the pipeline (dvc repro), say where the report is"
+	@echo "make test   install the tools too, check format, style and imports, run all tests"
+	@echo "make bench  images/s of training and sampling, overhead of the samplers"
+	@echo "make lock   write the versions in .venv to requirements.lock"
+	@echo "make clean  remove .venv and caches (data, models and reports stay)"
+
+.venv/.installed: pyproject.toml requirements.lock | .venv/bin/python
+	@echo "Installing into .venv: torch and the rest take a few minutes"
+	$(INSTALL) .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(INSTALL) '.[dev]'
+	@touch $@
+
+.venv/bin/python:
+	@for python in $(PYTHONS); do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  $$python -m venv .venv && exit 0; \
+	  rm -rf .venv; \
+	  echo "error: $$python cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; \
+	done; \
+	echo "error: Python 3.11 or newer is needed; tried: $(PYTHONS)" >&2; exit 1
