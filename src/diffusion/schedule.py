@@ -1,0 +1,150 @@
+"""Noise schedules, and the notation of the whole package.
+
+    x_t = sqrt(alpha_bar_t) * x_0 + sqrt(1 - alpha_bar_t) * eps,        SNR(t) = alpha_bar_t / (1 - alpha_bar_t)
+
+t = 0 is the clean image (alpha_bar_0 = 1), t = T the last and noisiest time; beta_t = 1 - alpha_bar_t / alpha_bar_{t-1}
+is the share of variance replaced by noise in the step from t - 1 to t. Time may be real: between two integers
+-log alpha_bar is linear, which is what a beta constant over that step means.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LINEAR_BETA_START, LINEAR_BETA_END, LINEAR_TIMESTEPS = 1e-4, 0.02, 1000
+MAX_BETA = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """The table alpha_bar[0..T] in float64, and all that follows from it."""
+
+    name: str
+    alpha_bar: Tensor  # (T + 1,)
+
+    def __post_init__(self) -> None:
+        assert self.alpha_bar.dtype == torch.float64 and self.alpha_bar[0] == 1
+        assert (self.alpha_bar.diff() < 0).all() and self.alpha_bar[-1] >= 0
+
+    @property
+    def timesteps(self) -> int:
+        """T."""
+        return len(self.alpha_bar) - 1
+
+    @property
+    def beta(self) -> Tensor:
+        """beta[0..T], float64 (T + 1,), with beta[0] = 0: no noise has been added to the clean image."""
+        return torch.cat([torch.zeros(1, dtype=torch.float64), 1 - self.alpha_bar[1:] / self.alpha_bar[:-1]])
+
+    def alpha_bar_at(self, t: Tensor | float) -> Tensor:
+        """alpha_bar at real times t in [0, T], float64, the shape of t; at integers exactly the table's entry."""
+        t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
+        above = t.ceil().long()
+        below = (above - 1).clamp(min=0)
+        log_below, log_above = self.alpha_bar[below].log(), self.alpha_bar[above].log()
+        between = (log_below + (t - below) * (log_above - log_below)).exp()
+        return torch.where(t == above, self.alpha_bar[above], between)
+
+    def snr(self, t: Tensor | float) -> Tensor:
+        """Signal-to-noise ratio alpha_bar / (1 - alpha_bar), float64; infinite at t = 0."""
+        alpha_bar = self.alpha_bar_at(t)
+        return alpha_bar / (1 - alpha_bar)
+
+    def coefficients(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        """(sqrt(alpha_bar_t), sqrt(1 - alpha_bar_t)): the weights of x_0 and eps in x_t, float64, the shape of t."""
+        alpha_bar = self.alpha_bar_at(t)
+        return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+    def q_sample(self, x_0: Tensor, t: Tensor | float, eps: Tensor) -> Tensor:
+        """x_t given x_0 and eps (B, ...), at one t or a t per sample (B,). DDPM (Ho et al. 2020), eq. 4."""
+        signal, noise = (per_sample(c, x_0) for c in self.coefficients(t))
+        return signal * x_0 + noise * eps
+
+
+def per_sample(coefficient: Tensor, x: Tensor) -> Tensor:
+    """A scalar or (B,) coefficient with the dtype and device of x (B, ...), shaped to be multiplied with it."""
+    coefficient = coefficient.to(x.device, x.dtype, non_blocking=True)
+    return coefficient if coefficient.ndim == 0 else coefficient.view(-1, *[1] * (x.ndim - 1))
+
+
+def from_betas(name: str, beta: Tensor) -> NoiseSchedule:
+    """The schedule with beta_1 .. beta_T (T,), float64."""
+    return NoiseSchedule(name, torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)]))
+
+
+def linear(timesteps: int) -> NoiseSchedule:
+    """DDPM's betas 1e-4 .. 0.02, scaled by 1000 / T so that x_T is as noisy at any T.
+
+    Raises ValueError where the scaled betas would reach 1 (T of 20 or less).
+    """
+    scale = LINEAR_TIMESTEPS / timesteps
+    if LINEAR_BETA_END * scale >= 1:
+        smallest = math.floor(LINEAR_TIMESTEPS * LINEAR_BETA_END) + 1
+        raise ValueError(f"timesteps: {timesteps} makes scaled linear betas reach 1 (allowed: {smallest} or more)")
+    return from_betas("linear", scale * _linear_betas(timesteps))
+
+
+def linear_unscaled(timesteps: int) -> NoiseSchedule:
+    """The same betas whatever T is, right for 1000 only: at T = 200 x_T still holds 36 % of the image's amplitude."""
+    return from_betas("linear_unscaled", _linear_betas(timesteps))
+
+
+def linear_zero_snr(timesteps: int) -> NoiseSchedule:
+    """`linear` with sqrt(alpha_bar) shifted and stretched to end at exactly 0 (Lin et al. 2024, algorithm 1)."""
+    root = linear(timesteps).alpha_bar.sqrt()
+    stretched = (root[1:] - root[-1]) * root[1] / (root[1] - root[-1])
+    return NoiseSchedule("linear_zero_snr", torch.cat([root[:1], stretched]).square())
+
+
+def cosine(timesteps: int, s: float = 0.008) -> NoiseSchedule:
+    """alpha_bar = f(t) / f(0), f(t) = cos^2((t / T + s) / (1 + s) * pi / 2) (Nichol & Dhariwal 2021, eq. 17)."""
+    f = (((_unit_times(timesteps) + s) / (1 + s)) * math.pi / 2).cos().square()
+    return _from_curve("cosine", f)
+
+
+def sigmoid(timesteps: int, start: float = -3, end: float = 3) -> NoiseSchedule:
+    """alpha_bar falls along a logistic curve from `start` to `end` (Jabri et al. 2022, algorithm 1, tau = 1)."""
+    logits = start + (end - start) * _unit_times(timesteps)
+    return _from_curve("sigmoid", torch.sigmoid(-logits) - 1 / (1 + math.exp(end)))
+
+
+SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
+    "linear": linear,
+    "linear_unscaled": linear_unscaled,
+    "cosine": cosine,
+    "sigmoid": sigmoid,
+    "linear_zero_snr": linear_zero_snr,
+}
+
+
+def noise_schedule(name: str, timesteps: int) -> NoiseSchedule:
+    """The schedule called `name` with T = `timesteps`. Raises ValueError for an unknown name or a T it cannot have."""
+    if name not in SCHEDULES:
+        raise ValueError(f"schedule: {name!r} is unknown (allowed: {', '.join(SCHEDULES)})")
+    return SCHEDULES[name](timesteps)
+
+
+def trailing_times(timesteps: int, num_steps: int) -> list[int]:
+    """num_steps + 1 times from T down to 0, as even as integers allow: round(T - i T / S) (Lin et al. 2024, table 2).
+
+    Raises ValueError where num_steps is not in 1 .. T.
+    """
+    if not 1 <= num_steps <= timesteps:
+        raise ValueError(f"steps: {num_steps} is not possible (allowed: 1 to timesteps = {timesteps})")
+    return [round(timesteps - i * timesteps / num_steps) for i in range(num_steps)] + [0]
+
+
+def _linear_betas(timesteps: int) -> Tensor:
+    return torch.linspace(LINEAR_BETA_START, LINEAR_BETA_END, timesteps, dtype=torch.float64)
+
+
+def _unit_times(timesteps: int) -> Tensor:
+    return torch.linspace(0, 1, timesteps + 1, dtype=torch.float64)
+
+
+def _from_curve(name: str, curve: Tensor) -> NoiseSchedule:
+    """A schedule from a falling curve (T + 1,) that may end at 0: beta is capped, so alpha_bar_T stays positive."""
+    return from_betas(name, (1 - curve[1:] / curve[:-1]).clamp(max=MAX_BETA))

@@ -1,0 +1,57 @@
+"""What the network predicts (eps, x_0 or v), how each turns into an estimate of x_0, and the score.
+
+Throughout, `signal` = sqrt(alpha_bar_t) and `noise` = sqrt(1 - alpha_bar_t), so that x_t = signal * x_0 + noise * eps.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Target(NamedTuple):
+    """A prediction target: its value, the x_0 that it implies, and its squared error per squared error of x_0."""
+
+    value: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (x_0, eps, signal, noise)
+    to_x_0: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (x_t, prediction, signal, noise)
+    error_scale: Callable[[Tensor], Tensor]  # (snr,)
+
+
+TARGETS: dict[str, Target] = {
+    # Ho et al. 2020, eq. 14. Undefined where signal = 0.
+    "eps": Target(
+        value=lambda x_0, eps, signal, noise: eps,
+        to_x_0=lambda x_t, eps, signal, noise: (x_t - noise * eps) / signal,
+        error_scale=lambda snr: snr,
+    ),
+    "x0": Target(
+        value=lambda x_0, eps, signal, noise: x_0,
+        to_x_0=lambda x_t, x_0, signal, noise: x_0,
+        error_scale=lambda snr: snr.new_ones(snr.shape),
+    ),
+    # Salimans & Ho 2022, appendix D.
+    "v": Target(
+        value=lambda x_0, eps, signal, noise: signal * eps - noise * x_0,
+        to_x_0=lambda x_t, v, signal, noise: signal * x_t - noise * v,
+        error_scale=lambda snr: snr + 1,
+    ),
+}
+
+MIN_SNR_GAMMA = 5.0
+
+# The weight of a sample's squared error of the target: (snr, target's error_scale) -> weight.
+WEIGHTINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "none": lambda snr, error_scale: snr.new_ones(snr.shape),
+    # Hang et al. 2023, eq. 4: min(SNR, gamma) for x_0, whatever the network predicts.
+    "min_snr": lambda snr, error_scale: snr.clamp(max=MIN_SNR_GAMMA) / error_scale,
+}
+
+
+def eps_from_x_0(x_t: Tensor, x_0: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+    """The eps (B, ...) that goes with an estimate of x_0, for t > 0."""
+    return (x_t - signal * x_0) / noise
+
+
+def score_from_x_0(x_t: Tensor, x_0: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+    """grad log p(x_t) = -eps / sqrt(1 - alpha_bar_t), for x_0 = E[x_0 | x_t] (Song et al. 2021, section 3.3)."""
+    return -eps_from_x_0(x_t, x_0, signal, noise) / noise

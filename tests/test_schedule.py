@@ -1,0 +1,144 @@
+"""Noise schedules against closed forms, papers' figures and diffusers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from diffusion.schedule import SCHEDULES, noise_schedule, trailing_times
+
+diffusers = pytest.importorskip("diffusers")
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("timesteps", [1000, 200, 50])
+def test_starts_clean_and_only_gets_noisier(name, timesteps):
+    schedule = noise_schedule(name, timesteps)
+    assert schedule.alpha_bar.shape == (timesteps + 1,) and schedule.alpha_bar.dtype == torch.float64
+    assert schedule.alpha_bar[0] == 1 and schedule.beta[0] == 0
+    assert (schedule.snr(torch.arange(1, timesteps + 1)).diff() < 0).all()
+    assert ((schedule.beta[1:] > 0) & (schedule.beta[1:] <= 1)).all()
+
+
+def test_linear_is_the_lessons_at_1000_steps():
+    beta = noise_schedule("linear", 1000).beta[1:]
+    torch.testing.assert_close(beta, torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("linear", {"beta_schedule": "linear"}),
+        ("cosine", {"beta_schedule": "squaredcos_cap_v2"}),
+        ("linear_zero_snr", {"beta_schedule": "linear", "rescale_betas_zero_snr": True}),
+    ],
+)
+def test_agrees_with_diffusers(name, options):
+    theirs = diffusers.DDIMScheduler(num_train_timesteps=1000, **options).alphas_cumprod
+    ours = noise_schedule(name, 1000).alpha_bar[1:]
+    if name == "linear_zero_snr":
+        theirs[-1] = 0  # theirs ends at 2^-24 so as not to divide by zero
+    np.testing.assert_allclose(ours.numpy(), theirs.double().numpy(), rtol=3e-4, atol=1e-7)
+
+
+def test_scaled_linear_is_as_noisy_at_any_number_of_steps():
+    """The unscaled betas at T = 200 leave alpha_bar_T = 0.13: sampling would start from the wrong distribution."""
+    ends = [float(noise_schedule("linear", timesteps).alpha_bar[-1]) for timesteps in (200, 500, 1000)]
+    assert all(1e-5 < end < 1e-4 for end in ends)
+    assert 0.12 < float(noise_schedule("linear_unscaled", 200).alpha_bar[-1]) < 0.14
+
+
+def test_zero_terminal_snr_is_zero_and_keeps_the_first_step():
+    zero, linear = (noise_schedule(name, 1000) for name in ("linear_zero_snr", "linear"))
+    assert zero.alpha_bar[-1] == 0 and zero.snr(1000.0) == 0
+    torch.testing.assert_close(zero.alpha_bar[1], linear.alpha_bar[1], rtol=1e-14, atol=0)
+    assert zero.alpha_bar_at(999.5) == 0  # beta_T = 1, spread over the step, leaves nothing at once
+
+
+def test_cosine_follows_its_curve_until_its_last_step():
+    alpha_bar = noise_schedule("cosine", 1000).alpha_bar
+    f = [math.cos((t / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(1000)]
+    torch.testing.assert_close(alpha_bar[:-1], torch.tensor(f, dtype=torch.float64) / f[0], rtol=1e-11, atol=0)
+    assert 0 < alpha_bar[-1] < 1e-8
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_real_times_are_exact_at_integers_and_log_linear_between(name):
+    schedule = noise_schedule(name, 100)
+    times = torch.arange(101)
+    assert torch.equal(schedule.alpha_bar_at(times), schedule.alpha_bar)
+    between = schedule.alpha_bar_at(times[:99] + 0.25)
+    expected = schedule.alpha_bar[:99] ** 0.75 * schedule.alpha_bar[1:100] ** 0.25
+    torch.testing.assert_close(between, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_chain_of_single_steps_has_the_closed_forms_mean_and_variance(name):
+    """x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps, composed exactly as an affine map of x_0 and its variance."""
+    schedule = noise_schedule(name, 200)
+    mean, variance = 1.0, 0.0
+    for t, beta in enumerate(schedule.beta.tolist()):
+        mean, variance = math.sqrt(1 - beta) * mean, (1 - beta) * variance + beta
+        signal, noise = schedule.coefficients(t)
+        assert abs(mean - float(signal)) < 1e-12 and abs(variance - float(noise) ** 2) < 1e-12
+
+
+def test_the_chain_of_single_steps_in_samples():
+    """The same by drawing: 200,000 walks from x_0 = 0.7, within five standard errors of the closed form."""
+    schedule, draw, number = noise_schedule("linear", 50), torch.Generator().manual_seed(0), 200_000
+    x = torch.full((number,), 0.7, dtype=torch.float64)
+    for beta in schedule.beta[1:31].tolist():
+        x = math.sqrt(1 - beta) * x + math.sqrt(beta) * torch.randn(number, generator=draw, dtype=torch.float64)
+    signal, noise = map(float, schedule.coefficients(30))
+    assert abs(x.mean() - 0.7 * signal) < 5 * noise / math.sqrt(number)
+    assert abs(x.std() - noise) < 5 * noise / math.sqrt(2 * number)
+
+
+def test_q_sample_takes_a_time_per_image_and_keeps_the_dtype():
+    schedule = noise_schedule("cosine", 100)
+    x_0, eps = torch.randn(2, 3, 1, 4, 4)
+    x_t = schedule.q_sample(x_0, torch.tensor([0, 50, 100]), eps)
+    assert x_t.dtype == torch.float32 and torch.equal(x_t[0], x_0[0])
+    torch.testing.assert_close(x_t[1], schedule.q_sample(x_0, 50.0, eps)[1])
+    torch.testing.assert_close(x_t[2], eps[2], rtol=0, atol=2e-3)  # sqrt(alpha_bar_T) is 5e-4
+
+
+def test_tables_are_accurate_beyond_float32():
+    """A float32 cumprod is off by 1e-5 at the end: the error of a float64 one against exact logs is not."""
+    schedule = noise_schedule("linear", 1000)
+    log = math.fsum(math.log1p(-b) for b in np.linspace(1e-4, 0.02, 1000))
+    assert abs(math.log(float(schedule.alpha_bar[-1])) - log) < 1e-11
+
+
+@pytest.mark.parametrize(("timesteps", "num_steps"), [(1000, 30), (1000, 50), (1000, 1000), (999, 7), (10, 1), (7, 5)])
+def test_trailing_times_are_exactly_s_distinct_steps_from_t_to_zero(timesteps, num_steps):
+    """range(0, T, T // S) makes 31 steps of S = 30 and starts at 990: the noise of the steps never taken stays."""
+    times = trailing_times(timesteps, num_steps)
+    assert len(times) == num_steps + 1 and times[0] == timesteps and times[-1] == 0
+    assert all(t > s for t, s in zip(times, times[1:], strict=False))
+
+
+@pytest.mark.parametrize("num_steps", [10, 30, 50, 77, 1000])
+def test_trailing_times_agree_with_diffusers(num_steps):
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=1000, timestep_spacing="trailing")
+    scheduler.set_timesteps(num_steps)
+    assert [t + 1 for t in scheduler.timesteps.tolist()] == trailing_times(1000, num_steps)[:-1]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: noise_schedule("linear", 20), "timesteps: 20 .*21 or more"),
+        (lambda: noise_schedule("quadratic", 100), "schedule: 'quadratic'.*linear, linear_unscaled, cosine"),
+        (lambda: trailing_times(100, 101), "steps: 101 .*1 to timesteps = 100"),
+        (lambda: trailing_times(100, 0), "steps: 0 "),
+    ],
+)
+def test_impossible_schedules_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_linear_is_possible_from_21_steps():
+    assert noise_schedule("linear", 21).beta.max() < 1
