@@ -1,0 +1,114 @@
+"""From a network to `denoise(x_t, t) -> x_0`: the one callable that samplers see.
+
+Labels, guidance, clipping and counting are functions from denoiser to denoiser, put around each other by the caller.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.nets.unet import UNet
+from diffusion.runtime import autocast
+from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
+from diffusion.target import TARGETS
+
+Denoise = Callable[[Tensor, float], Tensor]
+EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """A network with the schedule and the target that give its output a meaning."""
+
+    net: nn.Module
+    schedule: NoiseSchedule
+    target: str
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.target == "eps" and self.schedule.alpha_bar[-1] == 0:
+            raise ValueError(
+                f"train.target: 'eps' is undefined under schedule {self.schedule.name!r}, where alpha_bar_T = 0 "
+                "leaves no x_0 to recover (allowed: x0, v)"
+            )
+
+    def predict(self, x_t: Tensor, t: Tensor | float, label: Tensor) -> Tensor:
+        """The network's output (B, ...) fp32, in the units of the target; t in [0, T], one or (B,)."""
+        time = torch.as_tensor(t, dtype=torch.float64) * (EMBEDDED_TIMES / self.schedule.timesteps)
+        time = time.float().to(x_t.device, non_blocking=True).expand(len(x_t))
+        with autocast(x_t.device, self.precision):
+            return self.net(x_t.contiguous(memory_format=torch.channels_last), time, label).float()
+
+    def __call__(self, x_t: Tensor, t: Tensor | float, label: Tensor) -> Tensor:
+        """The estimate of x_0 (B, C, H, W) given x_t, for labels (B,)."""
+        signal, noise = (per_sample(c, x_t) for c in self.schedule.coefficients(t))
+        return TARGETS[self.target].to_x_0(x_t, self.predict(x_t, t, label), signal, noise)
+
+
+def conditional(denoiser: Denoiser, label: Tensor) -> Denoise:
+    """Denoise towards labels (B,); the null label means any class."""
+    return lambda x_t, t: denoiser(x_t, t, label)
+
+
+def guided(denoiser: Denoiser, label: Tensor, scale: float, null_label: int) -> Denoise:
+    """Classifier-free guidance: uncond + scale * (cond - uncond), in one call of a doubled batch.
+
+    scale = 0 is unconditional, 1 conditional (neither needs the other half), above 1 stronger. Affine in the
+    prediction, so it is the same for eps, x_0 and v (Ho & Salimans 2022, eq. 6, with scale = 1 + their w).
+    Raises ValueError for a scale below 0.
+    """
+    if not scale >= 0:
+        raise ValueError(f"guidance scale: {scale} is not possible (allowed: 0 or more)")
+    null = torch.full_like(label, null_label)
+    if scale in (0, 1):
+        return conditional(denoiser, label if scale else null)
+
+    def denoise(x_t: Tensor, t: float) -> Tensor:
+        cond, uncond = denoiser(torch.cat([x_t, x_t]), t, torch.cat([label, null])).chunk(2)
+        return uncond + scale * (cond - uncond)
+
+    return denoise
+
+
+def clipped(denoise: Denoise) -> Denoise:
+    """x_0 kept in the pixel range [-1, 1]; samplers derive eps from x_0, so the two stay consistent."""
+    return lambda x_t, t: denoise(x_t, t).clamp(-1, 1)
+
+
+def counted(denoise: Denoise, times: list[float]) -> Denoise:
+    """The same, noting the t of every call in `times`."""
+
+    def counting(x_t: Tensor, t: float) -> Tensor:
+        times.append(t)
+        return denoise(x_t, t)
+
+    return counting
+
+
+def save_denoiser(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+    """Write a network's weights with what it takes to build it: `net` (arguments of UNet), `schedule`, `timesteps`,
+    `target`, `class_names`."""
+    save_tensors(path, tensors, {"kind": "denoiser", **description})
+
+
+def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Denoiser, dict[str, Any]]:
+    """The denoiser in a file, ready to sample with, and its description.
+
+    Raises ValueError for a file that is not a denoiser of this project.
+    """
+    tensors, description = load_tensors(path)
+    if description.get("kind") != "denoiser":
+        raise ValueError(f"{path}: holds {description.get('kind')!r} (expected a denoiser written by stage train)")
+    try:
+        net = UNet(**description["net"])
+        net.load_state_dict(tensors)
+        schedule = noise_schedule(description["schedule"], description["timesteps"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: weights and description do not fit together ({error})") from error
+    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return Denoiser(net, schedule, description["target"], precision), description

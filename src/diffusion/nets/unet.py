@@ -1,0 +1,146 @@
+"""The U-Net: an image, a time and a class in, an image out. It knows nothing of noise schedules or targets."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffusion.nets.attention import SelfAttention
+
+
+class UNet(nn.Module):
+    """U-Net on patches, with time and class in every block (Ho et al. 2020, appendix B; Dhariwal & Nichol 2021).
+
+    `channels[i]` is the width at resolution image_size / patch / 2^i; each level has `blocks` residual blocks down and
+    up, one skip from each, and attention stands at the coarsest level alone (none with attention_heads = 0). Labels
+    run from 0 to num_classes - 1; row `num_classes` of the embedding is the null class, "no label".
+
+    Raises ValueError where image_size cannot be halved that often.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        image_channels: int,
+        num_classes: int,
+        patch: int,
+        channels: Sequence[int],
+        blocks: int,
+        attention_heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        divisor = patch * 2 ** (len(channels) - 1)
+        if image_size % divisor:
+            raise ValueError(
+                f"model: images of {image_size}x{image_size} cannot be divided by {divisor} "
+                f"(patch {patch} and {len(channels) - 1} halvings for channels {list(channels)}); "
+                "allowed: a patch and a number of channels whose product patch * 2^(levels - 1) divides the image size"
+            )
+        self.null_label = num_classes
+        self.patch = patch
+        widths = list(channels)
+        embedding = 4 * widths[0]
+        self.time = TimeEmbedding(embedding)
+        self.label = nn.Embedding(num_classes + 1, embedding)
+
+        def block(inputs: int, outputs: int) -> ResidualBlock:
+            return ResidualBlock(inputs, outputs, embedding, dropout)
+
+        self.stem = nn.Conv2d(image_channels * patch**2, widths[0], 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, width in enumerate(widths):
+            self.down.extend(block(width, width) for _ in range(blocks))
+            if level < len(widths) - 1:
+                self.down.append(Downsample(width, widths[level + 1]))
+        attention = SelfAttention(width, attention_heads) if attention_heads else nn.Identity()
+        self.middle = nn.ModuleList([block(width, width), attention, block(width, width)])
+        for level, width in reversed(list(enumerate(widths))):
+            self.up.extend(block(2 * width, width) for _ in range(blocks))
+            if level:
+                self.up.append(Upsample(width, widths[level - 1]))
+        self.head = nn.Sequential(
+            nn.GroupNorm(1, width), nn.SiLU(), zeroed(nn.Conv2d(width, image_channels * patch**2, 3, padding=1))
+        )
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
+        """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,) and labels (B,)."""
+        condition = F.silu(self.time(time) + self.label(label))  # (B, E)
+        h = self.stem(F.pixel_unshuffle(x, self.patch))  # (B, C0, H/patch, W/patch)
+        skips = []
+        for layer in self.down:
+            h = layer(h, condition)
+            if isinstance(layer, ResidualBlock):
+                skips.append(h)
+        first, attention, second = self.middle
+        h = second(attention(first(h, condition)), condition)  # (B, C[-1], coarsest, coarsest)
+        for layer in self.up:
+            h = layer(torch.cat([h, skips.pop()], dim=1) if isinstance(layer, ResidualBlock) else h, condition)
+        return F.pixel_shuffle(self.head(h), self.patch)  # (B, C, H, W)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions; the condition scales and shifts what the second one sees."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(1, inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * outputs)
+        self.norm2 = nn.GroupNorm(1, outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))  # (B, C', H, W)
+        scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)  # (B, C', 1, 1) each
+        h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+
+
+class Downsample(nn.Module):
+    """Half the resolution by a strided convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, _: Tensor) -> Tensor:
+        return self.conv(x)  # (B, C', H/2, W/2)
+
+
+class Upsample(nn.Module):
+    """Twice the resolution by repetition and a convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor, _: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))  # (B, C', 2H, 2W)
+
+
+class TimeEmbedding(nn.Module):
+    """Sines and cosines of the time at geometric frequencies, then two layers (Vaswani et al. 2017, section 3.5)."""
+
+    def __init__(self, dim: int, max_period: float = 10_000) -> None:
+        super().__init__()
+        half = dim // 8
+        self.register_buffer(
+            "frequency", torch.exp(-math.log(max_period) * torch.arange(half) / half), persistent=False
+        )
+        self.layers = nn.Sequential(nn.Linear(2 * half, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, time: Tensor) -> Tensor:
+        angle = time[:, None].float() * self.frequency  # (B, dim/8)
+        return self.layers(torch.cat([angle.cos(), angle.sin()], dim=1))  # (B, dim)
+
+
+def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer with weights of zero: a block that ends in it starts as the identity."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

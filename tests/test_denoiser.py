@@ -1,0 +1,127 @@
+"""The denoiser around a network: guidance, clipping, counting, and its file."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from diffusion.denoiser import Denoiser, clipped, conditional, counted, guided, load_denoiser, save_denoiser
+from diffusion.nets.unet import UNet
+from diffusion.schedule import noise_schedule
+from diffusion.target import TARGETS
+
+NULL = 3
+NET = {
+    "image_size": 8,
+    "image_channels": 1,
+    "num_classes": NULL,
+    "patch": 1,
+    "channels": [8, 16],
+    "blocks": 1,
+    "attention_heads": 2,
+    "dropout": 0.0,
+}
+
+
+class LabelNet(torch.nn.Module):
+    """A prediction that depends on image and label, and a count of calls."""
+
+    calls = 0
+
+    def forward(self, x, time, label):
+        self.calls += 1
+        return 0.1 * x + (1.0 + label)[:, None, None, None]
+
+
+def label_denoiser(target="v"):
+    return Denoiser(LabelNet(), noise_schedule("linear", 100), target)
+
+
+@pytest.fixture
+def x_t():
+    return torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
+def test_guidance_on_x_0_is_guidance_on_the_prediction(target, scale, x_t):
+    denoiser, label = label_denoiser(target), torch.tensor([0, 2])
+    cond, uncond = (denoiser.predict(x_t, 50.0, y) for y in (label, torch.full_like(label, NULL)))
+    signal, noise = (c.float() for c in denoiser.schedule.coefficients(50.0))
+    expected = TARGETS[target].to_x_0(x_t, uncond + scale * (cond - uncond), signal, noise)
+    found = guided(denoiser, label, scale, NULL)(x_t, 50.0)
+    assert (found - expected).abs().max() < 1e-4
+
+
+def test_guidance_one_is_conditional_zero_unconditional_and_neither_calls_twice(x_t):
+    denoiser, label = label_denoiser(), torch.tensor([0, 2])
+    assert torch.equal(guided(denoiser, label, 1.0, NULL)(x_t, 9.0), conditional(denoiser, label)(x_t, 9.0))
+    null = torch.full_like(label, NULL)
+    assert torch.equal(guided(denoiser, label, 0.0, NULL)(x_t, 9.0), conditional(denoiser, null)(x_t, 9.0))
+    sizes = []
+    denoiser.net.register_forward_hook(lambda net, inputs, output: sizes.append(len(inputs[0])))
+    for scale in (0.0, 1.0, 3.0):
+        guided(denoiser, label, scale, NULL)(x_t, 9.0)
+    assert sizes == [2, 2, 4]  # one call each; both halves of a guided one in one batch
+
+
+def test_guidance_below_zero_is_refused(x_t):
+    for scale in (-0.5, float("nan")):
+        with pytest.raises(ValueError, match="guidance scale: .* 0 or more"):
+            guided(label_denoiser(), torch.tensor([0]), scale, NULL)
+
+
+def test_clipping_and_counting(x_t):
+    times = []
+    denoise = counted(clipped(lambda x, t: 3 * x), times)
+    assert denoise(x_t, 7.0).abs().max() == 1 and times == [7.0]
+
+
+def test_networks_see_the_same_times_whatever_t_is(x_t):
+    seen = []
+
+    class Watching(torch.nn.Module):
+        def forward(self, x, time, label):
+            seen.append(time.tolist())
+            return x
+
+    for timesteps in (50, 1000):
+        Denoiser(Watching(), noise_schedule("linear", timesteps), "v")(x_t, timesteps / 2, torch.tensor([0, 0]))
+    assert seen == [[500.0, 500.0]] * 2
+
+
+def test_eps_without_signal_is_refused():
+    with pytest.raises(ValueError, match="train.target: 'eps' .*linear_zero_snr.*x0, v"):
+        Denoiser(LabelNet(), noise_schedule("linear_zero_snr", 100), "eps")
+
+
+def test_a_file_gives_the_same_denoiser_back(tmp_path, x_t):
+    torch.manual_seed(0)
+    net = UNet(**NET)
+    torch.nn.init.normal_(net.head[-1].weight)
+    description = {"net": NET, "schedule": "cosine", "timesteps": 100, "target": "v", "class_names": ["a", "b", "c"]}
+    save_denoiser(tmp_path / "m.safetensors", net.state_dict(), description)
+    loaded, found = load_denoiser(tmp_path / "m.safetensors", torch.device("cpu"), "fp32")
+    assert found["class_names"] == ["a", "b", "c"] and loaded.schedule.name == "cosine"
+    x, label = torch.randn(2, 1, 8, 8), torch.tensor([0, NULL])
+    original = Denoiser(net.eval(), loaded.schedule, "v")
+    assert (loaded(x, 30.0, label) - original(x, 30.0, label)).abs().max() < 1e-5
+
+
+def test_bad_weights_files_are_one_clear_line(tmp_path):
+    path, cpu = tmp_path / "m.safetensors", torch.device("cpu")
+    for content in (None, b"", b"not safetensors", b"\x80\x04\x95pickle"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match="m.safetensors: "):
+            load_denoiser(path, cpu, "fp32")
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="m.safetensors: not a .safetensors file of this project"):
+        load_denoiser(path, cpu, "fp32")
+    description = {"net": NET, "schedule": "cosine", "timesteps": 100, "target": "v", "class_names": []}
+    save_denoiser(path, {"a": torch.zeros(1)}, description)
+    with pytest.raises(ValueError, match="m.safetensors: weights and description do not fit"):
+        load_denoiser(path, cpu, "fp32")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2])
+    with pytest.raises(ValueError, match="m.safetensors: "):
+        load_denoiser(path, cpu, "fp32")

@@ -1,0 +1,191 @@
+"""Samplers on Gaussian data, whose exact denoiser is known, and against diffusers' schedulers."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from diffusion.denoiser import clipped, counted
+from diffusion.randomness import image_noise
+from diffusion.sampler import SAMPLERS, SamplerSetting, Step, comparison, ddim, dpmpp_2m, final, generate
+from diffusion.schedule import NoiseSchedule, noise_schedule, trailing_times
+
+diffusers = pytest.importorskip("diffusers")
+MEAN, STD = 0.4, 0.5
+
+
+def gaussian_denoiser(schedule: NoiseSchedule):
+    """E[x_0 | x_t] for x_0 ~ N(MEAN, STD^2)."""
+
+    def denoise(x_t, t):
+        signal, noise = map(float, schedule.coefficients(t))
+        return MEAN + signal * STD**2 / (signal**2 * STD**2 + noise**2) * (x_t - signal * MEAN)
+
+    return denoise
+
+
+def normals(*shape, seed=0, dtype=torch.float64):
+    draw = torch.Generator().manual_seed(seed)
+    while True:
+        yield torch.randn(*shape, generator=draw, dtype=dtype)
+
+
+@pytest.mark.parametrize("setting", comparison(1000, [50, 100], [0.0, 0.5, 1.0], [100], [20]), ids=str)
+@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
+def test_every_sampler_reproduces_mean_and_standard_deviation(setting, name):
+    """Variance beta after respacing would leave noise of std .36 in a 10-step image; the std must come out right."""
+    schedule = noise_schedule(name, 1000)
+    x = final(setting.start(gaussian_denoiser(schedule), schedule, normals(20_000)))
+    start = 5 / math.sqrt(20_000)
+    assert abs(x.mean() - MEAN) < start * STD + 0.02
+    assert abs(x.std() - STD) < start * STD + 0.04
+
+
+@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpmpp_2m, 2)])
+def test_order_of_convergence(sampler, order):
+    """Halving the steps divides the error of the probability-flow ODE by 2^order; its solution is known here."""
+    schedule = noise_schedule("linear", 1000)
+    start = torch.linspace(-2, 2, 9, dtype=torch.float64)
+
+    def moments(t):
+        signal, noise = map(float, schedule.coefficients(t))
+        return signal * MEAN, math.sqrt(signal**2 * STD**2 + noise**2)
+
+    (mean_start, std_start), (mean_end, std_end) = moments(800), moments(200)
+    exact = mean_end + std_end / std_start * (start - mean_start)
+    errors = []
+    for number in (40, 80):
+        times = torch.linspace(800, 200, number + 1, dtype=torch.float64).tolist()
+        found = final(sampler(gaussian_denoiser(schedule), schedule, times, iter([start])))
+        errors.append((found - exact).abs().max())
+    assert abs(math.log2(errors[0] / errors[1]) - order) < 0.1
+
+
+def test_ddim_with_eta_1_over_all_steps_is_the_ddpm_posterior():
+    """Mean and variance of q(x_{t-1} | x_t, x_0), Ho et al. 2020, eq. 6 and 7, written out as in the paper."""
+    schedule = noise_schedule("linear", 100)
+    alpha_bar, beta = schedule.alpha_bar, schedule.beta
+    noise = list(itertools.islice(normals(4, 3), 101))
+    steps = list(SamplerSetting("ddpm", 100).start(gaussian_denoiser(schedule), schedule, iter(noise)))
+    x = noise[0]
+    for t, eps, step in zip(range(100, 0, -1), [*noise[1:100], torch.zeros(4, 3)], steps, strict=True):
+        x_0 = gaussian_denoiser(schedule)(x, t)
+        mean = alpha_bar[t - 1].sqrt() * beta[t] / (1 - alpha_bar[t]) * x_0
+        mean = mean + (1 - beta[t]).sqrt() * (1 - alpha_bar[t - 1]) / (1 - alpha_bar[t]) * x
+        variance = beta[t] * (1 - alpha_bar[t - 1]) / (1 - alpha_bar[t])
+        x = mean + variance.sqrt() * eps
+        assert step.t == t - 1 and (step.x_t - x).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("num_steps", [10, 50])
+def test_ddim_agrees_with_diffusers(eta, num_steps):
+    """One step at a time from the same x_t and noise, on spacings that divide T (others diffusers gets wrong)."""
+    schedule = noise_schedule("linear", 1000)
+    theirs = diffusers.DDIMScheduler(
+        num_train_timesteps=1000, timestep_spacing="trailing", clip_sample=True, set_alpha_to_one=True
+    )
+    theirs.set_timesteps(num_steps)
+    noise = list(itertools.islice(normals(2, 1, 4, 4, dtype=torch.float32), num_steps + 1))
+    denoise = clipped(gaussian_denoiser(schedule))
+    ours = ddim(denoise, schedule, trailing_times(1000, num_steps), iter(noise), eta)
+    x = noise[0]
+    for t, eps, step in zip(theirs.timesteps.tolist(), noise[1:], ours, strict=True):
+        signal, sigma = (float(c) for c in schedule.coefficients(t + 1))
+        x_0 = gaussian_denoiser(schedule)(x, t + 1)
+        predicted = (x - signal * x_0) / sigma
+        out = theirs.step(predicted, t, x, eta=eta, use_clipped_model_output=True, variance_noise=eps)
+        x = out.prev_sample
+        assert (step.x_t - x).abs().max() < 2e-3
+
+
+def test_dpmpp_2m_agrees_with_diffusers():
+    schedule = noise_schedule("linear", 1000)
+    theirs = diffusers.DPMSolverMultistepScheduler(
+        num_train_timesteps=1000,
+        beta_start=1e-4,
+        beta_end=0.02,
+        timestep_spacing="trailing",
+        final_sigmas_type="zero",
+        prediction_type="sample",
+    )
+    theirs.set_timesteps(20)
+    x = next(normals(2, 1, 4, 4))
+    ours = dpmpp_2m(gaussian_denoiser(schedule), schedule, trailing_times(1000, 20), iter([x]))
+    for t, step in zip(theirs.timesteps, ours, strict=True):
+        x = theirs.step(gaussian_denoiser(schedule)(x, int(t) + 1), t, x).prev_sample
+        assert (step.x_t - x).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("setting", comparison(40, [1, 7, 40], [1.0], [13], [9]), ids=str)
+def test_s_steps_are_s_calls_the_first_at_t(setting):
+    schedule, times = noise_schedule("cosine", 40), []
+    steps = list(setting.start(counted(gaussian_denoiser(schedule), times), schedule, normals(2)))
+    assert len(times) == len(steps) == setting.steps and times[0] == 40
+    assert steps[-1].t == 0 and torch.equal(steps[-1].x_t, steps[-1].x_0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_extreme_end_does_not_amplify_a_clipped_estimate(sampler):
+    """Under cosine x_0 = (x - s eps) / sqrt(alpha_bar) is amplified 20,000 times: eps must follow the clipped x_0."""
+    schedule = noise_schedule("cosine", 1000)
+
+    def wild(x_t, t):
+        signal, noise = map(float, schedule.coefficients(t))
+        return (x_t - noise * 0.99 * x_t) / signal
+
+    for step in SamplerSetting(sampler, 1000).start(clipped(wild), schedule, normals(64)):
+        assert step.x_t.abs().max() < 8 and step.x_0.abs().max() <= 1
+
+
+def test_samplers_hold_no_graph():
+    weight = torch.ones(1, requires_grad=True)
+    schedule = noise_schedule("linear", 100)
+    steps = SamplerSetting("ddim", 3, 0.0).start(lambda x, t: weight * x, schedule, normals(2))
+    assert not any(step.x_t.requires_grad for step in steps)
+    assert torch.is_grad_enabled()
+
+
+def test_images_do_not_depend_on_the_batch_that_they_are_drawn_in():
+    """One generator for a whole batch gives other images at another batch size."""
+    schedule = noise_schedule("linear", 50)
+
+    def images(batch_size):
+        batches = generate(
+            lambda labels: lambda x_t, t: gaussian_denoiser(schedule)(x_t, t) + 0.01 * labels[:, None, None, None],
+            schedule,
+            SamplerSetting("ddpm", 50),
+            torch.arange(7),
+            lambda indices: image_noise(5, "sample", indices, (1, 4, 4)),
+            batch_size,
+        )
+        return torch.cat(list(batches))
+
+    assert torch.equal(images(7), images(3)) and torch.equal(images(7), images(1))
+
+
+def test_noise_is_a_function_of_seed_purpose_and_index():
+    def draws(seed, purpose, indices):
+        return torch.stack(list(itertools.islice(image_noise(seed, purpose, indices, (1, 3, 3)), 40)))
+
+    base = draws(0, "sample", [4, 9])
+    assert torch.equal(base[:, 1], draws(0, "sample", [9])[:, 0])
+    for other in (draws(1, "sample", [4, 9]), draws(0, "guidance", [4, 9]), draws(0, "sample", [5, 8])):
+        assert not torch.equal(base, other)
+    assert abs(base.mean()) < 0.2 and abs(base.std() - 1) < 0.1
+    assert len({tuple(x.flatten().tolist()) for x in base}) == 40  # no block of draws repeats
+
+
+def test_steps_are_what_they_say():
+    schedule = noise_schedule("linear", 100)
+    steps = list(ddim(gaussian_denoiser(schedule), schedule, [100, 40, 0], normals(2)))
+    assert [type(step) for step in steps] == [Step, Step] and [step.t for step in steps] == [40, 0]
+
+
+def test_unknown_sampler_and_too_many_steps_are_refused():
+    schedule = noise_schedule("linear", 100)
+    with pytest.raises(ValueError, match="sampler: 'euler' is unknown .*ddpm, ddim, dpmpp_2m"):
+        SamplerSetting("euler", 10).start(gaussian_denoiser(schedule), schedule, normals(1))
+    with pytest.raises(ValueError, match="steps: 101 "):
+        SamplerSetting("ddim", 101).start(gaussian_denoiser(schedule), schedule, normals(1))

@@ -1,0 +1,78 @@
+"""The U-Net: shapes that come back, conditions that count, no mixing within a batch."""
+
+import pytest
+import torch
+
+from diffusion.nets.unet import UNet
+
+
+def unet(image_size=28, image_channels=1, num_classes=10, patch=2, channels=(16, 32), blocks=1, heads=4):
+    torch.manual_seed(0)
+    net = UNet(image_size, image_channels, num_classes, patch, channels, blocks, heads, dropout=0.0)
+    for parameter in net.parameters():  # zero-initialised layers would hide everything behind them
+        torch.nn.init.normal_(parameter, std=0.05)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("image_size", "image_channels", "patch", "channels"),
+    [
+        (28, 1, 2, (16, 32)),
+        (28, 3, 1, (8, 16, 16)),
+        (32, 1, 2, (8, 16, 16)),
+        (32, 3, 4, (16, 32)),
+        (8, 1, 1, (16, 16)),
+        (8, 3, 2, (16,)),
+    ],
+)
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_the_output_has_the_shape_of_the_input(image_size, image_channels, patch, channels, blocks):
+    net = unet(image_size, image_channels, patch=patch, channels=channels, blocks=blocks)
+    x = torch.randn(2, image_channels, image_size, image_size)
+    assert net(x, torch.tensor([1.0, 1000.0]), torch.tensor([0, 10])).shape == x.shape
+
+
+@pytest.mark.parametrize(("size", "patch", "channels"), [(28, 2, (8, 8, 8, 8)), (28, 1, (8, 8, 8, 8)), (9, 1, (8, 8))])
+def test_sizes_that_do_not_halve_are_refused_at_build(size, patch, channels):
+    """28 -> 14 -> 7 -> 3 -> 6 does not come back to 28."""
+    with pytest.raises(ValueError, match=f"model: images of {size}x{size} cannot be divided by"):
+        unet(size, patch=patch, channels=channels)
+
+
+def test_heads_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="model.attention_heads: 5 does not divide 32"):
+        unet(heads=5)
+
+
+def test_a_sample_does_not_depend_on_its_batch_mates():
+    """BatchNorm would mix noise levels, and the two halves of a guided batch."""
+    net = unet().train()
+    x, time, label = torch.randn(4, 1, 28, 28), torch.tensor([3.0, 200.0, 600.0, 999.0]), torch.tensor([0, 5, 10, 3])
+    together = net(x, time, label)
+    alone = torch.cat([net(x[i : i + 1], time[i : i + 1], label[i : i + 1]) for i in range(4)])
+    assert (together - alone).abs().max() < 1e-4
+
+
+def test_time_and_label_count_and_the_null_label_is_a_class_of_its_own():
+    net, x = unet(), torch.randn(1, 1, 28, 28)
+
+    def output(time, label):
+        return net(x, torch.tensor([time]), torch.tensor([label]))
+
+    assert net.label.num_embeddings == 11 and net.null_label == 10
+    outputs = [output(100.0, label) for label in range(11)] + [output(101.0, 0), output(900.0, 0)]
+    for i, one in enumerate(outputs):
+        assert all((one - other).abs().max() > 1e-6 for other in outputs[:i])
+    with pytest.raises(IndexError):
+        output(100.0, 11)
+
+
+def test_attention_sees_all_positions():
+    """One pixel of the coarsest level must reach the far corner, which convolutions here do not."""
+    net = unet(image_size=64, channels=(8,), patch=4, blocks=1, heads=2)
+    x = torch.randn(1, 1, 64, 64)
+    changed = x.clone()
+    changed[..., 0, 0] += 1
+    time, label = torch.tensor([5.0]), torch.tensor([0])
+    difference = (net(x, time, label) - net(changed, time, label))[..., -4:, -4:].abs().max()
+    assert difference > 0
