@@ -1,0 +1,36 @@
+"""How a stage starts and how it fails: paths from the command line, a user's mistake as one line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from stages.params import Params
+
+GO_BACK = "to get the last results back: git restore . && dvc checkout"
+
+
+def run(main: Callable[[Params, argparse.Namespace], None], *paths: str) -> None:
+    """Run a stage: validate params.yaml, parse `--NAME PATH` for every name, call `main(params, paths)`.
+
+    A ValueError or OSError is the user's to mend: it is printed as one line and the stage exits with 1. Under
+    `python -X dev` it is raised with its traceback instead.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {main.__globals__['__spec__'].name}", description=main.__doc__)
+    for name in paths:
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        main(Params.load(Path("params.yaml")), arguments)
+    except (ValueError, OSError) as error:
+        if sys.flags.dev_mode:
+            raise
+        sys.exit(f"error: {' '.join(str(error).split())}; {GO_BACK}")
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted; {GO_BACK}")
+
+
+def checkpoints_folder() -> Path:
+    """Where interrupted trainings wait: in the original repository, also when an experiment runs in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve() / "checkpoints"

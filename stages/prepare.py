@@ -1,0 +1,67 @@
+"""Stage `prepare`: read the data set, split it, and write its card."""
+
+import argparse
+import csv
+import json
+import os
+from pathlib import Path
+
+from diffusion.data import Dataset, Splits, examples, load_splits, moments, save_sheet, save_split
+from diffusion.randomness import generator
+from stages.command import run
+from stages.params import Params
+
+EXAMPLES_PER_CLASS = 10
+EXAMPLE_PIXELS = 56
+
+
+def main(params: Params, arguments: argparse.Namespace) -> None:
+    """Write both splits (--out) and the data card (--report)."""
+    data = params.data
+    splits = load_splits(
+        data.dataset,
+        Path(os.environ.get("DVC_ROOT", "."), data.root),  # an experiment in a copy finds the data of the original
+        generator(params.seed, "split"),
+        data.image_size,
+        data.channels,
+        data.train_limit,
+        data.test_limit,
+    )
+    save_split(arguments.out / "train.safetensors", splits.train, {"dataset": data.dataset})
+    save_split(arguments.out / "test.safetensors", splits.test, {"dataset": data.dataset})
+    tiles = examples(splits.train, EXAMPLES_PER_CLASS)
+    scale = max(1, round(EXAMPLE_PIXELS / tiles.shape[-1]))
+    save_sheet(arguments.report / "examples.png", tiles, EXAMPLES_PER_CLASS, scale)
+    (arguments.report / "card.json").write_text(json.dumps(card(data.dataset, splits), indent=2) + "\n")
+    write_counts(arguments.report / "counts.csv", splits)
+
+
+def card(dataset: str, splits: Splits) -> dict[str, object]:
+    """What the data are: source, checksum, shape, and the pixels' mean and spread in [-1, 1]."""
+    return {
+        "dataset": dataset,
+        "source": splits.origin,
+        "license": splits.license,
+        "checksum": splits.checksum,
+        "image_shape": list(splits.train.images.shape[1:]),
+        "splits": {"train": _figures(splits.train), "test": _figures(splits.test)},
+    }
+
+
+def write_counts(path: Path, splits: Splits) -> None:
+    """Images per class and split, as CSV."""
+    names = splits.train.class_names
+    train, test = (part.labels.bincount(minlength=len(names)).tolist() for part in (splits.train, splits.test))
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["class", "train", "test"])
+        writer.writerows(zip(names, train, test, strict=True))
+
+
+def _figures(part: Dataset) -> dict[str, float]:
+    mean, std = moments(part.images)
+    return {"n": len(part.images), "mean": round(mean, 6), "std": round(std, 6)}
+
+
+if __name__ == "__main__":
+    run(main, "out", "report")

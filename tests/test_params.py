@@ -1,0 +1,102 @@
+"""params.yaml: every wrong value is refused with one line that names the key, the value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.params import Params
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(tmp_path, changes):
+    """The default params with {dotted key: value}; a value of `...` removes the key."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        section = content
+        for name in sections:
+            section = section[name]
+        if value is ...:
+            del section[last]
+        else:
+            section[last] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return Params.load(path)
+
+
+def test_the_default_is_accepted_and_frozen(tmp_path):
+    params = load(tmp_path, {})
+    assert params.schedule == "linear" and params.train.target == "v"
+    with pytest.raises(ValueError):
+        params.train.steps = 3
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1.0e-05", "0.00001"])
+def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
+    """-S train.learning_rate=1e-5 writes 1e-05, which PyYAML reads as a text: training would fail hours later."""
+    path = tmp_path / "params.yaml"
+    default = (ROOT / "params.yaml").read_text()
+    changed = default.replace("  weight_decay: 0.01", f"  weight_decay: {text}")
+    assert changed != default
+    path.write_text(changed)
+    assert Params.load(path).train.weight_decay == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedul": "linear"}, "schedul: unknown key"),
+        ({"train.step": 5}, "train.step: unknown key"),
+        ({"train.steps": ...}, "train.steps: the key is missing"),
+        ({"schedule": "typo"}, "schedule: 'typo' .*'linear', 'linear_unscaled', 'cosine'"),
+        ({"train.target": "score"}, "train.target: 'score' .*'eps', 'x0' or 'v'"),
+        ({"train.steps": "many"}, "train.steps: 'many' .*integer"),
+        ({"train.steps": True}, "train.steps: True .*integer"),
+        ({"train.steps": 2.5}, "train.steps: 2.5 .*integer"),
+        ({"train.steps": 0}, "train.steps: 0 .*greater than or equal to 1"),
+        ({"train.learning_rate": "fast"}, "train.learning_rate: 'fast' .*number"),
+        ({"train.learning_rate": -1.0}, "train.learning_rate: -1.0 .*greater than 0"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate: nan .*finite"),
+        ({"train.label_dropout": 1.0}, "train.label_dropout: 1.0 .*less than 1"),
+        ({"guidance.scales": [1.0, -0.5]}, r"guidance.scales.1: -0.5 .*greater than or equal to 0"),
+        ({"guidance.scales": []}, r"guidance.scales: \[\] .*at least 1 item"),
+        ({"guidance.steps": 2000}, "guidance.steps: 2000 .*1 to timesteps = 1000"),
+        ({"evaluate.steps": [10, 1001]}, "evaluate.steps: 1001 .*1 to timesteps = 1000"),
+        ({"timesteps": 20, **dict.fromkeys(["guidance.steps", "evaluate.verdict_steps"], 5)}, "evaluate.steps: 50"),
+        ({"model.channels": [64, 128, 128]}, "model.channels: .* 8, divides the image size 28"),
+        ({"data.dataset": "digits", "model.patch": 4, "model.channels": [8, 8, 8]}, "model.channels: .*image size 8"),
+        ({"data.dataset": "folder", "data.image_size": 30}, "model.channels: .*image size 30"),
+        ({"model.channels": [12]}, "model.channels.0: 12 .*multiple of 8"),
+        ({"model.attention_heads": 5}, "model.attention_heads: 5 .*divisor of the last of model.channels, 128"),
+        ({"schedule": "linear_zero_snr", "train.target": "eps"}, "train.target: eps .*x0, v"),
+        ({"data.train_limit": 50}, "train.batch_size: 64 .*up to 50 images"),
+        ({"evaluate.ddpm_samples": 300}, "evaluate.ddpm_samples: 300 .*evaluate.sampler_samples = 200"),
+        ({"evaluate.sampler_samples": 2000}, "evaluate.sampler_samples: 2000 .*evaluate.num_samples = 1000"),
+        ({"evaluate.ddpm_samples": 8}, "evaluate.ddpm_samples: 8 .*16"),
+        ({"seed": -1}, "seed: -1 "),
+        ({"train": 5}, "train: 5 "),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path, changes)
+    assert "\n" not in str(caught.value) and "params.yaml" in str(caught.value)
+
+
+def test_so_few_steps_that_scaled_betas_reach_1(tmp_path):
+    few = {"evaluate.steps": [5], "evaluate.eta_steps": [5], "evaluate.solver_steps": [5], "evaluate.verdict_steps": 5}
+    few |= {"guidance.steps": 5, "timesteps": 20}
+    with pytest.raises(ValueError, match="timesteps: 20 .*21 or more for schedule linear"):
+        load(tmp_path, few)
+    assert load(tmp_path, few | {"schedule": "cosine"}).timesteps == 20
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "a: [1\n", "\tseed: 0\n", "a: &a [*a]\n", "\x80"])
+def test_files_that_are_no_params_are_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match="params.yaml: "):
+        Params.load(path)
