@@ -1,0 +1,219 @@
+"""Training: one loop for every network, the optimiser around it, and the denoiser's loss.
+
+Batch k and its noise are functions of (seed, k), so a run that stops and goes on ends with the same bytes.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from diffusion.checkpoint import Checkpoints
+from diffusion.data import to_float
+from diffusion.denoiser import Denoiser
+from diffusion.randomness import generator
+from diffusion.schedule import per_sample
+from diffusion.target import TARGETS, WEIGHTINGS
+
+BETAS = (0.9, 0.99)  # of AdamW: runs of a thousand steps are too short for a second moment that remembers a thousand
+
+
+class Stateful(Protocol):
+    """Anything whose state goes into a checkpoint: modules, optimisers, EMA."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+class Progress(NamedTuple):
+    """Steps done, and the mean of every logged scalar since the last report."""
+
+    step: int
+    means: dict[str, float]
+
+
+def fit(
+    update: Callable[[int], dict[str, Tensor]],
+    state: Mapping[str, Stateful],
+    num_steps: int,
+    log_every: int,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Progress]:
+    """Call update(0), ..., update(num_steps - 1), each a whole training step that returns scalars to log.
+
+    Yields a Progress every `log_every` steps and at the end; after a resume the earlier ones come first, again.
+    `state` is everything that update changes. Raises ValueError as soon as a reported scalar is not finite.
+    """
+    history = [Progress(*row) for row in checkpoints.restore(state)] if checkpoints else []
+    yield from history
+    sums: dict[str, Tensor] = {}
+    count = 0
+    for step in range(history[-1].step if history else 0, num_steps):
+        scalars = update(step)
+        sums = {name: sums[name] + value if sums else value for name, value in scalars.items()}
+        count += 1
+        if (step + 1) % log_every and step + 1 < num_steps:
+            continue
+        history.append(Progress(step + 1, {name: float(total) / count for name, total in sums.items()}))
+        sums, count = {}, 0
+        refuse_not_finite(history[-1])
+        yield history[-1]
+        if checkpoints:
+            checkpoints.save_if_due(state, history)
+
+
+def refuse_not_finite(progress: Progress) -> None:
+    """Raises ValueError where training has diverged."""
+    for name, value in progress.means.items():
+        if not math.isfinite(value):
+            raise ValueError(
+                f"training diverged: {name} is {value} at step {progress.step} "
+                "(try a smaller train.learning_rate, or precision: fp32)"
+            )
+
+
+class Optimiser:
+    """AdamW with warm-up, decay and gradient clipping: `descend(loss)` is all a training step needs."""
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        learning_rate: float,
+        num_steps: int,
+        weight_decay: float = 0.0,
+        warmup_steps: int = 0,
+        max_grad_norm: float = 1.0,
+        decay: str = "cosine",
+    ) -> None:
+        self.parameters = list(parameters)
+        self.adamw = torch.optim.AdamW(
+            self.parameters, learning_rate, betas=BETAS, weight_decay=weight_decay, fused=True
+        )
+        self.learning_rate_at = lambda step: (
+            learning_rate * min(1.0, (step + 1) / max(1, warmup_steps)) * DECAYS[decay](step / num_steps)
+        )
+        self.max_grad_norm = max_grad_norm
+        self.step = 0
+
+    def descend(self, loss: Tensor) -> dict[str, Tensor]:
+        """One step down the gradient of a scalar loss; returns the gradient norm before clipping and the learning rate."""
+        self.adamw.zero_grad()
+        loss.backward()
+        grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        learning_rate = self.learning_rate_at(self.step)
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate
+        self.adamw.step()
+        self.step += 1
+        return {"grad_norm": grad_norm.detach(), "learning_rate": torch.tensor(learning_rate, dtype=torch.float64)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """AdamW's moments and the step."""
+        return {"step": self.step, "moments": {i: self.adamw.state[p] for i, p in enumerate(self.parameters)}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore `state_dict`; moments take the memory layout of their parameter, which fused AdamW relies on."""
+        self.step = state_dict["step"]
+        for i, parameter in enumerate(self.parameters):
+            moments = state_dict["moments"][i]
+            self.adamw.state[parameter] = {
+                name: torch.empty_like(parameter).copy_(value) if value.ndim else value.to(parameter.device)
+                for name, value in moments.items()
+            }
+
+
+DECAYS: dict[str, Callable[[float], float]] = {
+    "constant": lambda share: 1.0,
+    "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2,
+}
+
+
+class Ema:
+    """A moving average of a network's weights, with a warm-up that forgets the start: 1 - (1 + step)^-0.75, capped."""
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, net: nn.Module, step: int) -> None:
+        """Move towards the weights of `net` after training step `step` (0-based)."""
+        weight = 1 - min(self.decay, 1 - (1 + step) ** -0.75)
+        torch._foreach_lerp_(list(self.net.parameters()), list(net.parameters()), weight)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged weights."""
+        return self.net.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.net.load_state_dict(state_dict)
+
+
+def denoising_loss(denoiser: Denoiser, x_0: Tensor, label: Tensor, t: Tensor, eps: Tensor, weighting: str) -> Tensor:
+    """Weighted mean squared error of the denoiser's target (Ho et al. 2020, eq. 14, for eps and no weighting).
+
+    x_0, eps (B, C, H, W); label (B,); t (B,) in [1, T].
+    """
+    schedule, target = denoiser.schedule, TARGETS[denoiser.target]
+    signal, noise = (per_sample(c, x_0) for c in schedule.coefficients(t))
+    prediction = denoiser.predict(signal * x_0 + noise * eps, t, label)
+    error = (prediction - target.value(x_0, eps, signal, noise)).square().mean(dim=(1, 2, 3))  # (B,)
+    snr = schedule.snr(t)
+    weight = WEIGHTINGS[weighting](snr, target.error_scale(snr))
+    return (per_sample(weight, error) * error).mean()
+
+
+def denoising_update(
+    denoiser: Denoiser,
+    ema: Ema,
+    optimiser: Optimiser,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    batch_size: int,
+    label_dropout: float,
+    null_label: int,
+    weighting: str,
+    seed: int,
+) -> Callable[[int], dict[str, Tensor]]:
+    """The training step of a denoiser for `fit`: images uint8 (N, C, H, W) and labels (N,), both on the device."""
+
+    def update(step: int) -> dict[str, Tensor]:
+        index = batch_indices(len(images), batch_size, seed, "train", step).to(images.device, non_blocking=True)
+        draw = generator(seed, "train/noise", step, images.device)
+        x_0 = to_float(images[index])
+        eps = torch.randn(x_0.shape, generator=draw, device=x_0.device)
+        dropped = torch.rand(batch_size, generator=draw, device=x_0.device) < label_dropout
+        label = torch.where(dropped, null_label, labels[index])
+        t = stratified_times(batch_size, denoiser.schedule.timesteps, generator(seed, "train/t", step))
+        loss = denoising_loss(denoiser, x_0, label, t, eps, weighting)
+        norm_and_rate = optimiser.descend(loss)
+        ema.update(denoiser.net, step)
+        return {"loss": loss.detach(), **norm_and_rate}
+
+    return update
+
+
+def stratified_times(batch_size: int, timesteps: int, draw: torch.Generator) -> Tensor:
+    """(B,) integer times, each uniform on 1 .. T, one from each B-th of the range: less variance between batches."""
+    share = (torch.arange(batch_size) + torch.rand(batch_size, generator=draw, dtype=torch.float64)) / batch_size
+    return (share * timesteps).floor().long() + 1
+
+
+def batch_indices(num_items: int, batch_size: int, seed: int, purpose: str, step: int) -> Tensor:
+    """(B,) indices: batch `step` of an endless stream of shuffled epochs, computed without the batches before it."""
+    position = torch.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = range(step * batch_size // num_items, int(position[-1]) // num_items + 1)
+    permutations = torch.cat([_epoch_permutation(num_items, seed, purpose, epoch) for epoch in epochs])
+    return permutations[position - epochs[0] * num_items]
+
+
+@lru_cache(maxsize=2)
+def _epoch_permutation(num_items: int, seed: int, purpose: str, epoch: int) -> Tensor:
+    return torch.randperm(num_items, generator=generator(seed, f"{purpose}/epoch", epoch))

@@ -1,0 +1,111 @@
+"""The command for people: files that it writes, images that do not depend on the batch, errors of one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusion import sample
+from diffusion.denoiser import save_denoiser
+from diffusion.nets.unet import UNet
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return small_model(tmp_path_factory.mktemp("model") / "grey.safetensors", image_channels=1)
+
+
+def small_model(path, image_channels):
+    torch.manual_seed(0)
+    net_arguments = {
+        "image_size": 8,
+        "image_channels": image_channels,
+        "num_classes": 4,
+        "patch": 1,
+        "channels": [8, 16],
+        "blocks": 1,
+        "attention_heads": 0,
+        "dropout": 0.0,
+    }
+    net = UNet(**net_arguments)
+    torch.nn.init.normal_(net.head[-1].weight, std=0.05)
+    description = {"net": net_arguments, "schedule": "linear", "timesteps": 30, "target": "v"}
+    save_denoiser(path, net.state_dict(), description | {"class_names": list("abcd")})
+    return path
+
+
+def run(model, *arguments):
+    sample.main(sample._parser().parse_args(["--model", str(model), *map(str, arguments)]))
+
+
+def test_arrays_of_grey_and_colour_images(model, tmp_path):
+    run(model, "--labels", "0-3", "--num", 6, "--steps", 3, "--out", tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        assert arrays["images"].shape == (6, 8, 8) and arrays["images"].dtype == np.uint8
+        assert arrays["labels"].tolist() == [0, 1, 2, 3, 0, 1]
+    colour = small_model(tmp_path / "colour.safetensors", image_channels=3)
+    run(colour, "--labels", "1", "--num", 2, "--steps", 3, "--out", tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        assert arrays["images"].shape == (2, 8, 8, 3)
+
+
+def test_a_sheet_is_a_picture(model, tmp_path):
+    run(model, "--labels", "0-3", "--num", 8, "--steps", 2, "--out", tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.width > picture.height > 16
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
+def test_the_same_seed_gives_the_same_images_at_any_batch_size(model, tmp_path, sampler):
+    """Random draws are equal to the bit; convolutions of another batch size differ in the last ones."""
+    images = []
+    for batch_size, number in ((7, 7), (3, 7), (2, 9)):
+        options = ("--labels", "0-3", "--sampler", sampler, "--guidance", 2, "--seed", 5)
+        out = tmp_path / f"{batch_size}.npz"
+        run(model, *options, "--num", number, "--batch-size", batch_size, "--precision", "fp32", "--out", out)
+        images.append(np.load(out)["images"][:7].astype(int))
+    assert np.abs(images[0] - images[1]).max() <= 1 and np.abs(images[0] - images[2]).max() <= 1
+    run(model, *options, "--seed", 6, "--num", 7, "--out", tmp_path / "other.npz")
+    assert np.abs(np.load(tmp_path / "other.npz")["images"] - images[0]).max() > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--labels", "0-9"], "--labels: '0-9' .*0-3"),
+        (["--labels", "cat"], "--labels: 'cat'"),
+        (["--labels", "3-1"], "--labels: '3-1'"),
+        (["--steps", 31], "--steps: 31 .*1 to 30"),
+        (["--sampler", "ddpm", "--steps", 10], "--steps: 10 .*ddpm .*all 30"),
+        (["--sampler", "dpmpp_2m", "--eta", 0.5], "--eta: 0.5 goes with --sampler ddim alone"),
+        (["--out", "x.jpg"], "--out: 'x.jpg' .*npz, .png"),
+        (["--out", "no/such/folder/x.png"], "--out: no/such/folder is not a folder"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(model, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        run(model, "--labels", "0-3", "--out", "x.png", *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "missing.safetensors", "--out", "x.png"], "error: missing.safetensors: no such file"),
+        (["--model", "m", "--out", "x.png", "--guidance", "-1"], "--guidance: -1 is not possible (allowed: 0 or more)"),
+        (["--model", "m"], "required: --out"),
+    ],
+)
+def test_the_shell_sees_one_line_and_no_traceback(arguments, message, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-m", "diffusion.sample", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,194 @@
+"""Training: draws that do not depend on history, a loss that is what it says, and a resume to the bit."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from diffusion.checkpoint import Checkpoints, fingerprint, load_tensors
+from diffusion.denoiser import Denoiser
+from diffusion.nets.unet import UNet
+from diffusion.schedule import noise_schedule
+from diffusion.training import (
+    Ema,
+    Optimiser,
+    batch_indices,
+    denoising_loss,
+    denoising_update,
+    fit,
+    stratified_times,
+)
+
+STEPS = 12
+
+
+def small_training(steps=STEPS, learning_rate=1e-3):
+    """A whole training of a tiny U-Net: (update, state)."""
+    torch.manual_seed(0)
+    net = UNet(8, 1, 4, 1, [8, 16], 1, 2, 0.0).to(memory_format=torch.channels_last)
+    ema = Ema(net, 0.9)
+    optimiser = Optimiser(net.parameters(), learning_rate, steps, weight_decay=0.01, warmup_steps=3)
+    draw = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (20, 1, 8, 8), generator=draw, dtype=torch.uint8)
+    update = denoising_update(
+        Denoiser(net, noise_schedule("linear", 100), "v"),
+        ema,
+        optimiser,
+        images,
+        torch.arange(20) % 4,
+        batch_size=8,
+        label_dropout=0.5,
+        null_label=4,
+        weighting="min_snr",
+        seed=0,
+    )
+    return update, {"net": net, "ema": ema, "optimiser": optimiser}
+
+
+def tensors_of(state):
+    moments = [m for part in state["optimiser"].state_dict()["moments"].values() for m in part.values()]
+    return [*state["net"].state_dict().values(), *state["ema"].state_dict().values(), *moments]
+
+
+def test_n_steps_a_stop_and_n_steps_are_2n_steps_to_the_bit(tmp_path):
+    """Weights alone are not enough: optimiser, EMA, learning rate, order of data and noise all have to come back."""
+    update, whole = small_training()
+    history = list(fit(update, whole, STEPS, log_every=2))
+
+    update, stopped = small_training()
+    with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
+        for progress in fit(update, stopped, STEPS, 2, checkpoints):
+            if progress.step == 6:
+                raise InterruptedError
+    update, resumed = small_training()
+    with Checkpoints(tmp_path / "run", 0) as checkpoints:
+        again = list(fit(update, resumed, STEPS, 2, checkpoints))
+
+    assert again == history and [p.step for p in history] == [2, 4, 6, 8, 10, 12]
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(whole), tensors_of(resumed), strict=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_holds_tensors_and_json_alone(tmp_path):
+    update, state = small_training()
+    with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
+        for progress in fit(update, state, STEPS, 2, checkpoints):
+            if progress.step == 4:
+                raise InterruptedError
+    tensors, description = load_tensors(tmp_path / "run" / "last.safetensors")
+    assert description["history"][-1][0] == 2 and len(tensors) > 50
+    json.dumps(description)
+
+
+def test_one_training_at_a_time(tmp_path):
+    with Checkpoints(tmp_path / "run", 0), pytest.raises(ValueError, match="another process is at this very training"):
+        Checkpoints(tmp_path / "run", 0).__enter__()
+
+
+def test_a_fingerprint_tells_params_and_files_apart(tmp_path):
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    names = {
+        fingerprint({"steps": 1}, files=[tmp_path / "a"]),
+        fingerprint({"steps": 2}, files=[tmp_path / "a"]),
+        fingerprint({"steps": 1}, files=[tmp_path / "b"]),
+    }
+    assert len(names) == 3 and fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def test_training_that_diverges_stops_and_names_the_step():
+    update, state = small_training(learning_rate=1e18)
+    with pytest.raises(ValueError, match=r"training diverged: .* at step \d+ .*learning_rate"):
+        list(fit(update, state, STEPS, 1))
+
+
+def test_batches_are_epochs_without_repetition_and_need_no_history():
+    batches = [batch_indices(10, 4, seed=3, purpose="train", step=step) for step in range(10)]
+    stream = torch.cat(batches).tolist()
+    for epoch in range(4):
+        assert sorted(stream[10 * epoch : 10 * epoch + 10]) == list(range(10))
+    assert stream[:10] != stream[10:20]
+    assert torch.equal(batch_indices(10, 4, 3, "train", 7), batches[7])
+    assert torch.cat([batch_indices(3, 7, 0, "train", s) for s in range(3)]).bincount().tolist() == [7, 7, 7]
+
+
+def test_times_are_uniform_from_1_to_t_and_one_from_each_stratum():
+    times = torch.stack([stratified_times(8, 40, torch.Generator().manual_seed(k)) for k in range(2000)])
+    assert times.min() == 1 and times.max() == 40
+    assert ((times - 1) // 5 == torch.arange(8)).all()
+    counts = times.flatten().bincount(minlength=41)[1:]
+    assert (counts - 400).abs().max() < 5 * math.sqrt(400)
+
+
+@pytest.mark.parametrize("target", ["eps", "x0", "v"])
+@pytest.mark.parametrize("weighting", ["none", "min_snr"])
+def test_the_loss_of_a_known_prediction(target, weighting):
+    """A network that answers 0: the loss is the weighted mean square of the target itself."""
+    schedule = noise_schedule("linear", 100)
+    x_0, eps = torch.randn(2, 5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([1, 20, 50, 80, 100])
+    net = torch.nn.Module()
+    net.forward = lambda x, time, label: torch.zeros_like(x)
+    loss = denoising_loss(Denoiser(net, schedule, target), x_0, torch.zeros(5).long(), t, eps, weighting)
+    expected = []
+    for k in range(5):
+        alpha_bar = schedule.alpha_bar[t[k]].item()
+        snr = alpha_bar / (1 - alpha_bar)
+        value = {"eps": eps[k], "x0": x_0[k], "v": alpha_bar**0.5 * eps[k] - (1 - alpha_bar) ** 0.5 * x_0[k]}[target]
+        scale = {"eps": snr, "x0": 1, "v": snr + 1}[target]
+        weight = min(snr, 5) / scale if weighting == "min_snr" else 1
+        expected.append(weight * value.square().mean().item())
+    assert loss.item() == pytest.approx(sum(expected) / 5, rel=1e-4)
+
+
+def test_labels_are_dropped_per_sample_with_the_given_probability():
+    """Dropping whole batches, or sharing row 0 with the null class, both pass a test of shapes."""
+    seen = []
+    net = torch.nn.Conv2d(1, 1, 1)
+    forward = net.forward
+    net.forward = lambda x, time, label: (seen.append(label), forward(x))[1]
+    update = denoising_update(
+        Denoiser(net, noise_schedule("linear", 100), "v"),
+        Ema(net, 0.9),
+        Optimiser(net.parameters(), 0.0, 100),
+        torch.zeros(400, 1, 4, 4, dtype=torch.uint8),
+        torch.arange(400) % 10,
+        batch_size=400,
+        label_dropout=0.1,
+        null_label=10,
+        weighting="none",
+        seed=0,
+    )
+    for step in range(20):
+        update(step)
+    dropped = torch.stack(seen) == 10
+    assert abs(dropped.float().mean() - 0.1) < 5 * math.sqrt(0.09 / 8000)
+    assert dropped.any(dim=1).all() and not dropped.all(dim=1).any()
+
+
+def test_ema_forgets_the_start_and_is_capped():
+    """A fixed .9999 on a short run still holds the initial weights: it samples noise."""
+    net = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(net.weight, 0.0)
+    ema = Ema(net, 0.9)
+    torch.nn.init.constant_(net.weight, 1.0)
+    for step in range(30):
+        ema.update(net, step)
+    assert 0.99 < ema.net.weight.item() <= 1
+    decays = [1 - (1 + step) ** -0.75 for step in range(1000)]
+    assert decays[0] == 0 and max(min(0.9, d) for d in decays) == 0.9
+
+
+def test_the_learning_rate_warms_up_and_decays_to_zero():
+    optimiser = Optimiser([torch.nn.Parameter(torch.zeros(1))], 1.0, 100, warmup_steps=10)
+    rates = [optimiser.learning_rate_at(step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(0.98, abs=0.01) and rates[100] == 0
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_gradients_are_clipped():
+    weight = torch.nn.Parameter(torch.zeros(4))
+    optimiser = Optimiser([weight], 1e-3, 10, max_grad_norm=0.5)
+    logged = optimiser.descend((weight * 100).sum())
+    assert logged["grad_norm"] == pytest.approx(200) and weight.grad.norm() == pytest.approx(0.5, rel=1e-4)
