@@ -2,13 +2,9 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
-
-from diffusion.training import Progress
 
 
 def write_json(path: Path, figures: dict[str, Any]) -> None:
@@ -26,12 +22,3 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
         for row in rows:
             writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
             file.flush()
-
-
-def watched(steps: Iterable[Progress], name: str, num_steps: int, batch_size: int) -> Iterator[Progress]:
-    """The same, under a progress bar with loss, images per second and time left."""
-    with tqdm(total=num_steps * batch_size, desc=name, unit="img", unit_scale=True) as bar:
-        for progress in steps:
-            bar.set_postfix(loss=f"{progress.means['loss']:.4f}", refresh=False)
-            bar.update(progress.step * batch_size - bar.n)
-            yield progress

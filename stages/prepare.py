@@ -1,14 +1,14 @@
 """Stage `prepare`: read the data set, split it, and write its card."""
 
 import argparse
-import csv
-import json
 import os
 from pathlib import Path
 
-from diffusion.data import Dataset, Splits, examples, load_splits, moments, save_sheet, save_split
+from diffusion.data import Dataset, examples, moments, save_sheet, save_split
 from diffusion.randomness import generator
+from diffusion.sources import Splits, load_splits
 from stages.command import run
+from stages.outputs import write_json, write_table
 from stages.params import Params
 
 EXAMPLES_PER_CLASS = 10
@@ -32,8 +32,10 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     tiles = examples(splits.train, EXAMPLES_PER_CLASS)
     scale = max(1, round(EXAMPLE_PIXELS / tiles.shape[-1]))
     save_sheet(arguments.report / "examples.png", tiles, EXAMPLES_PER_CLASS, scale)
-    (arguments.report / "card.json").write_text(json.dumps(card(data.dataset, splits), indent=2) + "\n")
-    write_counts(arguments.report / "counts.csv", splits)
+    write_json(arguments.report / "card.json", card(data.dataset, splits))
+    names = splits.train.class_names
+    counts = (part.labels.bincount(minlength=len(names)).tolist() for part in (splits.train, splits.test))
+    write_table(arguments.report / "counts.csv", ["class", "train", "test"], zip(names, *counts, strict=True))
 
 
 def card(dataset: str, splits: Splits) -> dict[str, object]:
@@ -46,16 +48,6 @@ def card(dataset: str, splits: Splits) -> dict[str, object]:
         "image_shape": list(splits.train.images.shape[1:]),
         "splits": {"train": _figures(splits.train), "test": _figures(splits.test)},
     }
-
-
-def write_counts(path: Path, splits: Splits) -> None:
-    """Images per class and split, as CSV."""
-    names = splits.train.class_names
-    train, test = (part.labels.bincount(minlength=len(names)).tolist() for part in (splits.train, splits.test))
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["class", "train", "test"])
-        writer.writerows(zip(names, train, test, strict=True))
 
 
 def _figures(part: Dataset) -> dict[str, float]:

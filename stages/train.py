@@ -14,8 +14,9 @@ from diffusion.runtime import describe_machine, peak_memory_mib, pick_device, pi
 from diffusion.schedule import noise_schedule
 from diffusion.training import Ema, Optimiser, denoising_update, fit
 from stages.command import checkpoints_folder, run
-from stages.outputs import watched, write_json, write_table
+from stages.outputs import write_json, write_table
 from stages.params import Params
+from stages.progress import watched
 
 HISTORY = ("loss", "grad_norm", "learning_rate")
 

@@ -23,6 +23,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, 
     partial = path.with_name(path.name + ".partial")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(contiguous, partial, {DESCRIPTION: json.dumps(description, sort_keys=True)})
+    partial.chmod(0o644)
     with open(partial, "rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)

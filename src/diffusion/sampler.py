@@ -94,7 +94,7 @@ class SamplerSetting(NamedTuple):
 def comparison(
     timesteps: int, steps: Sequence[int], etas: Sequence[float], eta_steps: Sequence[int], solver_steps: Sequence[int]
 ) -> list[SamplerSetting]:
-    """The settings that are compared: DDPM, DDIM without noise, DDIM with noise (every eta above 0), DPM-Solver++(2M)."""
+    """The settings compared: DDPM, DDIM without noise, DDIM with noise (every eta above 0), DPM-Solver++(2M)."""
     return [
         SamplerSetting("ddpm", timesteps),
         *(SamplerSetting("ddim", count, 0.0) for count in steps),

@@ -101,7 +101,7 @@ class Optimiser:
         self.step = 0
 
     def descend(self, loss: Tensor) -> dict[str, Tensor]:
-        """One step down the gradient of a scalar loss; returns the gradient norm before clipping and the learning rate."""
+        """One step down the gradient of a scalar loss; returns the norm (before clipping) and the learning rate."""
         self.adamw.zero_grad()
         loss.backward()
         grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)

@@ -1,0 +1,115 @@
+"""`make bench`: how fast training and sampling are with params.yaml, and what they cost over the bare network."""
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from diffusion.denoiser import Denoiser, clipped, conditional
+from diffusion.nets.unet import UNet
+from diffusion.randomness import image_noise
+from diffusion.runtime import describe_machine, pick_device, pick_precision, prepare_machine, stopwatch
+from diffusion.sampler import SamplerSetting, final
+from diffusion.schedule import noise_schedule
+from diffusion.training import Ema, Optimiser, denoising_update
+from stages.params import IMAGE_SIZES, Params
+
+CLASSES = 10
+REPEATS = 15
+SAMPLING_STEPS = 20
+
+
+def main() -> None:
+    """Print a table; random images stand for data, since what they show does not change the clock."""
+    params = Params.load(Path("params.yaml"))
+    device = pick_device(params.device)
+    precision = pick_precision(params.precision, device)
+    prepare_machine(device)
+    size = IMAGE_SIZES.get(params.data.dataset, params.data.image_size)
+    torch.manual_seed(params.seed)
+    net = UNet(size, params.data.channels, CLASSES, **params.model.model_dump())
+    net = net.to(device, memory_format=torch.channels_last)
+    denoiser = Denoiser(net, noise_schedule(params.schedule, params.timesteps), params.train.target, precision)
+
+    for name, value in describe_machine(device, precision).items():
+        print(f"{name:24} {value}")
+    print(f"{'parameters':24} {sum(p.numel() for p in net.parameters()):,}")
+    print(f"{'':24} {'images/s':>10} {'overhead':>10}   (median of {REPEATS}, smallest to largest)")
+    rate, ratios = training(params, denoiser, size, device)
+    print(f"{f'training, batch {params.train.batch_size}':24} {rate:10.0f} {ratios}")
+    rate, ratios = sampling(params, denoiser, size, device)
+    print(f"{f'sampling, batch {params.evaluate.batch_size}':24} {rate:10.1f} {ratios}   DDIM, {SAMPLING_STEPS} calls")
+
+
+def training(params: Params, denoiser: Denoiser, size: int, device: torch.device) -> tuple[float, str]:
+    """Images per second of whole training steps, and their cost over bare forward, backward and optimiser steps."""
+    train, net = params.train, denoiser.net
+    images = torch.randint(0, 256, (4096, params.data.channels, size, size), dtype=torch.uint8, device=device)
+    labels = torch.arange(len(images), device=device) % CLASSES
+    optimiser = Optimiser(net.parameters(), 0.0, 10**6)
+    update = denoising_update(
+        denoiser,
+        Ema(net, train.ema_decay),
+        optimiser,
+        images,
+        labels,
+        batch_size=train.batch_size,
+        label_dropout=train.label_dropout,
+        null_label=CLASSES,
+        weighting=train.weighting,
+        seed=params.seed,
+    )
+    x = torch.randn(train.batch_size, *images.shape[1:], device=device)
+    t = torch.full((train.batch_size,), params.timesteps / 2)
+    label = labels[: train.batch_size]
+
+    def bare_step() -> None:
+        optimiser.adamw.zero_grad()
+        denoiser.predict(x, t, label).square().mean().backward()
+        optimiser.adamw.step()
+
+    whole, ratios = interleaved(device, lambda step: update(step), lambda _: bare_step())
+    return train.batch_size / median(whole), ratios
+
+
+def sampling(params: Params, denoiser: Denoiser, size: int, device: torch.device) -> tuple[float, str]:
+    """Images per second of DDIM, and its cost over as many bare calls of the network."""
+    number = params.evaluate.batch_size
+    label = torch.arange(number, device=device) % CLASSES
+    shape = (params.data.channels, size, size)
+    setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
+    denoise = clipped(conditional(denoiser, label))
+    x = torch.randn(number, *shape, device=device)
+
+    def sample(run: int) -> None:
+        final(setting.start(denoise, denoiser.schedule, image_noise(run, "bench", range(number), shape, device)))
+
+    @torch.no_grad()
+    def bare_calls(_: int) -> None:
+        for _ in range(SAMPLING_STEPS):
+            denoiser.predict(x, params.timesteps / 2, label)
+
+    denoiser.net.eval()
+    whole, ratios = interleaved(device, sample, bare_calls)
+    return number / median(whole), ratios
+
+
+def interleaved(
+    device: torch.device, whole: Callable[[int], object], bare: Callable[[int], object]
+) -> tuple[list[float], str]:
+    """Seconds of `whole(k)`, and its ratio to `bare(k)` run right after it; the first pair is a warm-up."""
+    seconds, ratios = [], []
+    for k in range(REPEATS + 1):
+        with stopwatch(device) as first:
+            whole(k)
+        with stopwatch(device) as second:
+            bare(k)
+        seconds.append(first[0])
+        ratios.append(first[0] / second[0])
+    ratios = sorted(ratios[1:])
+    return seconds[1:], f"{median(ratios):10.3f}   ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+
+
+if __name__ == "__main__":
+    main()
