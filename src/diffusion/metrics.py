@@ -1,0 +1,240 @@
+"""Metrics on features, images and labels. Distances are computed in float64 and in blocks, so memory stays bounded.
+
+Features are (N, D), images (N, C, H, W), in any float type and on any device. Every function raises one ValueError for
+values that are not finite.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MAX_ELEMENTS = 2**22  # of one block of distances: 32 MiB
+
+
+class KernelDistance(NamedTuple):
+    """MMD^2 over all samples, and its standard error."""
+
+    mean: float
+    std: float
+
+
+class Prdc(NamedTuple):
+    """Fidelity (precision, density) and diversity (recall, coverage) of fake samples."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+class Neighbours(NamedTuple):
+    """For each row its nearest neighbour: distance float64 (N,) and index (N,)."""
+
+    distance: Tensor
+    index: Tensor
+
+
+class Memorisation(NamedTuple):
+    """How near samples are to training images, beside how near real test images are."""
+
+    ratio_median: float
+    share_below_1_percent: float
+    median_samples: float
+    median_test: float
+    first_percentile_test: float
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """Squared Frechet distance of the Gaussians fitted to two sets of features (FID, Heusel et al. 2017, eq. 6).
+
+    The trace of (S1 S2)^1/2 is the sum of the roots of the eigenvalues of the symmetric S1^1/2 S2 S1^1/2. Raises
+    ValueError for fewer than 2 samples. Depends on the number of samples: compare with a floor of the same number.
+    """
+    a, b = _features(a, 2), _features(b, 2)
+    covariance_a, covariance_b = a.T.cov(), b.T.cov()
+    values, vectors = torch.linalg.eigh(torch.atleast_2d(covariance_a))
+    root_a = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    product = root_a @ torch.atleast_2d(covariance_b) @ root_a
+    root_trace = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()
+    mean_term = (a.mean(0) - b.mean(0)).square().sum()
+    distance = mean_term + torch.trace(torch.atleast_2d(covariance_a + covariance_b)) - 2 * root_trace
+    return distance.clamp(min=0).item()
+
+
+def kernel_distance(
+    a: Tensor, b: Tensor, generator: torch.Generator, num_halves: int = 100, max_elements: int = MAX_ELEMENTS
+) -> KernelDistance:
+    """Unbiased MMD^2 with the kernel (x.y / D + 1)^3 (KID, Binkowski et al. 2018, section 4).
+
+    `mean` is the estimate from all samples, unbiased at any number of them. `std` is the spread of the estimate over
+    `num_halves` random halves of both sets, which is the standard error of `mean` (delete-half jackknife, Shao & Wu
+    1989); where both sets come from one distribution it is too large. Raises ValueError for fewer than 4 samples.
+    """
+    a, b = _features(a, 4), _features(b, 4)
+    chosen_a, chosen_b = (_all_and_halves(len(x), num_halves, generator).to(x.device) for x in (a, b))
+    within_a = _kernel_sums(a, a, chosen_a, chosen_a, max_elements, skip_diagonal=True)
+    within_b = _kernel_sums(b, b, chosen_b, chosen_b, max_elements, skip_diagonal=True)
+    between = _kernel_sums(a, b, chosen_a, chosen_b, max_elements)
+    n, m = chosen_a.sum(0), chosen_b.sum(0)
+    estimates = within_a / (n * (n - 1)) + within_b / (m * (m - 1)) - 2 * between / (n * m)
+    return KernelDistance(estimates[0].item(), estimates[1:].std().item())
+
+
+def precision_recall_density_coverage(real: Tensor, fake: Tensor, k: int = 5, max_elements: int = MAX_ELEMENTS) -> Prdc:
+    """Whether samples lie in the k-nearest-neighbour balls of the other set.
+
+    Precision and recall: Kynkaanniemi et al. 2019, eq. 2; density and coverage: Naeem et al. 2020, eq. 4 and 5.
+    Raises ValueError where a set has not more than k samples.
+    """
+    real, fake = _features(real, k + 1), _features(fake, k + 1)
+    radius_real, radius_fake = (_kth_neighbour_distance(x, k, max_elements) for x in (real, fake))
+    balls_around_fake = torch.zeros(len(fake), dtype=torch.long, device=fake.device)
+    recalled = covered = 0
+    for rows, distance in _distance_blocks(real, fake, max_elements):
+        inside = distance < radius_real[rows, None]
+        balls_around_fake += inside.sum(0)
+        covered += inside.any(1).sum()
+        recalled += (distance < radius_fake).any(1).sum()
+    return Prdc(
+        precision=(balls_around_fake > 0).double().mean().item(),
+        recall=float(recalled) / len(real),
+        density=balls_around_fake.double().mean().item() / k,
+        coverage=float(covered) / len(real),
+    )
+
+
+def nearest_neighbours(a: Tensor, b: Tensor, block: int = 1024) -> Neighbours:
+    """The nearest row of b for every row of a, by Euclidean distance of the flattened rows.
+
+    a, b (N, ...) and (M, ...), float; raises ValueError where one is empty.
+    """
+    found = [_nearest(_features(rows, 1), b.flatten(1), block) for rows in a.flatten(1).split(block)]
+    return Neighbours(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def memorisation(samples: Tensor, training: Tensor, test: Tensor, block: int = 1024) -> Memorisation:
+    """Pixel distance of samples to their nearest training image over that of real test images to theirs.
+
+    A ratio of medians near 1 means new images, near 0 copies. `share_below_1_percent` is the share of samples nearer
+    to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1].
+    """
+    of_samples = nearest_neighbours(samples, training, block).distance
+    of_test = nearest_neighbours(test, training, block).distance
+    threshold, median_test = of_test.quantile(0.01), of_test.quantile(0.5)
+    median = of_samples.quantile(0.5)
+    return Memorisation(
+        ratio_median=(median / median_test).item() if median_test > 0 else 1.0,
+        share_below_1_percent=(of_samples < threshold).double().mean().item(),
+        median_samples=median.item(),
+        median_test=median_test.item(),
+        first_percentile_test=threshold.item(),
+    )
+
+
+def within_class_diversity(features: Tensor, labels: Tensor, max_elements: int = MAX_ELEMENTS) -> float:
+    """Mean distance of two different samples of a class, averaged over the classes that have two: labels (N,).
+
+    Raises ValueError where no class has two samples.
+    """
+    features = _features(features, 2)
+    by_class = [features[labels == label] for label in labels.unique()]
+    means = [_mean_pairwise_distance(members, max_elements) for members in by_class if len(members) > 1]
+    if not means:
+        raise ValueError("diversity within a class: no class has two samples (allowed: at least 2)")
+    return sum(means) / len(means)
+
+
+def sharpness(images: Tensor) -> float:
+    """Mean gradient energy: squared differences of neighbouring pixels, down plus across, in units of [-1, 1]."""
+    _refuse_not_finite(images)
+    down, across = images.double().diff(dim=-2), images.double().diff(dim=-1)
+    return (down.square().mean() + across.square().mean()).item()
+
+
+def saturation(images: Tensor) -> float:
+    """Share of pixels outside [-1, 1]."""
+    _refuse_not_finite(images)
+    return (images.abs() > 1).double().mean().item()
+
+
+def accuracy(predictions: Tensor, labels: Tensor) -> float:
+    """Share of predicted classes (N,) that are the labels (N,)."""
+    assert predictions.shape == labels.shape and len(labels) > 0
+    return (predictions == labels).double().mean().item()
+
+
+def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Counts (num_classes, num_classes): row = actual class, column = predicted class."""
+    assert predictions.shape == labels.shape
+    return (labels * num_classes + predictions).bincount(minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def _refuse_not_finite(x: Tensor) -> None:
+    bad = int((~x.isfinite()).flatten(1).any(1).sum())
+    if bad:
+        raise ValueError(f"metrics: {bad} of {len(x)} samples hold NaN or infinity (allowed: finite values)")
+
+
+def _features(x: Tensor, least: int) -> Tensor:
+    """Float64 (N, D), finite, with N >= least. On the CPU where the device has no float64."""
+    if len(x) < least:
+        raise ValueError(f"metrics: {len(x)} samples are too few (allowed: at least {least})")
+    _refuse_not_finite(x)
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
+def _distance_blocks(a: Tensor, b: Tensor, max_elements: int) -> Iterator[tuple[slice, Tensor]]:
+    """Euclidean distances of some rows of a to all of b, as (rows, (n, len(b))) with n * len(b) <= max_elements."""
+    rows_per_block = max(1, max_elements // len(b))
+    for start in range(0, len(a), rows_per_block):
+        rows = slice(start, start + rows_per_block)
+        yield rows, torch.cdist(a[rows], b)
+
+
+def _kth_neighbour_distance(x: Tensor, k: int, max_elements: int) -> Tensor:
+    """(N,) distance of every row to its k-th nearest other row; the row itself is the nearest of all."""
+    return torch.cat([d.kthvalue(k + 1, dim=1).values for _, d in _distance_blocks(x, x, max_elements)])
+
+
+def _mean_pairwise_distance(x: Tensor, max_elements: int) -> float:
+    """Over pairs of different rows; the diagonal is set to zero, which a distance by matrix product is not exactly."""
+    total = 0.0
+    for rows, distance in _distance_blocks(x, x, max_elements):
+        distance.diagonal(rows.start).zero_()
+        total += distance.sum().item()
+    return total / (len(x) * (len(x) - 1))
+
+
+def _nearest(rows: Tensor, b: Tensor, block: int) -> Neighbours:
+    best = Neighbours(rows.new_full((len(rows),), torch.inf), rows.new_zeros(len(rows), dtype=torch.long))
+    for start in range(0, max(1, len(b)), block):
+        distance, index = torch.cdist(rows, _features(b[start : start + block], 1).to(rows.device)).min(dim=1)
+        closer = distance < best.distance
+        best = Neighbours(distance.where(closer, best.distance), (index + start).where(closer, best.index))
+    return best
+
+
+def _all_and_halves(number: int, num_halves: int, generator: torch.Generator) -> Tensor:
+    """Indicators float64 (number, 1 + num_halves): first all samples, then random halves of them."""
+    chosen = torch.zeros(number, 1 + num_halves, dtype=torch.float64)
+    chosen[:, 0] = 1
+    for half in range(1, num_halves + 1):
+        chosen[torch.randperm(number, generator=generator, device=generator.device)[: number // 2].cpu(), half] = 1
+    return chosen
+
+
+def _kernel_sums(
+    a: Tensor, b: Tensor, chosen_a: Tensor, chosen_b: Tensor, max_elements: int, skip_diagonal: bool = False
+) -> Tensor:
+    """(S,) sums of the cubic kernel over the pairs of chosen samples, for every one of S choices."""
+    rows_per_block = max(1, max_elements // len(b))
+    sums = torch.zeros(chosen_a.shape[1], dtype=torch.float64, device=a.device)
+    for start in range(0, len(a), rows_per_block):
+        rows = slice(start, start + rows_per_block)
+        kernel = (a[rows] @ b.T / a.shape[1] + 1) ** 3
+        if skip_diagonal:
+            kernel.diagonal(start).zero_()
+        sums += (chosen_a[rows] * (kernel @ chosen_b)).sum(0)
+    return sums
