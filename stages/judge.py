@@ -1,13 +1,13 @@
 """Stage `judge`: a classifier of clean images, whose features are the extractor, and one of noised images."""
 
 import argparse
+from collections import Counter
 from functools import partial
 
 import torch
 
 from diffusion.data import Dataset, load_split
-from diffusion.evaluation import Judge, judge_update, recognisability
-from diffusion.metrics import accuracy, confusion_matrix
+from diffusion.judge import Judge, judge_update, recognisability, share_right
 from diffusion.nets.classifier import Classifier
 from diffusion.runtime import pick_device, pick_precision, prepare_machine
 from diffusion.training import Optimiser, Progress, batch_indices, fit
@@ -35,11 +35,11 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     judge.save(arguments.models / "judge.safetensors")
     noisy_judge.save(arguments.models / "noisy_judge.safetensors")
 
-    predictions = judge.see(test.images).logits.argmax(1)
-    counts = confusion_matrix(predictions, test.labels, len(test.class_names))
+    logits = judge.see(test.images).logits
+    pairs = Counter(zip(test.labels.tolist(), logits.argmax(1).tolist(), strict=True))
     history = [(p.step, p.means["loss"], q.means["loss"]) for p, q in zip(losses, noisy_losses, strict=True)]
     figures = {
-        "accuracy": accuracy(predictions, test.labels),
+        "accuracy": share_right(logits, test.labels),
         "n_test": len(test.images),
         "n_train": len(train.images),
         "parameters": sum(p.numel() for p in judge.net.parameters()),
@@ -50,7 +50,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     write_table(
         arguments.report / "confusion.csv",
         ["actual", "predicted", "count"],
-        [[a, p, int(counts[i, j])] for i, a in enumerate(test.class_names) for j, p in enumerate(test.class_names)],
+        [[a, p, pairs[i, j]] for i, a in enumerate(test.class_names) for j, p in enumerate(test.class_names)],
     )
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion import evaluation
+from diffusion.checkpoint import save_tensors
 from diffusion.data import Dataset, to_float
-from diffusion.evaluation import Judge, Reference, Verdict, augment, judge_update, recognisability, verdict
+from diffusion.evaluation import Reference, Verdict, verdict
+from diffusion.judge import Judge, augment, judge_update, recognisability
 from diffusion.nets.classifier import Classifier
 from diffusion.sources import load_splits
 from diffusion.training import Optimiser, batch_indices, fit
@@ -156,9 +157,9 @@ def test_damaged_foreign_and_missing_judges_are_one_line(judge: Judge, tmp_path:
     judge.save(path)
     whole = path.read_bytes()
     foreign = tmp_path / "foreign.safetensors"
-    evaluation.save_tensors(foreign, {"weight": torch.zeros(3)}, {"net": {}})
+    save_tensors(foreign, {"weight": torch.zeros(3)}, {"net": {}})
     other = tmp_path / "other.safetensors"
-    evaluation.save_tensors(other, {"weight": torch.zeros(3)}, {"classifier": judge.net.arguments})
+    save_tensors(other, {"weight": torch.zeros(3)}, {"classifier": judge.net.arguments})
     path.write_bytes(whole[: len(whole) // 2])
     for broken in (path, foreign, other, tmp_path / "missing.safetensors"):
         with pytest.raises(ValueError, match=broken.name) as caught:
@@ -202,7 +203,7 @@ def test_augmentation_moves_a_little_and_never_mirrors() -> None:
     assert torch.equal(moved, augment(left, torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize(("size", "channels"), [(4, 1), (8, 1), (15, 1), (28, 1), (32, 3), (64, 3)])
+@pytest.mark.parametrize(("size", "channels"), [(4, 1), (8, 1), (15, 1), (25, 1), (28, 1), (32, 3), (64, 3)])
 @pytest.mark.parametrize("knows_noise", [False, True])
 def test_classifier_takes_any_image(size: int, channels: int, knows_noise: bool) -> None:
     net = Classifier(size, channels, 7, width=8, knows_noise=knows_noise).eval()

@@ -1,0 +1,81 @@
+"""Stage `benchmark`: the clock and the number of calls of every sampler, and nothing else."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from itertools import islice
+from statistics import median
+
+import torch
+from tqdm import tqdm
+
+from diffusion.denoiser import clipped, conditional, counted, load_denoiser
+from diffusion.randomness import image_noise
+from diffusion.runtime import describe_machine, pick_device, pick_precision, prepare_machine, stopwatch
+from diffusion.sampler import SamplerSetting, Step, comparison, final
+from stages.command import run
+from stages.outputs import write_json, write_table
+from stages.params import Params
+
+OVERHEAD_CALLS = 20  # of the sampler and of the bare network, interleaved, per repeat
+TIMES = ("seconds", "seconds_min", "seconds_max")
+OVERHEADS = ("overhead", "overhead_min", "overhead_max")
+
+
+def main(params: Params, arguments: argparse.Namespace) -> None:
+    """Time every sampler on --model; write to --report."""
+    settings, compared = params.benchmark, params.evaluate
+    device = pick_device(params.device)
+    precision = pick_precision(params.precision, device)
+    prepare_machine(device)
+    denoiser, description = load_denoiser(arguments.model, device, precision)
+    net = description["net"]
+    shape = (net["image_channels"], net["image_size"], net["image_size"])
+    labels = torch.arange(settings.num_images, device=device) % net["num_classes"]
+    calls: list[float] = []
+    denoise = counted(clipped(conditional(denoiser, labels)), calls)
+
+    def steps_of(setting: SamplerSetting) -> Iterator[Step]:
+        noise = image_noise(params.seed, "benchmark", range(settings.num_images), shape, device)
+        return setting.start(denoise, denoiser.schedule, noise)
+
+    @torch.no_grad()
+    def bare_calls(number: int) -> None:
+        x = torch.randn(settings.num_images, *shape, device=device)
+        for _ in range(number):
+            denoiser.predict(x, 1.0, labels)
+
+    def clock(work: Callable[[], object]) -> float:
+        with stopwatch(device) as elapsed:
+            work()
+        return elapsed[0]
+
+    bare_calls(OVERHEAD_CALLS)  # warm-up
+    rows = []
+    settings_compared = comparison(
+        params.timesteps, compared.steps, compared.etas, compared.eta_steps, compared.solver_steps
+    )
+    for setting in tqdm(settings_compared, desc="benchmark", unit="sampler"):
+        number = min(setting.steps, OVERHEAD_CALLS)
+        calls.clear()
+        seconds = [clock(lambda: final(steps_of(setting))) for _ in range(settings.repeats)]  # noqa: B023
+        num_calls = len(calls) // settings.repeats
+        ratios = [
+            clock(lambda: list(islice(steps_of(setting), number))) / clock(lambda: bare_calls(number))  # noqa: B023
+            for _ in range(settings.repeats)
+        ]
+        rows.append(
+            [*setting, settings.num_images, num_calls, *spread(seconds), settings.repeats]
+            + [settings.num_images / median(seconds), *spread(ratios)]
+        )
+    header = ["sampler", "steps", "eta", "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS]
+    write_table(arguments.report / "timing.csv", header, rows)
+    write_json(arguments.report / "timing.json", describe_machine(device, precision))
+
+
+def spread(values: list[float]) -> tuple[float, float, float]:
+    """(median, smallest, largest)."""
+    return median(values), min(values), max(values)
+
+
+if __name__ == "__main__":
+    run(main, "model", "report")
