@@ -5,7 +5,7 @@ export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all test bench lock clean help
+.PHONY: all test bench lesson lock clean help
 
 all: .venv/.installed
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
@@ -21,6 +21,13 @@ test: .venv/.installed-dev
 bench: .venv/.installed
 	python -m stages.bench
 
+lesson: .venv/.installed
+	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args)
+	mkdir -p reports/lesson
+	git archive $$(git for-each-ref --format='%(refname)' 'refs/exps/*/*/lesson' | head -n 1) reports/train reports/evaluate params.yaml | \
+	  tar -x --wildcards --transform 's,.*/,,' -C reports/lesson '*history.csv' '*timing.json' '*metrics.json' '*ddpm_grid.png' params.yaml
+	git log -1 --format='{"commit": "%h", "settings": "presets/lesson.args"}' > reports/lesson/about.json
+
 lock: .venv/.installed-dev
 	pip freeze --exclude-editable | grep -v ' @ ' > requirements.lock
 
@@ -32,6 +39,7 @@ help:
 	@echo "make        install into .venv, run the pipeline (dvc repro), say where the report is"
 	@echo "make test   install the tools too, check format, style and imports, run all tests"
 	@echo "make bench  images/s of training and sampling, overhead of the samplers"
+	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
 	@echo "make lock   write the versions in .venv to requirements.lock"
 	@echo "make clean  remove .venv and caches (data, models and reports stay)"
 

@@ -61,6 +61,7 @@ class Train(Section):
     batch_size: Count
     learning_rate: Positive
     decay: Literal["constant", "cosine"]
+    adam_beta2: Share
     weight_decay: Scale
     warmup_steps: Natural
     max_grad_norm: Positive

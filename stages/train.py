@@ -57,6 +57,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         warmup_steps=train.warmup_steps,
         max_grad_norm=train.max_grad_norm,
         decay=train.decay,
+        beta2=train.adam_beta2,
     )
     update = denoising_update(
         denoiser,

@@ -19,8 +19,6 @@ from diffusion.randomness import generator
 from diffusion.schedule import per_sample
 from diffusion.target import TARGETS, WEIGHTINGS
 
-BETAS = (0.9, 0.99)  # of AdamW: runs of a thousand steps are too short for a second moment that remembers a thousand
-
 
 class Stateful(Protocol):
     """Anything whose state goes into a checkpoint: modules, optimisers, EMA."""
@@ -78,7 +76,10 @@ def refuse_not_finite(progress: Progress) -> None:
 
 
 class Optimiser:
-    """AdamW with warm-up, decay and gradient clipping: `descend(loss)` is all a training step needs."""
+    """AdamW with warm-up, decay and gradient clipping: `descend(loss)` is all a training step needs.
+
+    The second moment forgets faster than PyTorch's beta2 = 0.999, which remembers as many steps as short runs have.
+    """
 
     def __init__(
         self,
@@ -89,10 +90,11 @@ class Optimiser:
         warmup_steps: int = 0,
         max_grad_norm: float = 1.0,
         decay: str = "cosine",
+        beta2: float = 0.99,
     ) -> None:
         self.parameters = list(parameters)
         self.adamw = torch.optim.AdamW(
-            self.parameters, learning_rate, betas=BETAS, weight_decay=weight_decay, fused=True
+            self.parameters, learning_rate, betas=(0.9, beta2), weight_decay=weight_decay, fused=True
         )
         self.learning_rate_at = lambda step: (
             learning_rate * min(1.0, (step + 1) / max(1, warmup_steps)) * DECAYS[decay](step / num_steps)
