@@ -71,7 +71,7 @@ def refuse_not_finite(progress: Progress) -> None:
         if not math.isfinite(value):
             raise ValueError(
                 f"training diverged: {name} is {value} at step {progress.step} "
-                "(try a smaller train.learning_rate, or precision: fp32)"
+                "(try a smaller learning_rate, or precision: fp32)"
             )
 
 
