@@ -1,0 +1,151 @@
+"""The lesson's claims, each beside what was measured here, also where the two do not agree."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from diffusion.report import guidance, noise, samplers
+from diffusion.report.content import Cell, Section, Table
+from diffusion.report.reading import Reports
+from diffusion.report.training import PURE_NOISE_AMPLITUDE
+from diffusion.report.wording import differ, fixed, listing, number, percent, share_error, spread, whole
+
+AGREES, DISAGREES, OPEN = "agrees", "does not agree", "not measured"
+GOOD_COVERAGE = 0.9
+Claim = tuple[str, str, str]
+
+
+def claims_section(reports: Reports, params: dict[str, Any]) -> Section:
+    """A row per claim: the claim, the measurement, whether they agree."""
+    claims = [
+        *noise_claims(reports, params),
+        *sampler_claims(reports),
+        *guidance_claims(reports),
+        *quality_claims(reports),
+    ]
+    counts = [(sum(verdict == kind for _, _, verdict in claims), kind) for kind in (AGREES, DISAGREES, OPEN)]
+    words = {AGREES: "agree with the measurements", DISAGREES: "do not agree", OPEN: "cannot be decided by one run"}
+    parts = [f"{count} {words[kind]}" for count, kind in counts if count]
+    rows = tuple(tuple(Cell(text) for text in claim) for claim in claims)
+    return Section(
+        "claims",
+        "The lesson's claims",
+        (f"Of {len(claims)} claims, {listing(parts)}.",),
+        (Table("One run, one seed.", ("Claim", "Measured", "Verdict"), (False, False, False), rows),),
+    )
+
+
+def noise_claims(reports: Reports, params: dict[str, Any]) -> Iterator[Claim]:
+    """About the forward process and the schedules."""
+    metrics = reports.record("schedules/metrics.json")
+    amplitude = metrics["alpha_bar_T"][params["schedule"]] ** 0.5
+    yield (
+        "x at T is pure noise",
+        f"`{params['schedule']}` with T = {whole(params['timesteps'])} leaves {percent(amplitude)} of the image's "
+        f"amplitude",
+        AGREES if amplitude < PURE_NOISE_AMPLITUDE else DISAGREES,
+    )
+    early = noise.early_noise(metrics)
+    verdict = {"agrees": AGREES, "disagrees": DISAGREES, "unknown": OPEN}[early]
+    yield "Linear spends its noise too quickly", noise.schedules_answer(metrics)[0], verdict
+    yield (
+        "Cosine performs better than linear",
+        "one run trains one schedule: `dvc exp run -S schedule=cosine`, then compare",
+        OPEN,
+    )
+
+
+def sampler_claims(reports: Reports) -> Iterator[Claim]:
+    """About DDPM, DDIM and eta."""
+    rows, eta = samplers.joined(reports), reports.table("evaluate/eta.csv")
+    ddpm, ddim = samplers.compared(rows)
+    change = samplers.quality_change(ddpm, ddim)
+    as_good = (
+        f"{number(ddpm['seconds'] / ddim['seconds'])} times faster; KID {_kid(ddim)} against {_kid(ddpm)}, "
+        f"n = {whole(ddpm['n'])} each"
+    )
+    faster = ddim["seconds"] < ddpm["seconds"] and change != "worse"
+    yield f"DDIM with {ddim['steps']} steps is faster and about as good", as_good, AGREES if faster else DISAGREES
+    still = eta[eta["eta"] == 0]
+    if len(still):
+        difference = still["rms_difference"].max()
+        yield (
+            "DDIM with η = 0 is deterministic",
+            f"two runs differ by {number(difference)}",
+            AGREES if difference == 0 else DISAGREES,
+        )
+    noisy = rows[(rows["sampler"] == "ddim") & (rows["eta"] == 1)].sort_values("steps")
+    if len(noisy):
+        yield _eta_one(ddpm, noisy)
+
+
+def guidance_claims(reports: Reports) -> Iterator[Claim]:
+    """About the guidance scale."""
+    rows = reports.table("guidance/metrics.csv")
+    pair = guidance.ends(rows)
+    if pair is not None:
+        weak, strong = pair
+        for claim, measure, wanted in (
+            ("w > 1 is sharper", "sharpness", "rises"),
+            ("w > 1 is less diverse", "diversity", "falls"),
+        ):
+            if pd.notna(weak[measure]) and pd.notna(strong[measure]):
+                text = (
+                    f"{measure} {fixed(weak[measure])} at w = {weak['scale']:g}, {fixed(strong[measure])} at w "
+                    f"= {strong['scale']:g}, n = {whole(strong['n'])} each"
+                )
+                yield claim, text, AGREES if guidance.change(weak, strong, measure) == wanted else DISAGREES
+    below, plain = rows[rows["scale"] < 1].sort_values("scale"), rows[rows["scale"] == 1]
+    if len(below) and len(plain):
+        weaker, full = below.iloc[0], plain.iloc[0]
+        text = (
+            f"class accuracy {percent(weaker['accuracy'])} at w = {weaker['scale']:g}, "
+            f"{percent(full['accuracy'])} at w = 1"
+        )
+        yield (
+            "w < 1 follows the class less",
+            text,
+            AGREES if guidance.change(weaker, full, "accuracy") == "rises" else DISAGREES,
+        )
+
+
+def quality_claims(reports: Reports) -> Iterator[Claim]:
+    """From the lesson's summary table, as far as one model alone can say."""
+    verdict, rows = reports.record("evaluate/metrics.json"), samplers.joined(reports)
+    ddpm, fastest = samplers.compared(rows)[0], rows.loc[rows["seconds"].idxmin()]
+    text = (
+        f"{number(ddpm['images_per_second'])} images / s by DDPM; {number(fastest['images_per_second'])} by "
+        f"{fastest['label']} with {fastest['steps']} steps"
+    )
+    yield (
+        "Sampling is slow",
+        f"{text}. A GAN or a VAE needs one network call, DDPM {whole(ddpm['calls'])}",
+        AGREES if ddpm["calls"] > 100 else DISAGREES,
+    )
+    coverage, floor = verdict["coverage"], verdict["floor"].get("coverage")
+    if coverage is not None and floor is not None:
+        good = coverage >= GOOD_COVERAGE * floor
+        yield (
+            "Mode coverage is good",
+            f"coverage {fixed(coverage)}, real images {fixed(floor)} (good: {percent(GOOD_COVERAGE)} of it), n = "
+            f"{whole(verdict['n'])}",
+            AGREES if good else DISAGREES,
+        )
+
+
+def _eta_one(ddpm: pd.Series, noisy: pd.DataFrame) -> Claim:
+    last = noisy.iloc[-1]
+    kid = samplers.quality_change(ddpm, last)
+    errors = [share_error(row["accuracy"], row["n"]) for row in (ddpm, last)]
+    same = kid == "same" and not differ(ddpm["accuracy"], last["accuracy"], *errors)
+    text = (
+        f"with {whole(last['steps'])} steps KID {_kid(last)} and class accuracy {percent(last['accuracy'])}; DDPM "
+        f"with {whole(ddpm['steps'])}: {_kid(ddpm)} and {percent(ddpm['accuracy'])} "
+        f"(n = {whole(ddpm['n'])} each). On the same T times the two are one formula"
+    )
+    return "DDIM with η = 1 is the same as DDPM", text, AGREES if same else DISAGREES
+
+
+def _kid(row: pd.Series) -> str:
+    return spread(row["kid"], row["kid_std"])

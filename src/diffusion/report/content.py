@@ -1,0 +1,102 @@
+"""What a page is made of: sections of text, pictures and tables, the same ones for HTML and for Markdown."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; `code` between backticks."""
+
+    text: str
+    kind: str = field(default="text", init=False)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG at `path`, relative to the reports folder, with its size in pixels and a caption of what one sees."""
+
+    path: str
+    width: int
+    height: int
+    caption: str
+    alt: str
+    kind: str = field(default="picture", init=False)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures that belong side by side."""
+
+    pictures: tuple[Picture, ...]
+    kind: str = field(default="gallery", init=False)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is shown, and the number to sort by (None: sort by what is shown)."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under headings; `numeric` says which columns are figures."""
+
+    caption: str
+    headings: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    kind: str = field(default="table", init=False)
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Blocks behind a summary that one opens; left out of the Markdown page."""
+
+    summary: str
+    blocks: tuple["Block", ...]
+    kind: str = field(default="folded", init=False)
+
+
+Block = Text | Picture | Gallery | Table | Folded
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter that starts with its answer: one string, one paragraph."""
+
+    anchor: str
+    title: str
+    answer: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One headline figure: what it is, its value, and what to hold it against."""
+
+    name: str
+    value: str
+    beside: str
+
+
+def table(frame: pd.DataFrame, columns: Sequence[tuple[str, str, Callable[[Any], str]]], caption: str) -> Table:
+    """A frame as a Table: `columns` are (column of the frame, heading, function that writes a value as text)."""
+    numeric = tuple(pd.api.types.is_numeric_dtype(frame[key]) for key, _, _ in columns)
+    kinds = list(zip(columns, numeric, strict=True))
+    rows = tuple(
+        tuple(Cell(show(row[key]), _sort_value(row[key]) if is_number else None) for (key, _, show), is_number in kinds)
+        for row in frame.to_dict("records")
+    )
+    return Table(caption, tuple(heading for _, heading, _ in columns), numeric, rows)
+
+
+def _sort_value(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,169 @@
+"""Exercise 5: what the guidance scale does to fidelity, coverage, diversity, sharpness and saturation."""
+
+from typing import Any
+
+import pandas as pd
+
+from diffusion import plots
+from diffusion.report.content import Block, Folded, Gallery, Section, table
+from diffusion.report.overview import confusion_matrix
+from diffusion.report.reading import Reports
+from diffusion.report.wording import fixed, listing, movement, percent, share_error, whole
+
+TOLERANCE = 0.02
+PLAIN = 1.0
+
+
+def guidance_section(reports: Reports) -> Section:
+    """Exercise 5."""
+    rows, verdict = reports.table("guidance/metrics.csv"), reports.record("evaluate/metrics.json")
+    blocks = (
+        *_sheets(reports, rows),
+        guidance_table(rows, verdict),
+        *_curves(reports, rows, verdict),
+        _confusion(reports, rows),
+    )
+    return Section("guidance", "Classifier-free guidance", tuple(guidance_answer(rows)), blocks, "Exercise 5")
+
+
+def ends(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
+    """Plain conditional sampling (w = 1, or the weakest above) and the strongest guidance; None where they are one."""
+    above = rows[rows["scale"] >= PLAIN].sort_values("scale")
+    return None if len(above) < 2 else (above.iloc[0], above.iloc[-1])
+
+
+def guidance_answer(rows: pd.DataFrame) -> list[str]:
+    """Sentences on what stronger guidance does, each direction from the figures."""
+    pair = ends(rows)
+    sentences = [] if pair is None else [_fidelity_sentence(*pair), _cost_sentence(*pair)]
+    weak = rows[rows["scale"] < PLAIN].sort_values("scale")
+    if len(weak):
+        first = weak.iloc[0]
+        kind = "Without condition (w = 0)" if first["scale"] == 0 else f"At w = {first['scale']:g}"
+        sentences.append(
+            f"{kind} {percent(first['accuracy'])} are read as the class asked for (n = {whole(first['n'])})."
+        )
+    return sentences or ["One scale alone shows no trend: add more to `guidance.scales`."]
+
+
+def change(weak: pd.Series, strong: pd.Series, measure: str) -> str:
+    """`rises`, `falls` or `stays`: by more than 0.02, and for accuracy also more than two standard errors."""
+    tolerance = TOLERANCE
+    if measure == "accuracy":
+        errors = (share_error(row["accuracy"], row["n"]) for row in (weak, strong))
+        tolerance = 2 * sum(error**2 for error in errors) ** 0.5
+    return movement(weak[measure], strong[measure], tolerance, "rises", "falls", "stays")
+
+
+def _fidelity_sentence(weak: pd.Series, strong: pd.Series) -> str:
+    verb = {
+        "rises": "lifts class fidelity",
+        "falls": "does not help class fidelity but lowers it",
+        "stays": "leaves class fidelity where it was, within the error",
+    }[change(weak, strong, "accuracy")]
+    sharper = {"rises": "sharper", "falls": "softer", "stays": "about as sharp"}[change(weak, strong, "sharpness")]
+    return (
+        f"Guidance of w = {strong['scale']:g} instead of {weak['scale']:g} {verb} ({percent(weak['accuracy'])} to "
+        f"{percent(strong['accuracy'])} read as the class asked for, "
+        f"n = {whole(strong['n'])} each), and images become {sharper} (gradient energy {fixed(weak['sharpness'])} "
+        f"to {fixed(strong['sharpness'])} of that of real images)."
+    )
+
+
+def _cost_sentence(weak: pd.Series, strong: pd.Series) -> str:
+    words = {"rises": "rises", "falls": "falls", "stays": "stays"}
+    parts = [
+        f"{name} {words[change(weak, strong, key)]} from {fixed(weak[key])} to {fixed(strong[key])}"
+        for key, name in (("coverage", "coverage"), ("diversity", "diversity within a class"))
+        if pd.notna(weak[key]) and pd.notna(strong[key])
+    ]
+    falls = [key for key in ("coverage", "diversity") if pd.notna(weak[key]) and change(weak, strong, key) == "falls"]
+    opening = "The price is variety" if falls else "No price in variety was measured"
+    pixels = (
+        f"{percent(strong['saturation'])} of the predicted pixels lie beyond the range of images before "
+        f"clipping, {percent(weak['saturation'])} at w = {weak['scale']:g}"
+    )
+    return f"{opening}: {listing([*parts, pixels])}."
+
+
+def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Block:
+    """A row per scale."""
+    columns: list[tuple[str, str, Any]] = [
+        ("scale", "w", lambda value: f"{value:g}"),
+        ("n", "n", whole),
+        ("accuracy", "Class accuracy", percent),
+        *(
+            (key, key.capitalize(), fixed)
+            for key in ("precision", "recall", "density", "coverage", "diversity", "sharpness")
+        ),
+        ("saturation", "Saturation", percent),
+        ("calls_per_image", "Calls", whole),
+    ]
+    columns = [column for column in columns if rows[column[0]].notna().any()]
+    if "fid" in rows and rows["fid"].notna().any():
+        columns.insert(3, ("fid", "FID", lambda value: fixed(value, 1)))
+    floor = {key: value for key, value in verdict["floor"].items() if value is not None}
+    real = (
+        f"; real images at n = {whole(verdict['n'])}: "
+        f"{listing([f'{key} {fixed(value)}' for key, value in floor.items()])}"
+        if floor
+        else ""
+    )
+    caption = (
+        "Diversity: feature distance within a class; sharpness: gradient energy; both over those of real images. "
+        "Saturation: share of pixels of the predicted x₀ beyond ±1 before clipping. "
+        f"Same start noise at every w{real}."
+    )
+    return table(rows, columns, caption)
+
+
+def _sheets(reports: Reports, rows: pd.DataFrame) -> list[Block]:
+    names, scales = reports.class_names(), [f"w = {scale:g}" for scale in rows["scale"]]
+    plots.labelled_sheet(
+        reports.figure("guidance.png"), reports.folder / "guidance/sheet.png", names if len(names) <= 20 else [], scales
+    )
+    caption = "Each row one class and one start noise, each column a guidance scale."
+    sheet = reports.drawn("guidance.png", caption, "Classes against guidance scales")
+    by_scale = [
+        reports.picture(f"guidance/sheet_{scale:g}.png", f"w = {scale:g}", f"Samples of every class at w = {scale:g}")
+        for scale in rows["scale"]
+        if f"guidance/sheet_{scale:g}.png" in reports
+    ]
+    return [sheet, Folded("Ten images a class at every scale", (Gallery(tuple(by_scale)),))] if by_scale else [sheet]
+
+
+def _curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> list[Block]:
+    measures = {
+        "accuracy": "class accuracy",
+        "coverage": "coverage",
+        "diversity": "diversity",
+        "sharpness": "sharpness",
+        "saturation": "saturation",
+    }
+    measures = {key: name for key, name in measures.items() if rows[key].notna().any()}
+    plots.measures_by_scale(reports.figure("guidance_measures.png"), rows, measures)
+    by_scale = reports.drawn(
+        "guidance_measures.png",
+        "Each measure against the guidance scale; 1 is the value of real images for diversity and sharpness.",
+        "Measures against guidance scale",
+    )
+    if not rows["coverage"].notna().any():
+        return [by_scale]
+    plots.fidelity_coverage(reports.figure("guidance_tradeoff.png"), rows, verdict["floor"])
+    trade = reports.drawn(
+        "guidance_tradeoff.png",
+        "Fidelity against coverage, w along the line. Up and right is good.",
+        "Fidelity against coverage by guidance scale",
+    )
+    return [Gallery((trade, by_scale))]
+
+
+def _confusion(reports: Reports, rows: pd.DataFrame) -> Block:
+    counts, names = reports.table("guidance/confusion.csv"), reports.class_names()
+    matrices = {f"w = {scale:g}": confusion_matrix(counts[counts["scale"] == scale], names) for scale in rows["scale"]}
+    plots.confusions(reports.figure("guidance_confusion.png"), matrices, names)
+    return reports.drawn(
+        "guidance_confusion.png",
+        "What the judge reads at each scale: row = class asked for, column = class read.",
+        "Confusion matrices by guidance scale",
+    )

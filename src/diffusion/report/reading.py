@@ -1,0 +1,68 @@
+"""The reports folder: tables, records and pictures that the other stages wrote."""
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diffusion.report.content import Picture
+
+NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset")
+FIGURES = "figures"
+
+
+@dataclass(frozen=True)
+class Reports:
+    """A folder of reports. Names are relative to it; a missing file raises OSError, a damaged one ValueError."""
+
+    folder: Path
+
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    def record(self, name: str) -> dict[str, Any]:
+        """A JSON object."""
+        path = self.folder / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: not valid JSON ({error}); run its stage again") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: holds a {type(content).__name__}, not an object; run its stage again")
+        return content
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A CSV file; names of classes and samplers stay text, an empty field is NaN."""
+        path = self.folder / name
+        try:
+            return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""])
+        except ValueError as error:
+            raise ValueError(f"{path}: not a valid table ({error}); run its stage again") from error
+
+    def class_names(self) -> list[str]:
+        """In the order of their labels."""
+        return self.table("data/counts.csv")["class"].tolist()
+
+    def figure(self, name: str) -> Path:
+        """Where the report's own picture `name` is to be drawn."""
+        return self.folder / FIGURES / name
+
+    def drawn(self, name: str, caption: str, alt: str) -> Picture:
+        """The report's own picture `name`, once it is drawn."""
+        return self.picture(f"{FIGURES}/{name}", caption, alt)
+
+    def picture(self, name: str, caption: str, alt: str) -> Picture:
+        """A PNG as a block of the page."""
+        return Picture(name, *png_size(self.folder / name), caption, alt)
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels from the header. Raises ValueError where the file is no PNG."""
+    with path.open("rb") as file:
+        header = file.read(24)
+    if len(header) < 24 or header[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError(f"{path}: not a PNG picture; run its stage again")
+    return struct.unpack(">II", header[16:24])

@@ -1,0 +1,84 @@
+"""Numbers as people read them, and words that follow from numbers."""
+
+import math
+from collections.abc import Sequence
+
+MISSING = "–"
+NB = "\N{NO-BREAK SPACE}"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`digits` significant digits, thousands apart, powers of ten outside 0.001 .. 1,000,000; a dash for no value."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
+    value = float(f"{value:.{digits - 1}e}")
+    exponent = math.floor(math.log10(abs(value)))
+    if not -3 <= exponent < 6:
+        mantissa, power = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa}{NB}×{NB}10{str(int(power)).translate(_SUPERSCRIPTS)}".replace("-", "−")
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}".replace("-", "−")
+
+
+def whole(value: float | None) -> str:
+    """A count: 1,000."""
+    return MISSING if value is None or math.isnan(value) else f"{value:,.0f}".replace("-", "−")
+
+
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """A ratio with a fixed number of decimals, so that columns line up."""
+    return MISSING if value is None or math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with one decimal."""
+    return MISSING if share is None or math.isnan(share) else f"{100 * share:.1f}{NB}%".replace("-", "−")
+
+
+def spread(mean: float | None, std: float | None) -> str:
+    """mean ± std, both with the decimals that the std needs."""
+    if mean is None or math.isnan(mean):
+        return MISSING
+    if std is None or math.isnan(std) or std == 0:
+        return number(mean)
+    decimals = max(0, 1 - math.floor(math.log10(std)))
+    return f"{mean:,.{decimals}f}{NB}±{NB}{std:,.{decimals}f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """0.45 s, 21.3 s, 4 min 12 s, 2 h 05 min."""
+    if seconds < 99.95:
+        return f"{number(seconds)}{NB}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes}{NB}min{NB}{rest:02d}{NB}s"
+        if minutes < 120
+        else f"{minutes // 60}{NB}h{NB}{minutes % 60:02d}{NB}min"
+    )
+
+
+def listing(items: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def movement(before: float, after: float, tolerance: float, rises: str, falls: str, stays: str) -> str:
+    """One of three wordings: a change within `tolerance` is none."""
+    if abs(after - before) <= tolerance:
+        return stays
+    return rises if after > before else falls
+
+
+def share_error(share: float, n: float) -> float:
+    """Standard error of a share among n, with one success and one failure added so that 0 and 1 have an error too."""
+    smoothed = (share * n + 1) / (n + 2)
+    return math.sqrt(smoothed * (1 - smoothed) / n)
+
+
+def differ(a: float, b: float, error_a: float, error_b: float) -> bool:
+    """Whether two measurements are more than two standard errors apart."""
+    return abs(a - b) > 2 * math.hypot(error_a, error_b)

