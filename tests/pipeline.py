@@ -1,0 +1,148 @@
+"""A repository with this working tree's pipeline in it, for tests that run DVC for real."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ("reports/", "dvc.lock")  # of the default run
+KEPT_RESULTS = "reports/lesson/"  # of a run that the report only shows
+DEADLINE_SECONDS = 300  # of whatever a test waits for: only a hang takes that long
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Return as soon as the condition holds."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"still waiting after {DEADLINE_SECONDS} s: {what}"
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended: its exit status and all that it printed."""
+
+    status: int
+    output: str
+
+    @property
+    def ran(self) -> list[str]:
+        """The stages that ran, in order."""
+        return re.findall(r"Running stage '(\w+)'", self.output)
+
+    @property
+    def from_cache(self) -> list[str]:
+        """The stages whose results came from the run-cache."""
+        return re.findall(r"Stage '(\w+)' is cached", self.output)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A git repository with DVC in it, away from everything that the user has configured."""
+
+    path: Path
+
+    def environment(self) -> dict[str, str]:
+        """The interpreter that runs the tests comes first, and nothing of the outside but the rest of PATH."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_", "PYTHON"))}
+        own = self.path.parent / "machine"
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_GLOBAL_CONFIG_DIR": str(own),
+            "DVC_SYSTEM_CONFIG_DIR": str(own),
+            "DVC_SITE_CACHE_DIR": str(own),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def run(self, *command: str, fails: bool = False, **environment: str) -> Ended:
+        """Run a command in the repository; it must end well, or badly where `fails`."""
+        process = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self.environment() | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        ended = Ended(process.returncode, process.stdout)
+        assert (ended.status != 0) == fails, f"{' '.join(command)} ended with {ended.status}:\n{ended.output[-4000:]}"
+        return ended
+
+    def dvc(self, *words: str, fails: bool = False, **environment: str) -> Ended:
+        return self.run("dvc", *words, fails=fails, **environment)
+
+    def git(self, *words: str) -> str:
+        return self.run("git", *words).output
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def changes(self) -> list[str]:
+        """What git sees changed, added or removed since the commit."""
+        return [line[3:] for line in self.git("status", "--porcelain", "--untracked-files=all").splitlines()]
+
+    def clone(self, path: Path) -> "Repository":
+        """A clone: what is in git, and nothing of the cache."""
+        self.git("clone", "--quiet", ".", str(path))
+        return Repository(path).as_committer()
+
+    def as_committer(self) -> "Repository":
+        self.git("config", "user.name", "Test")
+        self.git("config", "user.email", "test@localhost")
+        return self
+
+    def go_back(self) -> None:
+        """The committed state, in the words of the README, and without files that a test left behind."""
+        self.git("restore", ".")
+        self.git("clean", "--quiet", "--force", "-d")
+        self.dvc("checkout", "--quiet")
+
+    def set_param(self, key: str, value: object) -> None:
+        """Write another value of a key at the top of params.yaml; comments stay."""
+        path = self.path / "params.yaml"
+        text, number = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text())
+        assert number == 1, key
+        path.write_text(text)
+
+
+def working_tree(path: Path) -> Repository:
+    """A new repository with one commit: this working tree as it stands, without the results of its last run."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.splitlines()
+    for name in listed:
+        if (name.startswith(KEPT_RESULTS) or not name.startswith(RESULTS)) and (ROOT / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    repository = Repository(path)
+    repository.git("init", "--quiet")
+    repository.as_committer().commit("The pipeline")
+    return repository
+
+
+def smoke_run(path: Path) -> Repository:
+    """presets/smoke.args on this working tree, with its results committed.
+
+    A row of history and a checkpoint at every step, so that a test finds a training under way.
+    """
+    repository = working_tree(path)
+    preset = (ROOT / "presets" / "smoke.args").read_text().split()
+    often = ["-S", "train.log_every=1", "-S", "train.checkpoint_seconds=0"]
+    repository.dvc("exp", "run", *preset, *often)
+    repository.commit("Results of the smoke run")
+    return repository

@@ -1,0 +1,227 @@
+"""Stages on files that are missing, damaged or foreign: one line that names the file, no traceback, status 1."""
+
+import json
+import os
+import runpy
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from pipeline import ROOT
+from safetensors.torch import save_file
+
+from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.data import Dataset, save_split
+from diffusion.denoiser import save_denoiser
+from diffusion.judge import Judge
+from diffusion.nets.classifier import Classifier
+from diffusion.nets.unet import UNet
+
+SIZE, CHANNELS = 8, 1
+DIGITS = tuple("0123456789")
+TRAIN, TEST = "data/processed/train.safetensors", "data/processed/test.safetensors"
+MODEL = "models/denoiser.safetensors"
+JUDGE, NOISY_JUDGE = "models/judges/judge.safetensors", "models/judges/noisy_judge.safetensors"
+GO_BACK = "; to get the last results back: git restore . && dvc checkout"
+COMMANDS = {
+    name: stage["cmd"].split()[2:] for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+}
+READERS = {  # the stages that read a file
+    TRAIN: ["judge", "train", "evaluate", "guidance"],
+    TEST: ["judge", "schedules", "evaluate", "guidance"],
+    MODEL: ["evaluate", "benchmark", "guidance"],
+    JUDGE: ["evaluate", "guidance"],
+    NOISY_JUDGE: ["schedules"],
+}
+
+
+def images(number, size=SIZE, channels=CHANNELS, class_names=DIGITS):
+    draw = torch.Generator().manual_seed(number)
+    pixels = torch.randint(0, 256, (number, channels, size, size), generator=draw, dtype=torch.uint8)
+    return Dataset(pixels, torch.arange(number) % len(class_names), class_names)
+
+
+def write_split(path, **other):
+    save_split(path, images(100, **other), {"dataset": "digits"})
+
+
+def write_model(path, image_size=SIZE, image_channels=CHANNELS, num_classes=10):
+    arguments = {"image_size": image_size, "image_channels": image_channels, "num_classes": num_classes}
+    arguments |= {"patch": 1, "channels": [8], "blocks": 1, "attention_heads": 0, "dropout": 0.0}
+    description = {"net": arguments, "schedule": "linear", "timesteps": 50, "target": "v", "class_names": list(DIGITS)}
+    save_denoiser(path, UNet(**arguments).state_dict(), description)
+
+
+def write_judge(path, size=SIZE, channels=CHANNELS, num_classes=10, knows_noise=None):
+    knows_noise = path.name.startswith("noisy") if knows_noise is None else knows_noise
+    net = Classifier(size, channels, num_classes, knows_noise=knows_noise)
+    Judge(net, torch.device("cpu")).save(path)
+
+
+def smoke_params():
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for override in (ROOT / "presets" / "smoke.args").read_text().replace("-S ", "").split():
+        key, value = override.split("=")
+        *sections, last = key.split(".")
+        section = params
+        for name in sections:
+            section = section[name]
+        section[last] = yaml.safe_load(value)
+    return params
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A folder in which every stage but the report could start."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "params.yaml").write_text(yaml.safe_dump(smoke_params()))
+    write_split(folder / TRAIN)
+    write_split(folder / TEST)
+    write_model(folder / MODEL)
+    write_judge(folder / JUDGE)
+    write_judge(folder / NOISY_JUDGE)
+    return folder
+
+
+@pytest.fixture
+def folder(whole, tmp_path, monkeypatch):
+    """A copy of it, as the current folder of a process that neither DVC nor the network helps."""
+    shutil.copytree(whole, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path / "work"
+
+
+def refusal(name, monkeypatch):
+    """What the stage says when it refuses to run: its error is a user's to mend, else it would be raised here."""
+    monkeypatch.setattr(sys, "argv", [*COMMANDS[name]])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
+    line = caught.value.code
+    assert isinstance(line, str) and "\n" not in line and line.startswith("error: ") and line.endswith(GO_BACK)
+    return line
+
+
+def set_param(folder, section, key, value):
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params[section][key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def rewritten(path, change):
+    """Change the description in a file of ours."""
+    tensors, description = load_tensors(path)
+    save_tensors(path, tensors, change(description))
+
+
+def without_a_tensor(path):
+    tensors, description = load_tensors(path)
+    tensors.popitem()
+    save_tensors(path, tensors, description)
+
+
+DAMAGE = {
+    "missing": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "cut in its header": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "text": lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n" * 20),
+    "pickle": lambda path: torch.save({"a": torch.zeros(2)}, path),
+    "safetensors of others": lambda path: save_file({"a": torch.zeros(2)}, path),
+    "description is no JSON": lambda path: save_file({"a": torch.zeros(2)}, path, {"description": "{"}),
+    "description is a list": lambda path: rewritten(path, lambda _: []),
+    "description is empty": lambda path: rewritten(path, lambda _: {}),
+    "a tensor less": without_a_tensor,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("file", READERS)
+def test_a_damaged_file_is_refused_by_the_stages_that_read_it(folder, monkeypatch, file, damage):
+    DAMAGE[damage](folder / file)
+    for name in READERS[file]:
+        assert file in refusal(name, monkeypatch)
+
+
+FOREIGN = [
+    # file, its readers, how it is written, what the line names
+    (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, image_size=16), "8x8"),
+    (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, image_channels=3), "8x8"),
+    (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, num_classes=4), "classes"),
+    (MODEL, READERS[MODEL], write_judge, MODEL),
+    (MODEL, READERS[MODEL], write_split, MODEL),
+    (TRAIN, READERS[TRAIN], write_model, TRAIN),
+    (JUDGE, READERS[JUDGE], write_model, JUDGE),
+    (JUDGE, READERS[JUDGE], lambda path: write_judge(path, size=16), "judge"),
+    (JUDGE, READERS[JUDGE], lambda path: write_judge(path, channels=3), "judge"),
+    (JUDGE, READERS[JUDGE], lambda path: write_judge(path, num_classes=4), "judge"),
+    (JUDGE, READERS[JUDGE], lambda path: write_judge(path, knows_noise=True), "judge"),
+    (NOISY_JUDGE, READERS[NOISY_JUDGE], lambda path: write_judge(path, knows_noise=False), "judge"),
+    (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, size=16), "test"),
+    (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, channels=3), "test"),
+    (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, class_names=tuple("abcd")), "test"),
+    (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"target": "score"})), MODEL),
+    (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"schedule": "no"})), "schedule"),
+    (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"timesteps": -1})), MODEL),
+    (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"net": 5})), MODEL),
+]
+
+
+@pytest.mark.parametrize("case", range(len(FOREIGN)))
+def test_a_whole_file_that_does_not_fit_is_refused(folder, monkeypatch, case):
+    """Weights of another data set run through without a word where shapes happen to agree."""
+    file, readers, write, named = FOREIGN[case]
+    write(folder / file)
+    for name in readers:
+        assert named in refusal(name, monkeypatch), name
+
+
+@pytest.mark.parametrize("name", ["judge", "train"])
+def test_a_batch_larger_than_the_data(folder, monkeypatch, name):
+    set_param(folder, name, "batch_size", 101)
+    assert f"error: {name}.batch_size: 101 is not possible (allowed: 1 to 100 images)" in refusal(name, monkeypatch)
+
+
+def test_a_missing_network_names_the_folder(folder, monkeypatch):
+    set_param(folder, "data", "dataset", "mnist")
+    set_param(folder, "model", "channels", [8])
+
+    def unreachable(*_, **__):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", unreachable)
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    line = refusal("prepare", monkeypatch)
+    assert line.startswith("error: data.root: 'data/raw' has no MNIST/raw") and "mnist5k" in line
+
+
+def test_missing_params(folder, monkeypatch):
+    (folder / "params.yaml").unlink()
+    assert "params.yaml" in refusal("prepare", monkeypatch)
+
+
+def test_a_process_of_its_own_ends_with_status_1_and_no_traceback(folder):
+    """What the tests above see inside of this process, as DVC sees it."""
+    DAMAGE["cut"](folder / MODEL)
+    process = subprocess.run(
+        [sys.executable, "-m", *COMMANDS["evaluate"]],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{Path(ROOT, 'src')}"},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1 and not process.stdout
+    assert process.stderr.startswith(f"error: {MODEL}: ") and process.stderr.count("\n") == 1
+
+
+def test_the_whole_folder_is_whole(folder, monkeypatch):
+    """Else the tests above pass for another reason."""
+    for name in ("benchmark", "guidance"):
+        monkeypatch.setattr(sys, "argv", [*COMMANDS[name]])
+        runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
+    assert json.loads((folder / "reports/benchmark/timing.json").read_text())["threads"]

@@ -1,0 +1,205 @@
+"""The pipeline under DVC, for real: what reruns, what comes back from the cache, what an error leaves behind.
+
+All tests share one run of presets/smoke.args (conftest.py).
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+
+import pytest
+import yaml
+from pipeline import ROOT, wait_until
+
+from diffusion.checkpoint import load_tensors, save_tensors
+
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+FROM_TRAIN_ON = ["train", "evaluate", "benchmark", "guidance", "report"]
+CLOCKS = {"reports/train/timing.json", "reports/benchmark/timing.json", "reports/benchmark/timing.csv"}
+DRAWN_FROM_CLOCKS = ("reports/index.html", "reports/README.md", "reports/figures/", "dvc.lock")
+GO_BACK = "git restore . && dvc checkout"
+
+
+def deterministic(changes):
+    """The changed files that no clock excuses."""
+    return [name for name in changes if name not in CLOCKS and not name.startswith(DRAWN_FROM_CLOCKS)]
+
+
+def test_everything_is_there_and_nothing_reruns(finished):
+    lock = yaml.safe_load((finished.path / "dvc.lock").read_text())["stages"]
+    assert set(lock) == set(STAGES)
+    missing = [o["path"] for s in lock.values() for o in s.get("outs", []) if not (finished.path / o["path"]).exists()]
+    assert not missing
+    assert not list(finished.path.glob("checkpoints/*"))  # training is done
+
+    again = finished.dvc("repro")
+    assert not again.ran and not again.from_cache and not finished.changes()
+
+
+@pytest.mark.parametrize(
+    ("file", "reruns"),
+    [
+        ("src/diffusion/plots.py", {"schedules", "report"}),
+        ("src/diffusion/metrics.py", {"judge", "schedules", "evaluate", "guidance"}),
+        ("src/diffusion/report/templates/page.html.j2", {"report"}),
+        ("src/diffusion/nets/unet.py", {"judge", *FROM_TRAIN_ON}),
+        ("stages/params.py", set()),
+    ],
+)
+def test_what_an_edit_reruns_at_most(finished, file, reruns):
+    """`--dry` names the stages that the edit itself makes stale: what follows does so only if their outputs change."""
+    path = finished.path / file
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before + b"\n")
+        ran = finished.dvc("repro", "--dry").ran
+    finally:
+        path.write_bytes(before)
+    assert set(ran) <= reruns and bool(ran) == bool(reruns)
+
+
+def test_another_schedule_there_and_back(repository):
+    """In a copy first: the workspace, where somebody may be at work, is not touched, and then has it in its cache."""
+    elsewhere = repository.dvc("exp", "run", "-S", "schedule=cosine", "--temp", "--name", "elsewhere")
+    assert elsewhere.ran == FROM_TRAIN_ON and not repository.changes()
+
+    here = repository.dvc("exp", "run", "-S", "schedule=cosine", "--name", "here")
+    assert set(here.ran) <= {"report"} and set(FROM_TRAIN_ON) - {"report"} <= set(here.from_cache)
+    assert "reports/evaluate/metrics.json" in repository.changes()
+    assert "cosine" in load_tensors(repository.path / "models/denoiser.safetensors")[1]["schedule"]
+    difference = repository.dvc("metrics", "diff").output
+    assert "reports/evaluate/metrics.json" in difference and "accuracy" in difference
+
+    repository.set_param("schedule", "linear")
+    back = repository.dvc("repro")
+    assert set(back.ran) <= {"report"} and set(FROM_TRAIN_ON) - {"report"} <= set(back.from_cache)
+    assert not repository.changes()
+
+    table = repository.dvc("exp", "show", "--csv").output
+    assert "elsewhere" in table and "here" in table and "cosine" in table
+    repository.dvc("plots", "show", "-o", "plots_html")
+    assert (repository.path / "plots_html" / "index.html").stat().st_size and not repository.changes()
+
+
+def test_a_queue_runs_the_code_that_was_queued(repository):
+    """A sweep of guidance scales: guidance and report alone, by the copy's own library.
+
+    Without stages/__init__.py, an installed library (here: the workspace's, edited since) would be imported instead.
+    """
+    repository.dvc("exp", "run", "--queue", "-S", "guidance.scales=[0.0,1.0],[3.0]")
+    sampler = repository.path / "src/diffusion/sampler.py"
+    sampler.write_text("raise RuntimeError('the code of the workspace')\n" + sampler.read_text())
+    try:
+        repository.dvc("queue", "start", "-j", "1", PYTHONPATH=str(repository.path / "src"))
+        states = []
+
+        def done():
+            lines = repository.dvc("queue", "status").output.splitlines()
+            states[:] = [line.split() for line in lines if {"Queued", "Running", "Success", "Failed"} & {*line.split()}]
+            return not any({"Queued", "Running"} & {*state} for state in states)
+
+        wait_until(done, "the queue")
+        logs = [repository.dvc("queue", "logs", state[0]) for state in states]
+    finally:
+        repository.dvc("queue", "stop", "--kill")
+    assert ["Success" in state for state in states] == [True, True], logs
+    assert [log.ran for log in logs] == [["guidance", "report"]] * 2, logs
+
+
+def test_a_clone_without_cache_draws_the_page_anew(finished, tmp_path):
+    clone = finished.clone(tmp_path / "clone")
+    template = clone.path / "src/diffusion/report/templates/page.html.j2"
+    template.write_text(template.read_text() + "<!-- mended -->\n")
+    assert clone.dvc("repro", "--allow-missing").ran == ["report"]
+    assert "<!-- mended -->" in (clone.path / "reports/index.html").read_text()
+
+
+def checkpoint_in(repository, **than):
+    """The checkpoint of the training under way, newer than a given time; None where there is none."""
+    for path in repository.path.glob("checkpoints/*/last.safetensors"):
+        if path.stat().st_mtime_ns > than.get("newer", 0):
+            return path
+    return None
+
+
+def is_locked(path):
+    with open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_an_interrupted_training_goes_on_and_the_same_run_gives_the_same_bytes(finished, tmp_path):
+    """A clone has no cache, so it trains again; it is killed twice on the way.
+
+    First everything at once (power cut), then DVC alone (out of memory): the training must not live on without it.
+    """
+    clone = finished.clone(tmp_path / "clone")
+
+    def start():
+        return subprocess.Popen(
+            ["dvc", "repro", "train"],
+            cwd=clone.path,
+            env=clone.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    started = start()
+    try:
+        wait_until(lambda: checkpoint_in(clone) or started.poll() is not None, "the first checkpoint")
+    finally:
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    first = checkpoint_in(clone)
+    assert first and not (clone.path / "models/denoiser.safetensors").exists()
+    tensors, description = load_tensors(first)
+    steps_at_first = description["history"][-1][0]
+    save_tensors(first, tensors, {**description, "seconds": 1000.0})  # a mark that only a resumed training carries on
+
+    started, marked = start(), first.stat().st_mtime_ns
+    try:
+        wait_until(lambda: checkpoint_in(clone, newer=marked) or started.poll() is not None, "the next checkpoint")
+        started.kill()
+        started.wait()
+        wait_until(lambda: not is_locked(first.with_name("lock")), "the end of a training without DVC")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+    description = load_tensors(first)[1]
+    assert description["seconds"] > 1000 and steps_at_first < description["history"][-1][0] < 60
+    assert not (clone.path / "models/denoiser.safetensors").exists()
+
+    rest = clone.dvc("repro")
+    assert rest.ran == ["judge", "train", "report"]  # the very same weights: nothing that reads them is stale
+    assert yaml.safe_load((clone.path / "reports/train/timing.json").read_text())["seconds"] > 1000
+    assert "reports/train/timing.json" in clone.changes() and not deterministic(clone.changes())
+    assert not list(clone.path.glob("checkpoints/*"))
+
+    clone.dvc("repro", "--force", "--single-item", "schedules", "evaluate", "guidance")
+    assert not deterministic(clone.changes())
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.steps=0", "params.yaml: train.steps: 0 is not possible (Input should be greater than or equal to 1)"),
+        ("schedule=typo", "params.yaml: schedule: 'typo' is not possible (Input should be 'linear', 'linear_unscaled'"),
+        ("guidance.steps=51", "params.yaml: guidance.steps: 51 is not possible (allowed: 1 to timesteps = 50)"),
+    ],
+)
+def test_a_wrong_param_is_refused_in_one_line(repository, override, message):
+    lock = (repository.path / "dvc.lock").read_bytes()
+    refused = repository.dvc("exp", "run", "-S", override, fails=True)
+    (line,) = [line for line in refused.output.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {message}") and line.endswith(GO_BACK)
+    assert "Traceback" not in refused.output and len(refused.ran) == 1
+    assert (repository.path / "dvc.lock").read_bytes() == lock
+
+    repository.run("sh", "-c", GO_BACK)
+    assert not repository.changes() and not repository.dvc("status", "--quiet").output
