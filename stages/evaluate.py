@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import load_split, save_sheet, to_float, to_uint8
-from diffusion.denoiser import Denoise, Denoiser, clipped, conditional, load_denoiser
+from diffusion.data import load_both, save_sheet, to_float, to_uint8
+from diffusion.denoiser import Denoise, Denoiser, clipped, conditional, load_denoiser, refuse_other_images
 from diffusion.evaluation import Reference, Verdict, verdict
 from diffusion.judge import Judge
 from diffusion.metrics import nearest_neighbours
@@ -75,7 +75,8 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     device = pick_device(params.device)
     prepare_machine(device)
     denoiser, description = load_denoiser(arguments.model, device, pick_precision(params.precision, device))
-    train, test = (load_split(arguments.data / f"{split}.safetensors") for split in ("train", "test"))
+    train, test = load_both(arguments.data)
+    refuse_other_images(arguments.model, description, train.images.shape[1:], len(train.class_names))
     reference = Reference(Judge.load(arguments.judge, device), train, test, params.seed)
     studio = Studio(
         denoiser, tuple(train.images.shape[1:]), len(train.class_names), params.seed, settings.batch_size, device

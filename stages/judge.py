@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from diffusion.data import Dataset, load_split
+from diffusion.data import Dataset, load_both
 from diffusion.judge import Judge, judge_update, recognisability, share_right
 from diffusion.nets.classifier import Classifier
 from diffusion.runtime import pick_device, pick_precision, prepare_machine
@@ -25,7 +25,7 @@ NOISED_LOG_SNR = (2.0, 0.0, -2.0)
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Train both judges on the training split of --data, write them to --models and their figures to --report."""
     prepare_machine(pick_device(params.device))
-    train, test = (load_split(arguments.data / f"{split}.safetensors") for split in ("train", "test"))
+    train, test = load_both(arguments.data)
     if params.judge.batch_size > len(train.images):
         raise ValueError(
             f"judge.batch_size: {params.judge.batch_size} is not possible (allowed: 1 to {len(train.images)} images)"

@@ -34,7 +34,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     device = pick_device(params.device)
     prepare_machine(device)
     test = load_split(arguments.data / "test.safetensors")
-    judge = Judge.load(arguments.models / "noisy_judge.safetensors", device)
+    judge = Judge.load(arguments.models / "noisy_judge.safetensors", device, knows_noise=True)
     schedules, left_out = possible_schedules(params.timesteps)
     tables = {name: schedule_table(schedule) for name, schedule in schedules.items()}
     report: Path = arguments.report

@@ -97,7 +97,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
 def sources() -> list[Path]:
     """The files of this project's code that this process runs: a checkpoint of other code is not resumed."""
     modules = (module for name, module in sys.modules.items() if name.split(".")[0] in ("diffusion", "stages"))
-    return [Path(module.__file__) for module in modules if module.__file__]
+    return [Path(__file__), *(Path(module.__file__) for module in modules if module.__file__)]
 
 
 if __name__ == "__main__":

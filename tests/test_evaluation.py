@@ -144,7 +144,7 @@ def test_memorisation_of_training_images_and_of_test_images(
 
 def test_judge_comes_back_from_its_file(noisy_judge: Judge, splits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     noisy_judge.save(tmp_path / "judge.safetensors")
-    again = Judge.load(tmp_path / "judge.safetensors", CPU)
+    again = Judge.load(tmp_path / "judge.safetensors", CPU, knows_noise=True)
     images = splits[1].images[:20]
     assert again.net.arguments == noisy_judge.net.arguments
     assert torch.equal(again.see(images, 1.0).features, noisy_judge.see(images, 1.0).features)

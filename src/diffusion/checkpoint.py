@@ -39,6 +39,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             description = json.loads((file.metadata() or {})[DESCRIPTION])
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not a .safetensors file of this project, or damaged ({error})") from error
+    if not isinstance(description, dict):
+        raise ValueError(f"{path}: not a .safetensors file of this project (its description is no object)")
     return tensors, description
 
 

@@ -74,6 +74,16 @@ def load_split(path: Path) -> Dataset:
     return Dataset(images, labels, tuple(names))
 
 
+def load_both(folder: Path) -> tuple[Dataset, Dataset]:
+    """The splits train and test in a folder. Raises ValueError where one is damaged or they do not belong together."""
+    train, test = (load_split(folder / f"{name}.safetensors") for name in ("train", "test"))
+    if train.images.shape[1:] != test.images.shape[1:] or train.class_names != test.class_names:
+        raise ValueError(
+            f"{folder / 'test.safetensors'}: other image shapes or classes than train.safetensors beside it"
+        )
+    return train, test
+
+
 def save_sheet(path: Path, images: Tensor, columns: int, scale: int = 2, gap: int = 2) -> None:
     """Write uint8 images (N, C, H, W), grey or RGB, as one bare PNG: row by row, `gap` grey pixels between tiles."""
     from PIL import Image

@@ -3,7 +3,7 @@
 Labels, guidance, clipping and counting are functions from denoiser to denoiser, put around each other by the caller.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,15 @@ def save_denoiser(path: Path, tensors: dict[str, Tensor], description: dict[str,
     save_tensors(path, tensors, {"kind": "denoiser", **description})
 
 
+def refuse_other_images(path: Path, description: dict[str, Any], shape: Sequence[int], num_classes: int) -> None:
+    """Raises ValueError where the denoiser of a file was not made for images (C, H, W) of so many classes."""
+    net = description["net"]
+    made_for = (net["image_channels"], net["image_size"], net["image_size"], net["num_classes"])
+    if made_for != (*shape, num_classes):
+        data = "images of {1}x{2}, {0} channels, {3} classes"
+        raise ValueError(f"{path}: made for {data.format(*made_for)}; the data are {data.format(*shape, num_classes)}")
+
+
 def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Denoiser, dict[str, Any]]:
     """The denoiser in a file, ready to sample with, and its description.
 
@@ -108,6 +117,7 @@ def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Den
         net = UNet(**description["net"])
         net.load_state_dict(tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
+        TARGETS[description["target"]]
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path}: weights and description do not fit together ({error})") from error
     net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

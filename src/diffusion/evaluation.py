@@ -68,6 +68,11 @@ class Reference:
     test: Dataset
     seed: int
 
+    def __post_init__(self) -> None:
+        known, names = self.judge.net.arguments["num_classes"], self.test.class_names
+        if known != len(names):
+            raise ValueError(f"judge: knows {known} classes, the data have {len(names)} (run stage judge again)")
+
     @cached_property
     def test_features(self) -> Tensor:
         """(N, 128)."""

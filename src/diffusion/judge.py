@@ -86,14 +86,17 @@ class Judge:
         self.net.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
     @classmethod
-    def load(cls, path: Path, device: torch.device) -> Self:
-        """Read what `save` wrote. Raises ValueError, one line, for a file that is missing, damaged or foreign."""
+    def load(cls, path: Path, device: torch.device, knows_noise: bool = False) -> Self:
+        """Read what `save` wrote. Raises ValueError, one line, for a file that is missing, damaged or foreign, and for
+        a judge of clean images where one that `knows_noise` is wanted, or the other way round."""
         tensors, description = load_tensors(path)
         try:
             net = Classifier(**description["classifier"])
             net.load_state_dict(tensors)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path}: not a judge of this project ({' '.join(str(error).split())[:200]})") from error
+        if net.knows_noise != knows_noise:
+            raise ValueError(f"{path}: the judge of {'clean' if knows_noise else 'noised'} images (expected the other)")
         return cls(net, device)
 
     def save(self, path: Path) -> None:
