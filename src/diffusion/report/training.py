@@ -124,7 +124,12 @@ def _lesson_text(reports: Reports) -> str:
             ("accuracy", "a class accuracy of", percent),
             ("coverage", "a coverage of", fixed),
         )
-        figures = [f"{name} {show(verdict[key])}" for key, name, show in shown if isinstance(verdict.get(key), float)]
+        floor = verdict.get("floor", {}) | {"fid": verdict.get("fid_floor", {}).get("mean")}
+        figures = [
+            f"{name} {show(verdict[key])}" + (f" (real images {show(floor[key])})" if floor.get(key) else "")
+            for key, name, show in shown
+            if isinstance(verdict.get(key), float)
+        ]
         parts += [f"reached {listing(figures)} (n = {whole(verdict.get('n'))})"] if figures else []
     what = "The lesson's own settings (`presets/lesson.args`), run once to the end"
     return f"{what}, {listing(parts)}." if parts else f"{what}."
