@@ -73,7 +73,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"model.attention_heads": 5}, "model.attention_heads: 5 .*divisor of the last of model.channels, 96"),
         ({"schedule": "linear_zero_snr", "train.target": "eps"}, "train.target: eps .*x0, v"),
         ({"data.train_limit": 20}, "train.batch_size: 32 .*up to 20 images"),
-        ({"evaluate.ddpm_samples": 300}, "evaluate.ddpm_samples: 300 .*evaluate.sampler_samples = 200"),
+        ({"evaluate.ddpm_samples": 600}, "evaluate.ddpm_samples: 600 .*evaluate.sampler_samples = 500"),
         ({"evaluate.sampler_samples": 2000}, "evaluate.sampler_samples: 2000 .*evaluate.num_samples = 1000"),
         ({"evaluate.ddpm_samples": 8}, "evaluate.ddpm_samples: 8 .*16"),
         ({"seed": -1}, "seed: -1 "),

@@ -131,6 +131,7 @@ def test_names_of_classes_are_escaped(odd):
 
 
 def test_the_lessons_run_is_shown_only_where_there_is_one(built, odd):
+    assert "coverage of 0.90 (real images 0.93)" in plain((built / "README.md").read_text(encoding="utf-8"))
     assert "run once to the end, took 5 h 35 min" in plain((built / "README.md").read_text(encoding="utf-8"))
     assert "run once to the end" not in (odd / "README.md").read_text(encoding="utf-8")
 
