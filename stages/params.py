@@ -3,6 +3,7 @@
 It can only accept or refuse a run and never changes a result, so no stage lists it as a dependency.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,6 +27,7 @@ Scale = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Counts = Annotated[list[Count], Field(min_length=1)]
 
+Conflict = tuple[str, object, str]
 IMAGE_SIZES = {"digits": 8, "mnist5k": 28, "mnist": 28, "fashion_mnist": 28, "kmnist": 28}
 
 
@@ -124,17 +126,15 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        for key, wrong, allowed in self._conflicts():
-            if wrong is not None:
+        for key, wrong, allowed in [*self._steps(), *self._target(), *self._sizes(), *self._numbers()]:
+            if wrong:
                 raise ValueError(f"{key}: {wrong} is not possible (allowed: {allowed})")
         return self
 
-    def _conflicts(self) -> list[tuple[str, object, str]]:
-        """(key, the value that does not go with other keys or None, what is allowed)."""
-        data, model, evaluate = self.data, self.model, self.evaluate
-        size = IMAGE_SIZES.get(data.dataset, data.image_size)
-        divisor = model.patch * 2 ** (len(model.channels) - 1)
-        scaled = self.schedule in ("linear", "linear_zero_snr")
+    # Each of these lists (key, the value that does not go with other keys or a false one, what is allowed).
+
+    def _steps(self) -> list[Conflict]:
+        evaluate, last = self.evaluate, self.timesteps
         steps = {
             "evaluate.verdict_steps": [evaluate.verdict_steps],
             "evaluate.steps": evaluate.steps,
@@ -143,52 +143,60 @@ class Params(Section):
             "guidance.steps": [self.guidance.steps],
         }
         return [
-            *(
-                (key, next((s for s in values if s > self.timesteps), None), f"1 to timesteps = {self.timesteps}")
-                for key, values in steps.items()
-            ),
+            (key, next((number for number in values if number > last), None), f"1 to timesteps = {last}")
+            for key, values in steps.items()
+        ]
+
+    def _target(self) -> list[Conflict]:
+        scaled = self.schedule in ("linear", "linear_zero_snr")
+        no_eps = self.schedule == "linear_zero_snr" and self.train.target == "eps"
+        return [
             (
                 "timesteps",
-                self.timesteps if scaled and self.timesteps <= 20 else None,
+                scaled and self.timesteps <= 20 and self.timesteps,
                 f"21 or more for schedule {self.schedule}, whose scaled betas reach 1 otherwise",
             ),
             (
                 "train.target",
-                "eps" if self.schedule == "linear_zero_snr" and self.train.target == "eps" else None,
+                no_eps and "eps",
                 "x0, v with schedule linear_zero_snr, where alpha_bar_T = 0 has no eps",
             ),
+        ]
+
+    def _sizes(self) -> list[Conflict]:
+        data, channels, heads = self.data, self.model.channels, self.model.attention_heads
+        size = IMAGE_SIZES.get(data.dataset, data.image_size)
+        divisor = self.model.patch * 2 ** (len(channels) - 1)
+        return [
             (
                 "model.channels",
-                model.channels if size % divisor else None,
+                size % divisor and channels,
                 f"patch * 2^(levels - 1), here {divisor}, divides the image size {size}",
             ),
             (
                 "model.attention_heads",
-                model.attention_heads if model.attention_heads and model.channels[-1] % model.attention_heads else None,
-                f"0 or a divisor of the last of model.channels, {model.channels[-1]}",
-            ),
-            *(
-                (
-                    key,
-                    batch if data.train_limit and batch > data.train_limit else None,
-                    f"up to {data.train_limit} images",
-                )
-                for key, batch in (
-                    ("train.batch_size", self.train.batch_size),
-                    ("judge.batch_size", self.judge.batch_size),
-                )
-            ),
-            (
-                "evaluate.sampler_samples",
-                evaluate.sampler_samples if evaluate.sampler_samples > evaluate.num_samples else None,
-                f"up to evaluate.num_samples = {evaluate.num_samples}",
-            ),
-            (
-                "evaluate.ddpm_samples",
-                evaluate.ddpm_samples if evaluate.ddpm_samples > evaluate.sampler_samples else None,
-                f"up to evaluate.sampler_samples = {evaluate.sampler_samples}",
+                heads and channels[-1] % heads and heads,
+                f"0 or a divisor of the last of model.channels, {channels[-1]}",
             ),
         ]
+
+    def _numbers(self) -> list[Conflict]:
+        evaluate, limit = self.evaluate, self.data.train_limit
+        at_most = {
+            "train.batch_size": (self.train.batch_size, limit or math.inf, f"{limit} images"),
+            "judge.batch_size": (self.judge.batch_size, limit or math.inf, f"{limit} images"),
+            "evaluate.sampler_samples": (
+                evaluate.sampler_samples,
+                evaluate.num_samples,
+                f"evaluate.num_samples = {evaluate.num_samples}",
+            ),
+            "evaluate.ddpm_samples": (
+                evaluate.ddpm_samples,
+                evaluate.sampler_samples,
+                f"evaluate.sampler_samples = {evaluate.sampler_samples}",
+            ),
+        }
+        return [(key, number > most and number, f"up to {text}") for key, (number, most, text) in at_most.items()]
 
 
 def _describe(error: Any) -> str:
