@@ -6,14 +6,15 @@ from statistics import median
 
 import torch
 
+from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, clipped, conditional
-from diffusion.nets.unet import UNet
 from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine, pick_device, pick_precision, prepare_machine, stopwatch
 from diffusion.sampler import SamplerSetting, final
 from diffusion.schedule import noise_schedule
-from diffusion.training import Ema, Optimiser, denoising_update
+from diffusion.training import Optimiser
 from stages.params import IMAGE_SIZES, Params
+from stages.train import training_of
 
 CLASSES = 10
 REPEATS = 15
@@ -27,57 +28,50 @@ def main() -> None:
     precision = pick_precision(params.precision, device)
     prepare_machine(device)
     size = IMAGE_SIZES.get(params.data.dataset, params.data.image_size)
-    torch.manual_seed(params.seed)
-    net = UNet(size, params.data.channels, CLASSES, **params.model.model_dump())
-    net = net.to(device, memory_format=torch.channels_last)
-    denoiser = Denoiser(net, noise_schedule(params.schedule, params.timesteps), params.train.target, precision)
+    shape = (params.data.channels, size, size)
+    images = torch.randint(0, 256, (4096, *shape), dtype=torch.uint8)
+    data = Dataset(images, torch.arange(len(images)) % CLASSES, tuple(map(str, range(CLASSES))))
+    update, state = training_of(params, data, device, precision)
+    denoiser = Denoiser(state["net"], noise_schedule(params.schedule, params.timesteps), params.train.target, precision)
 
     for name, value in describe_machine(device, precision).items():
         print(f"{name:24} {value}")
-    print(f"{'parameters':24} {sum(p.numel() for p in net.parameters()):,}")
+    print(f"{'parameters':24} {sum(p.numel() for p in denoiser.net.parameters()):,}")
     print(f"{'':24} {'images/s':>10} {'overhead':>10}   (median of {REPEATS}, smallest to largest)")
-    rate, ratios = training(params, denoiser, size, device)
+    rate, ratios = training(params, denoiser, update, state["optimiser"], shape)
     print(f"{f'training, batch {params.train.batch_size}':24} {rate:10.0f} {ratios}")
-    rate, ratios = sampling(params, denoiser, size, device)
+    rate, ratios = sampling(params, denoiser, shape, device)
     print(f"{f'sampling, batch {params.evaluate.batch_size}':24} {rate:10.1f} {ratios}   DDIM, {SAMPLING_STEPS} calls")
 
 
-def training(params: Params, denoiser: Denoiser, size: int, device: torch.device) -> tuple[float, str]:
+def training(
+    params: Params,
+    denoiser: Denoiser,
+    update: Callable[[int], object],
+    optimiser: Optimiser,
+    shape: tuple[int, int, int],
+) -> tuple[float, str]:
     """Images per second of whole training steps, and their cost over bare forward, backward and optimiser steps."""
-    train, net = params.train, denoiser.net
-    images = torch.randint(0, 256, (4096, params.data.channels, size, size), dtype=torch.uint8, device=device)
-    labels = torch.arange(len(images), device=device) % CLASSES
-    optimiser = Optimiser(net.parameters(), 0.0, 10**6)
-    update = denoising_update(
-        denoiser,
-        Ema(net, train.ema_decay),
-        optimiser,
-        images,
-        labels,
-        batch_size=train.batch_size,
-        label_dropout=train.label_dropout,
-        null_label=CLASSES,
-        weighting=train.weighting,
-        seed=params.seed,
-    )
-    x = torch.randn(train.batch_size, *images.shape[1:], device=device)
-    t = torch.full((train.batch_size,), params.timesteps / 2)
-    label = labels[: train.batch_size]
+    number, device = params.train.batch_size, optimiser.parameters[0].device
+    x = torch.randn(number, *shape, device=device)
+    t = torch.full((number,), params.timesteps / 2)
+    label = torch.arange(number, device=device) % CLASSES
 
-    def bare_step() -> None:
+    def bare_step(_: int) -> None:
         optimiser.adamw.zero_grad()
         denoiser.predict(x, t, label).square().mean().backward()
         optimiser.adamw.step()
 
-    whole, ratios = interleaved(device, lambda step: update(step), lambda _: bare_step())
-    return train.batch_size / median(whole), ratios
+    whole, ratios = interleaved(device, update, bare_step)
+    return number / median(whole), ratios
 
 
-def sampling(params: Params, denoiser: Denoiser, size: int, device: torch.device) -> tuple[float, str]:
+def sampling(
+    params: Params, denoiser: Denoiser, shape: tuple[int, int, int], device: torch.device
+) -> tuple[float, str]:
     """Images per second of DDIM, and its cost over as many bare calls of the network."""
     number = params.evaluate.batch_size
     label = torch.arange(number, device=device) % CLASSES
-    shape = (params.data.channels, size, size)
     setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
     denoise = clipped(conditional(denoiser, label))
     x = torch.randn(number, *shape, device=device)

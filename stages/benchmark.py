@@ -51,9 +51,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
 
     bare_calls(OVERHEAD_CALLS)  # warm-up
     rows = []
-    settings_compared = comparison(
-        params.timesteps, compared.steps, compared.etas, compared.eta_steps, compared.solver_steps
-    )
+    settings_compared = comparison(params.timesteps, **compared.comparison())
     for setting in tqdm(settings_compared, desc="benchmark", unit="sampler"):
         number = min(setting.steps, OVERHEAD_CALLS)
         calls.clear()
@@ -67,7 +65,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
             [*setting, settings.num_images, num_calls, *spread(seconds), settings.repeats]
             + [settings.num_images / median(seconds), *spread(ratios)]
         )
-    header = ["sampler", "steps", "eta", "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS]
+    header = [*SamplerSetting._fields, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS]
     write_table(arguments.report / "timing.csv", header, rows)
     write_json(arguments.report / "timing.json", describe_machine(device, precision))
 

@@ -88,7 +88,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     samples = studio.images(verdict_setting, settings.num_samples)
     write_verdict(report, reference, samples, studio.labels(len(samples)), verdict_setting)
 
-    rows = comparison(params.timesteps, settings.steps, settings.etas, settings.eta_steps, settings.solver_steps)
+    rows = comparison(params.timesteps, **settings.comparison())
     images = {rows[0]: film(report, studio, rows[0], settings.ddpm_samples)}
     for setting in rows[1:]:
         shared = setting == verdict_setting
@@ -154,12 +154,11 @@ def write_comparison(report: Path, reference: Reference, images: dict[SamplerSet
     def judged(subset: str, setting: SamplerSetting, chosen: Tensor) -> list[object]:
         labels = torch.arange(len(chosen)) % len(reference.train.class_names)
         figures = verdict(reference, chosen, labels).as_dict()
-        row = (setting.sampler, setting.steps, setting.eta, setting.steps, subset, len(chosen))
-        return [*row, *(figures[name] for name in QUALITY)]
+        return [*setting, subset, len(chosen), *(figures[name] for name in QUALITY)]
 
     table = [judged("all", setting, chosen) for setting, chosen in images.items()]
     table += [judged("first", setting, chosen[:first]) for setting, chosen in images.items()]
-    write_table(report / "samplers.csv", ["sampler", "steps", "eta", "calls", "subset", "n", *QUALITY], table)
+    write_table(report / "samplers.csv", [*SamplerSetting._fields, "subset", "n", *QUALITY], table)
     save_sheet(
         report / "samplers.png", torch.cat([chosen[:SHEET_COLUMNS] for chosen in images.values()]), SHEET_COLUMNS
     )

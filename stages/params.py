@@ -4,6 +4,7 @@ It can only accept or refuse a run and never changes a result, so no stage lists
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -70,6 +71,7 @@ class Train(Section):
     ema_decay: Share
     label_dropout: Share
     target: Literal["eps", "x0", "v"]
+    times: Literal["uniform", "cosine"]
     weighting: Literal["none", "min_snr"]
     log_every: Count
     checkpoint_seconds: Scale
@@ -83,8 +85,14 @@ class Evaluate(Section):
     steps: Counts
     etas: Annotated[list[Annotated[Number, Field(ge=0, le=1)]], Field(min_length=1)]
     eta_steps: Counts
+    solvers: Annotated[list[Literal["heun", "dpmpp_2m", "unipc"]], Field(min_length=1)]
     solver_steps: Counts
+    solver_times: Literal["trailing", "log_snr", "karras"]
     batch_size: Count
+
+    def comparison(self) -> dict[str, Any]:
+        """What `sampler.comparison` wants beside T."""
+        return self.model_dump(include={"steps", "etas", "eta_steps", "solvers", "solver_steps", "solver_times"})
 
 
 class Benchmark(Section):
@@ -123,6 +131,23 @@ class Params(Section):
             return cls.model_validate(content)
         except ValidationError as error:
             raise ValueError(f"{path}: {_describe(error.errors()[0])}") from error
+
+    def changed(self, changes: Sequence[str]) -> Self:
+        """With other values, each as `section.key=value`. Raises ValueError for a key or value that cannot be."""
+        content = self.model_dump()
+        for change in changes:
+            path, _, value = change.partition("=")
+            *sections, key = path.split(".")
+            section = content
+            for name in sections:
+                section = section.get(name, {})
+            if key not in section:
+                raise ValueError(f"{path}: unknown key (allowed: those of params.yaml, as section.key=value)")
+            section[key] = yaml.safe_load(value)
+        try:
+            return type(self).model_validate(content)
+        except ValidationError as error:
+            raise ValueError(_describe(error.errors()[0])) from error
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -18,7 +18,7 @@ SEEN = pd.DataFrame({"schedule": ["linear"] * 10, "t": T, "log_snr": -T, "accura
 POINTS = pd.DataFrame(
     {
         "sampler": ["DDIM", "DDIM", "DDPM"],
-        "steps": [10, 50, 1000],
+        "calls": [10, 50, 1000],
         "seconds": [0.2, 1, 20],
         "value": [2, 1, 1],
         "error": [0.1, np.nan, 0.2],
@@ -35,7 +35,7 @@ DRAWINGS = {
     "recognisability": lambda path: plots.recognisability(path, SEEN, 0.1),
     "loss": lambda path: plots.training_loss(path, pd.DataFrame({"step": T, "loss": 1 / T}), "loss"),
     "speed": lambda path: plots.speed_quality(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (10, 1))], 16),
-    "steps": lambda path: plots.quality_by_steps(path, POINTS, "KID", (0.0, 0.1)),
+    "calls": lambda path: plots.quality_by_calls(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (None, 0.0))]),
     "tradeoff": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": 0.9, "precision": 0.9}),
     "tradeoff, no floor": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": None, "precision": None}),
     "scales": lambda path: plots.measures_by_scale(path, SCALES, {"accuracy": "accuracy", "coverage": "coverage"}),

@@ -9,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_reports import built_reports, edit_csv, edit_json, write_fake_reports
 
 from diffusion.report import claims, guidance, noise, overview, samplers, training, wording
 from diffusion.report.builder import build, inline_html, markdown_cell
+from diffusion.report.frontier import averaged, best_times
 from diffusion.report.reading import Reports, png_size
+from diffusion.report.wording import NB
 
 HOSTILE = "<script>alert('class')</script>|`x`"
 
@@ -113,9 +116,9 @@ def test_markdown_links_only_to_files_that_are_there(built):
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory) -> Path:
-    """A run with a hostile class name, too few samples for an FID, and no lesson's run."""
+    """A run with a hostile class name, too few samples for an FID, and no studies."""
     folder = tmp_path_factory.mktemp("odd") / "reports"
-    params = write_fake_reports(folder, [HOSTILE, *"123456789"], lesson=False)
+    params = write_fake_reports(folder, [HOSTILE, *"123456789"], studies=False)
     nothing = dict.fromkeys(("precision", "recall", "density", "coverage"))
     unknown = {"fid": None, "fid_floor": {"mean": None, "std": None, "draws": 5, "n": 64}, "floor": nothing}
     edit_json(folder / "evaluate/metrics.json", n=64, **unknown, **nothing)
@@ -134,6 +137,21 @@ def test_the_lessons_run_is_shown_only_where_there_is_one(built, odd):
     assert "coverage of 0.90 (real images 0.93)" in plain((built / "README.md").read_text(encoding="utf-8"))
     assert "run once to the end, took 5 h 35 min" in plain((built / "README.md").read_text(encoding="utf-8"))
     assert "run once to the end" not in (odd / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_frontier_compares_few_calls_with_ddpm(built, odd):
+    page = plain((built / "README.md").read_text(encoding="utf-8"))
+    assert "DDPM with 1,000 network calls has FID 12.00 ± 0.20 and 95.0 % class accuracy" in page
+    assert "with 10 calls, DPM-Solver++(2M) (even t) reaches FID 12.60 ± 0.20, 1.05 times that of DDPM, and" in page
+    assert "with 20 calls, DPM-Solver++(2M) (even t) reaches FID 12.10 ± 0.20, 1.01 times that of DDPM (no diff" in page
+    assert "make frontier" not in (odd / "README.md").read_text(encoding="utf-8")
+
+
+def test_of_every_solver_the_spacing_with_its_lowest_fid_is_drawn(built):
+    rows = best_times(averaged(pd.read_csv(built / "frontier" / "frontier.csv")))
+    names = [name.replace(NB, " ") for name in dict.fromkeys(rows["sampler"])]
+    assert names == ["DDIM, η = 0", "Heun", "DPM-Solver++(2M), even t", "DDPM"]
+    assert rows["fid_std"].round(6).eq(0.2).all() and (rows["seeds"] == 3).all()
 
 
 def test_few_samples_are_reported_without_fid(odd):

@@ -8,11 +8,12 @@ import torch
 
 from diffusion.denoiser import clipped, counted
 from diffusion.randomness import image_noise
-from diffusion.sampler import SAMPLERS, SamplerSetting, Step, comparison, ddim, dpmpp_2m, final, generate
-from diffusion.schedule import NoiseSchedule, noise_schedule, trailing_times
+from diffusion.sampler import SAMPLERS, SamplerSetting, Step, comparison, ddim, dpmpp_2m, final, generate, heun, unipc
+from diffusion.schedule import NoiseSchedule, noise_schedule, times_from
 
 diffusers = pytest.importorskip("diffusers")
 MEAN, STD = 0.4, 0.5
+SOLVERS = ["heun", "dpmpp_2m", "unipc"]
 
 
 def gaussian_denoiser(schedule: NoiseSchedule):
@@ -31,7 +32,9 @@ def normals(*shape, seed=0, dtype=torch.float64):
         yield torch.randn(*shape, generator=draw, dtype=dtype)
 
 
-@pytest.mark.parametrize("setting", comparison(1000, [50, 100], [0.0, 0.5, 1.0], [100], [20]), ids=str)
+@pytest.mark.parametrize(
+    "setting", comparison(1000, [50, 100], [0.0, 0.5, 1.0], [100], SOLVERS, [20], "log_snr"), ids=str
+)
 @pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
 def test_every_sampler_reproduces_mean_and_standard_deviation(setting, name):
     """Variance beta after respacing would leave noise of std .36 in a 10-step image; the std must come out right."""
@@ -42,7 +45,7 @@ def test_every_sampler_reproduces_mean_and_standard_deviation(setting, name):
     assert abs(x.std() - STD) < start * STD + 0.04
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpmpp_2m, 2)])
+@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (heun, 2), (dpmpp_2m, 2), (unipc, 3)])
 def test_order_of_convergence(sampler, order):
     """Halving the steps divides the error of the probability-flow ODE by 2^order; its solution is known here."""
     schedule = noise_schedule("linear", 1000)
@@ -59,7 +62,7 @@ def test_order_of_convergence(sampler, order):
         times = torch.linspace(800, 200, number + 1, dtype=torch.float64).tolist()
         found = final(sampler(gaussian_denoiser(schedule), schedule, times, iter([start])))
         errors.append((found - exact).abs().max())
-    assert abs(math.log2(errors[0] / errors[1]) - order) < 0.1
+    assert abs(math.log2(errors[0] / errors[1]) - order) < 0.15
 
 
 def test_ddim_with_eta_1_over_all_steps_is_the_ddpm_posterior():
@@ -89,7 +92,7 @@ def test_ddim_agrees_with_diffusers(eta, num_steps):
     theirs.set_timesteps(num_steps)
     noise = list(itertools.islice(normals(2, 1, 4, 4, dtype=torch.float32), num_steps + 1))
     denoise = clipped(gaussian_denoiser(schedule))
-    ours = ddim(denoise, schedule, trailing_times(1000, num_steps), iter(noise), eta)
+    ours = ddim(denoise, schedule, times_from("trailing", schedule, num_steps), iter(noise), eta)
     x = noise[0]
     for t, eps, step in zip(theirs.timesteps.tolist(), noise[1:], ours, strict=True):
         signal, sigma = (float(c) for c in schedule.coefficients(t + 1))
@@ -100,25 +103,59 @@ def test_ddim_agrees_with_diffusers(eta, num_steps):
         assert (step.x_t - x).abs().max() < 2e-3
 
 
-def test_dpmpp_2m_agrees_with_diffusers():
+@pytest.mark.parametrize(
+    ("sampler", "scheduler", "options"),
+    [
+        (dpmpp_2m, "DPMSolverMultistepScheduler", {}),
+        (unipc, "UniPCMultistepScheduler", {"solver_order": 2, "solver_type": "bh2"}),
+    ],
+)
+def test_multistep_solvers_agree_with_diffusers(sampler, scheduler, options):
     schedule = noise_schedule("linear", 1000)
-    theirs = diffusers.DPMSolverMultistepScheduler(
+    theirs = getattr(diffusers, scheduler)(
         num_train_timesteps=1000,
         beta_start=1e-4,
         beta_end=0.02,
         timestep_spacing="trailing",
         final_sigmas_type="zero",
         prediction_type="sample",
+        **options,
     )
     theirs.set_timesteps(20)
     x = next(normals(2, 1, 4, 4))
-    ours = dpmpp_2m(gaussian_denoiser(schedule), schedule, trailing_times(1000, 20), iter([x]))
+    ours = sampler(gaussian_denoiser(schedule), schedule, times_from("trailing", schedule, 20), iter([x]))
     for t, step in zip(theirs.timesteps, ours, strict=True):
         x = theirs.step(gaussian_denoiser(schedule)(x, int(t) + 1), t, x).prev_sample
         assert (step.x_t - x).abs().max() < 2e-4
 
 
-@pytest.mark.parametrize("setting", comparison(40, [1, 7, 40], [1.0], [13], [9]), ids=str)
+def test_heun_is_that_of_the_paper():
+    """Karras et al. 2022, algorithm 1 without churn, in its own variables x / signal and sigma."""
+    schedule = noise_schedule("cosine", 1000)
+    denoise, times = gaussian_denoiser(schedule), times_from("karras", schedule, 8)
+    start = next(normals(50))
+    signal, noise = schedule.coefficients(torch.tensor(times))
+    sigma, x = noise / signal, start / signal[0]
+    for i in range(8):
+        d = (x - denoise(signal[i] * x, times[i])) / sigma[i]
+        moved = x + (sigma[i + 1] - sigma[i]) * d
+        if i < 7:
+            d = (d + (moved - denoise(signal[i + 1] * moved, times[i + 1])) / sigma[i + 1]) / 2
+            moved = x + (sigma[i + 1] - sigma[i]) * d
+        x = moved
+    assert (final(heun(denoise, schedule, times, iter([start]))) - x).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(("name", "calls"), [("linear", 15), ("linear_zero_snr", 14)])
+def test_heun_calls_twice_but_where_there_is_no_slope(name, calls):
+    schedule, times = noise_schedule(name, 1000), []
+    final(SamplerSetting("heun", 8).start(counted(gaussian_denoiser(schedule), times), schedule, normals(2)))
+    assert len(times) == calls
+
+
+@pytest.mark.parametrize(
+    "setting", comparison(40, [1, 7, 40], [1.0], [13], ["dpmpp_2m", "unipc"], [1, 9], "karras"), ids=str
+)
 def test_s_steps_are_s_calls_the_first_at_t(setting):
     schedule, times = noise_schedule("cosine", 40), []
     steps = list(setting.start(counted(gaussian_denoiser(schedule), times), schedule, normals(2)))
@@ -185,7 +222,7 @@ def test_steps_are_what_they_say():
 
 def test_unknown_sampler_and_too_many_steps_are_refused():
     schedule = noise_schedule("linear", 100)
-    with pytest.raises(ValueError, match="sampler: 'euler' is unknown .*ddpm, ddim, dpmpp_2m"):
+    with pytest.raises(ValueError, match="sampler: 'euler' is unknown .*ddpm, ddim, heun, dpmpp_2m, unipc"):
         SamplerSetting("euler", 10).start(gaussian_denoiser(schedule), schedule, normals(1))
     with pytest.raises(ValueError, match="steps: 101 "):
         SamplerSetting("ddim", 101).start(gaussian_denoiser(schedule), schedule, normals(1))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.schedule import SCHEDULES, noise_schedule, trailing_times
+from diffusion.schedule import SCHEDULES, TIMES, noise_schedule, times_from
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -111,10 +111,12 @@ def test_tables_are_accurate_beyond_float32():
     assert abs(math.log(float(schedule.alpha_bar[-1])) - log) < 1e-11
 
 
-@pytest.mark.parametrize(("timesteps", "num_steps"), [(1000, 30), (1000, 50), (1000, 1000), (999, 7), (10, 1), (7, 5)])
-def test_trailing_times_are_exactly_s_distinct_steps_from_t_to_zero(timesteps, num_steps):
+@pytest.mark.parametrize("spacing", TIMES)
+@pytest.mark.parametrize(("timesteps", "num_steps"), [(1000, 30), (1000, 50), (1000, 1000), (999, 7), (30, 1), (31, 5)])
+@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
+def test_times_are_exactly_s_distinct_steps_from_t_to_zero(name, timesteps, num_steps, spacing):
     """range(0, T, T // S) makes 31 steps of S = 30 and starts at 990: the noise of the steps never taken stays."""
-    times = trailing_times(timesteps, num_steps)
+    times = times_from(spacing, noise_schedule(name, timesteps), num_steps)
     assert len(times) == num_steps + 1 and times[0] == timesteps and times[-1] == 0
     assert all(t > s for t, s in zip(times, times[1:], strict=False))
 
@@ -123,7 +125,31 @@ def test_trailing_times_are_exactly_s_distinct_steps_from_t_to_zero(timesteps, n
 def test_trailing_times_agree_with_diffusers(num_steps):
     scheduler = diffusers.DDIMScheduler(num_train_timesteps=1000, timestep_spacing="trailing")
     scheduler.set_timesteps(num_steps)
-    assert [t + 1 for t in scheduler.timesteps.tolist()] == trailing_times(1000, num_steps)[:-1]
+    expected = times_from("trailing", noise_schedule("linear", 1000), num_steps)[:-1]
+    assert [t + 1 for t in scheduler.timesteps.tolist()] == expected
+
+
+@pytest.mark.parametrize(("spacing", "scale"), [("log_snr", torch.log), ("karras", lambda sigma: sigma ** (1 / 7))])
+@pytest.mark.parametrize(("name", "first"), [("linear", 0), ("cosine", 1), ("linear_zero_snr", 1)])
+def test_times_are_even_on_their_scale(name, first, spacing, scale):
+    """From T to 1; where x_T holds nothing of the image, from sigma = 200 on, so that steps are not spent on it."""
+    schedule = noise_schedule(name, 1000)
+    times = torch.tensor(times_from(spacing, schedule, 21), dtype=torch.float64)
+    even = scale((1 / schedule.snr(times[first:-1])).sqrt())
+    torch.testing.assert_close(even.diff(), even.diff().mean().expand(len(even) - 1), rtol=1e-6, atol=0)
+    assert abs(times[-2] - 1) < 1e-9
+    if first:
+        start = torch.tensor(200.0, dtype=torch.float64)
+        torch.testing.assert_close(even[0] - even.diff().mean(), scale(start), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_time_is_the_inverse_of_alpha_bar(name):
+    schedule = noise_schedule(name, 1000)
+    times = torch.linspace(0, 999, 778, dtype=torch.float64)
+    torch.testing.assert_close(schedule.time_at(schedule.alpha_bar_at(times)), times, rtol=0, atol=1e-6)
+    beyond = torch.tensor([float(schedule.alpha_bar[-1]) / 2], dtype=torch.float64)
+    assert schedule.alpha_bar[-1] == 0 or schedule.time_at(beyond) == 1000
 
 
 @pytest.mark.parametrize(
@@ -131,8 +157,9 @@ def test_trailing_times_agree_with_diffusers(num_steps):
     [
         (lambda: noise_schedule("linear", 20), "timesteps: 20 .*21 or more"),
         (lambda: noise_schedule("quadratic", 100), "schedule: 'quadratic'.*linear, linear_unscaled, cosine"),
-        (lambda: trailing_times(100, 101), "steps: 101 .*1 to timesteps = 100"),
-        (lambda: trailing_times(100, 0), "steps: 0 "),
+        (lambda: times_from("trailing", noise_schedule("cosine", 100), 101), "steps: 101 .*1 to timesteps = 100"),
+        (lambda: times_from("karras", noise_schedule("cosine", 100), 0), "steps: 0 "),
+        (lambda: times_from("even", noise_schedule("cosine", 100), 5), "times: 'even'.*trailing, log_snr, karras"),
     ],
 )
 def test_impossible_schedules_are_refused(call, message):

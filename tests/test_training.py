@@ -11,6 +11,7 @@ from diffusion.denoiser import Denoiser
 from diffusion.nets.unet import UNet
 from diffusion.schedule import noise_schedule
 from diffusion.training import (
+    TIME_SHARES,
     Ema,
     Optimiser,
     batch_indices,
@@ -40,6 +41,7 @@ def small_training(steps=STEPS, learning_rate=1e-3):
         batch_size=8,
         label_dropout=0.5,
         null_label=4,
+        times="uniform",
         weighting="min_snr",
         seed=0,
     )
@@ -113,12 +115,32 @@ def test_batches_are_epochs_without_repetition_and_need_no_history():
     assert torch.cat([batch_indices(3, 7, 0, "train", s) for s in range(3)]).bincount().tolist() == [7, 7, 7]
 
 
+def drawn_times(shares, batches=2000):
+    return torch.stack([stratified_times(8, shares, torch.Generator().manual_seed(k)) for k in range(batches)])
+
+
 def test_times_are_uniform_from_1_to_t_and_one_from_each_stratum():
-    times = torch.stack([stratified_times(8, 40, torch.Generator().manual_seed(k)) for k in range(2000)])
+    times = drawn_times(TIME_SHARES["uniform"](noise_schedule("linear", 40)))
     assert times.min() == 1 and times.max() == 40
     assert ((times - 1) // 5 == torch.arange(8)).all()
     counts = times.flatten().bincount(minlength=41)[1:]
     assert (counts - 400).abs().max() < 5 * math.sqrt(400)
+
+
+@pytest.mark.parametrize("name", ["linear", "sigmoid", "linear_zero_snr", "cosine"])
+def test_times_drawn_as_under_cosine_have_its_log_snr_on_any_schedule(name):
+    """Closed form: the share of log-SNR above l is 2/pi atan(exp(-l/2)); under cosine itself t is near uniform."""
+    schedule = noise_schedule(name, 1000)
+    times = drawn_times(TIME_SHARES["cosine"](schedule)).flatten()
+    assert times.min() >= 1 and times.max() <= 1000
+    log_snr = schedule.snr(times).log()
+    for level in (-4.0, -1.0, 0.0, 2.0, 5.0):
+        expected = 2 / math.pi * math.atan(math.exp(-level / 2))
+        assert abs((log_snr > level).double().mean() - expected) < 0.01, level
+    if name == "cosine":
+        assert (
+            times.double().quantile(torch.tensor([0.25, 0.5, 0.75]).double()) - torch.tensor([250, 500, 750])
+        ).abs().max() < 20
 
 
 @pytest.mark.parametrize("target", ["eps", "x0", "v"])
@@ -157,6 +179,7 @@ def test_labels_are_dropped_per_sample_with_the_given_probability():
         batch_size=400,
         label_dropout=0.1,
         null_label=10,
+        times="uniform",
         weighting="none",
         seed=0,
     )

@@ -129,7 +129,7 @@ def training_loss(path: Path, history: pd.DataFrame, label: str) -> None:
 def speed_quality(path: Path, panels: Sequence[tuple[str, pd.DataFrame, tuple[float, float]]], images: int) -> None:
     """Seconds for `images` images (log) against quality, a panel per measure: (label, table, (floor mean, floor std)).
 
-    Tables hold `sampler` (label), `steps`, `seconds`, `value`, `error` (NaN or 0 where there is none): lower is better.
+    Tables hold `sampler` (label), `calls`, `seconds`, `value`, `error` (NaN or 0 where there is none): lower is better.
     """
     figure, grid = _figure(7.6 if len(panels) == 1 else 5.1 * len(panels), 4.3, columns=len(panels))
     series = list(dict.fromkeys(name for _, table, _ in panels for name in table["sampler"]))
@@ -137,6 +137,7 @@ def speed_quality(path: Path, panels: Sequence[tuple[str, pd.DataFrame, tuple[fl
         _floor(axes, *floor)
         for name, rows in table.groupby("sampler", sort=False):
             _points(axes, rows["seconds"], rows, name, series.index(name))
+            _numbers(axes, rows["seconds"], rows, series.index(name))
         axes.set(xlabel=f"seconds for {images} images", ylabel=label, xscale="log")
         axes.xaxis.set_major_formatter(FuncFormatter(_short_number))
     np.atleast_1d(grid)[-1].legend()
@@ -144,17 +145,21 @@ def speed_quality(path: Path, panels: Sequence[tuple[str, pd.DataFrame, tuple[fl
 
 
 @styled
-def quality_by_steps(path: Path, table: pd.DataFrame, label: str, floor: tuple[float, float]) -> None:
-    """Quality against the number of network calls (log), a line per sampler, from `sampler, steps, value, error`."""
-    figure, axes = _figure(7.6, 4.1)
-    _floor(axes, *floor)
-    for index, (name, rows) in enumerate(table.groupby("sampler", sort=False)):
-        _points(axes, rows["steps"], rows, name, index)
-    axes.set(xlabel="steps (network calls per image)", ylabel=label, xscale="log")
-    ticks = sorted(set(table["steps"]))
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
-    axes.legend()
+def quality_by_calls(path: Path, panels: Sequence[tuple[str, pd.DataFrame, tuple[float, float]]]) -> None:
+    """Network calls per image (log) against quality, a panel per measure: (label, table, (floor mean, floor std)).
+
+    Tables hold `sampler` (label), `calls`, `value`, `error` (NaN or 0 where there is none).
+    """
+    figure, grid = _figure(7.6 if len(panels) == 1 else 4.6 * len(panels), 4.1, columns=len(panels))
+    for axes, (label, table, floor) in zip(np.atleast_1d(grid), panels, strict=True):
+        _floor(axes, *floor)
+        for index, (name, rows) in enumerate(table.groupby("sampler", sort=False)):
+            _points(axes, rows["calls"], rows, name, index)
+        axes.set(xlabel="network calls per image", ylabel=label, xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(_short_number))
+        axes.minorticks_off()
+    np.atleast_1d(grid)[-1].legend()
     _save(figure, path)
 
 
@@ -256,15 +261,19 @@ def _line(index: int) -> dict[str, object]:
 
 def _points(axes: Axes, x: pd.Series, rows: pd.DataFrame, name: str, index: int) -> None:
     style = {"marker": MARKERS[index % len(MARKERS)], "color": COLOURS[index % len(COLOURS)], "markersize": 7}
-    errors, offset = rows["error"].fillna(0), LABEL_OFFSETS[index % len(LABEL_OFFSETS)]
-    axes.errorbar(
-        x, rows["value"], yerr=errors, label=name, linewidth=1.1, linestyle=LINES[index % len(LINES)], **style
-    )
-    for at, value, steps in zip(x, rows["value"], rows["steps"], strict=True):
-        axes.annotate(f"{steps:,}", (at, value), offset, textcoords="offset points", fontsize=8.5)
+    errors, dashes = rows["error"].fillna(0), LINES[index % len(LINES)]
+    axes.errorbar(x, rows["value"], yerr=errors, label=name, linewidth=1.1, linestyle=dashes, **style)
 
 
-def _floor(axes: Axes, mean: float, std: float) -> None:
+def _numbers(axes: Axes, x: pd.Series, rows: pd.DataFrame, index: int) -> None:
+    offset = LABEL_OFFSETS[index % len(LABEL_OFFSETS)]
+    for at, value, calls in zip(x, rows["value"], rows["calls"], strict=True):
+        axes.annotate(f"{calls:,}", (at, value), offset, textcoords="offset points", fontsize=8.5)
+
+
+def _floor(axes: Axes, mean: float | None, std: float) -> None:
+    if mean is None:  # too few samples for this measure
+        return
     axes.axhline(mean, color=FLOOR_COLOUR, linewidth=1.2)
     axes.axhspan(mean - std, mean + std, color=FLOOR_COLOUR, alpha=0.15, linewidth=0)
     axes.text(

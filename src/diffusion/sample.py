@@ -16,6 +16,7 @@ from diffusion.denoiser import clipped, guided, load_denoiser
 from diffusion.randomness import image_noise
 from diffusion.runtime import DEVICES, PRECISIONS, pick_device, pick_precision, prepare_machine
 from diffusion.sampler import SAMPLERS, SamplerSetting, generate
+from diffusion.schedule import TIMES
 
 EXAMPLES = """examples:
   a sheet of ten digits of each class
@@ -79,9 +80,11 @@ def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSet
         )
     if not 1 <= steps <= timesteps:
         raise ValueError(f"--steps: {steps} is not possible (allowed: 1 to {timesteps})")
+    if arguments.sampler == "ddpm" and arguments.times != "trailing":
+        raise ValueError(f"--times: {arguments.times} is not possible with ddpm, which takes all times")
     if arguments.eta is not None and arguments.sampler != "ddim":
         raise ValueError(f"--eta: {arguments.eta} goes with --sampler ddim alone")
-    return SamplerSetting(arguments.sampler, steps, arguments.eta)
+    return SamplerSetting(arguments.sampler, steps, arguments.eta, arguments.times)
 
 
 def write_arrays(path: Path, images: Tensor, labels: Tensor, _: int) -> None:
@@ -110,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", default="0-9", help="classes, like 3 or 0-9 or 1,3,5-7 (default 0-9)")
     parser.add_argument("--num", type=_positive, default=100, help="number of images (default 100)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="ddim", help="(default ddim)")
-    parser.add_argument("--steps", type=_positive, help="network calls per image (default 50; all T for ddpm)")
+    parser.add_argument("--steps", type=_positive, help="per image (default 50; all T for ddpm)")
+    parser.add_argument("--times", choices=TIMES, default="trailing", help="spacing of the steps (default trailing)")
     parser.add_argument("--eta", type=_share, help="of ddim: 0 deterministic, 1 as noisy as DDPM (default 0)")
     parser.add_argument("--guidance", type=_scale, default=1.0, help="w >= 0: 0 any class, 1 none (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="(default 0)")

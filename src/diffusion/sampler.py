@@ -1,8 +1,8 @@
 """Samplers: generators that walk x_t down a list of times and yield every `Step`.
 
 A step goes from t to s < t. Fewer steps are another list of times; the last time is 0, where alpha_bar = 1, so no
-sampler has a special last step. A sampler calls `denoise(x_t, t)` once per step and draws its noise from an iterator
-of standard normals, whose first draw is the start noise x_T.
+sampler has a special last step. A sampler calls `denoise(x_t, t)` once per step (Heun's twice) and draws its noise from
+an iterator of standard normals, whose first draw is the start noise x_T.
 """
 
 import math
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from diffusion.denoiser import Denoise
-from diffusion.schedule import NoiseSchedule, trailing_times
+from diffusion.schedule import NoiseSchedule, times_from
 
 
 class Step(NamedTuple):
@@ -52,6 +52,26 @@ def ddpm(denoise: Denoise, schedule: NoiseSchedule, times: Sequence[float], nois
 
 
 @torch.no_grad()
+def heun(denoise: Denoise, schedule: NoiseSchedule, times: Sequence[float], noise: Iterator[Tensor]) -> Iterator[Step]:
+    """Heun's method on the probability-flow ODE d(x / signal) = eps d(sigma), sigma = noise / signal (Karras et al.
+    2022, algorithm 1 without churn).
+
+    Deterministic, of second order: DDIM's step, then half the difference that eps at its end makes. Two calls per step,
+    one in the step to t = 0 (there is no eps) and in one from alpha_bar = 0 (sigma is infinite).
+    """
+    x_t = next(noise)
+    weights = zip(*(c.tolist() for c in schedule.coefficients(torch.tensor(times))), strict=True)
+    for (t, (signal_t, noise_t)), (s, (signal_s, noise_s)) in pairwise(zip(times, weights, strict=True)):
+        x_0 = denoise(x_t, t)
+        eps = (x_t - signal_t * x_0) / noise_t
+        x_t = signal_s * x_0 + noise_s * eps
+        if noise_s > 0 and signal_t > 0:
+            x_0 = denoise(x_t, s)
+            change = (x_t - signal_s * x_0) / noise_s - eps
+            x_t = x_t + (noise_s - noise_t * signal_s / signal_t) / 2 * change
+        yield Step(s, x_t, x_0)
+
+
 def dpmpp_2m(
     denoise: Denoise, schedule: NoiseSchedule, times: Sequence[float], noise: Iterator[Tensor]
 ) -> Iterator[Step]:
@@ -59,47 +79,102 @@ def dpmpp_2m(
 
     Deterministic. With lambda = log(signal / noise), the step to t = 0 (lambda infinite) is of first order.
     """
-    x_t = next(noise)
-    last_x_0, last_h = None, 0.0
+    return _multistep(denoise, schedule, times, noise, correct=None)
+
+
+def unipc(denoise: Denoise, schedule: NoiseSchedule, times: Sequence[float], noise: Iterator[Tensor]) -> Iterator[Step]:
+    """UniPC of order 2 (Zhao et al. 2023, algorithms 7 and 8, B2(h) = e^h - 1): DPM-Solver++(2M), whose every step is
+    taken again once x_0 at its end is known. That costs no call, since the next step needs this x_0 anyway."""
+    return _multistep(denoise, schedule, times, noise, correct=_corrected)
+
+
+class _Taken(NamedTuple):
+    """A step from t to s in lambda = log(signal / noise), as long as its end may be corrected."""
+
+    h: float  # lambda_s - lambda_t
+    x_0: Tensor  # estimated at t
+    change: Tensor | None  # of x_0 over the step before this one, and that step's h
+    last_h: float
+    first_order: Tensor  # x_s if x_0 stayed as it is
+    weight: float  # of x_0 in it
+
+
+@torch.no_grad()
+def _multistep(
+    denoise: Denoise,
+    schedule: NoiseSchedule,
+    times: Sequence[float],
+    noise: Iterator[Tensor],
+    correct: Callable[[_Taken, Tensor], Tensor] | None,
+) -> Iterator[Step]:
+    x_t, taken = next(noise), None
     weights = zip(*(c.tolist() for c in schedule.coefficients(torch.tensor(times))), strict=True)
     for (t, (signal_t, noise_t)), (s, (signal_s, noise_s)) in pairwise(zip(times, weights, strict=True)):
         x_0 = denoise(x_t, t)
+        if correct and taken:
+            x_t = correct(taken, x_0)
         h = _half_log_snr(signal_s, noise_s) - _half_log_snr(signal_t, noise_t)
-        extrapolation = 0.0 if last_x_0 is None or math.isinf(h) else h / (2 * last_h)
-        towards = x_0 if extrapolation == 0 else x_0 + extrapolation * (x_0 - last_x_0)
-        x_t = noise_s / noise_t * x_t - signal_s * math.expm1(-h) * towards
-        last_x_0, last_h = x_0, h
+        change, last_h = (x_0 - taken.x_0, taken.h) if taken else (None, 0.0)
+        weight = -signal_s * math.expm1(-h)
+        first_order = noise_s / noise_t * x_t + weight * x_0
+        taken = _Taken(h, x_0, change, last_h, first_order, weight) if math.isfinite(h) else None
+        x_t = first_order if change is None or taken is None else first_order + weight * h / (2 * last_h) * change
         yield Step(s, x_t, x_0)
 
 
-SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m}
+def _corrected(taken: _Taken, x_0: Tensor) -> Tensor:
+    """The end of a step by the corrector UniC, given x_0 there: order 2, or 1 for the first step."""
+    change = x_0 - taken.x_0
+    if taken.change is None:
+        return taken.first_order + taken.weight / 2 * change
+    h, ratio = taken.h, taken.last_h / taken.h
+    linear = 1 / -math.expm1(-h) - 1 / h  # integrals of theta and theta^2, theta in [0, 1] along the step,
+    square = 1 / -math.expm1(-h) - 2 / h * linear  # weighted with e^(h theta) and normed
+    before = (linear - square) / (1 + ratio)
+    return taken.first_order + taken.weight * (before / ratio * taken.change + (linear - before) * change)
+
+
+SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "heun": heun,
+    "dpmpp_2m": dpmpp_2m,
+    "unipc": unipc,
+}
 
 
 class SamplerSetting(NamedTuple):
-    """A row of a comparison: which sampler, how many steps, and eta where the sampler has one (else None)."""
+    """A row of a comparison: which sampler, how many steps, eta where the sampler has one (else None), which times."""
 
     sampler: str
     steps: int
     eta: float | None = None
+    times: str = "trailing"
 
     def start(self, denoise: Denoise, schedule: NoiseSchedule, noise: Iterator[Tensor]) -> Iterator[Step]:
-        """The sampler under way on evenly spaced times. Raises ValueError for an unknown sampler or steps > T."""
+        """The sampler under way. Raises ValueError for an unknown sampler or spacing of times, or steps > T."""
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler: {self.sampler!r} is unknown (allowed: {', '.join(SAMPLERS)})")
         options = {} if self.eta is None else {"eta": self.eta}
-        times = trailing_times(schedule.timesteps, self.steps)
+        times = times_from(self.times, schedule, self.steps)
         return SAMPLERS[self.sampler](denoise, schedule, times, noise, **options)
 
 
 def comparison(
-    timesteps: int, steps: Sequence[int], etas: Sequence[float], eta_steps: Sequence[int], solver_steps: Sequence[int]
+    timesteps: int,
+    steps: Sequence[int],
+    etas: Sequence[float],
+    eta_steps: Sequence[int],
+    solvers: Sequence[str],
+    solver_steps: Sequence[int],
+    solver_times: str,
 ) -> list[SamplerSetting]:
-    """The settings compared: DDPM, DDIM without noise, DDIM with noise (every eta above 0), DPM-Solver++(2M)."""
+    """The settings compared: DDPM, DDIM without noise, DDIM with noise (every eta above 0), solvers of second order."""
     return [
         SamplerSetting("ddpm", timesteps),
         *(SamplerSetting("ddim", count, 0.0) for count in steps),
         *(SamplerSetting("ddim", count, eta) for eta in etas if eta > 0 for count in eta_steps),
-        *(SamplerSetting("dpmpp_2m", count) for count in solver_steps),
+        *(SamplerSetting(solver, count, times=solver_times) for solver in solvers for count in solver_steps),
     ]
 
 

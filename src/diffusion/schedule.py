@@ -16,6 +16,7 @@ from torch import Tensor
 
 LINEAR_BETA_START, LINEAR_BETA_END, LINEAR_TIMESTEPS = 1e-4, 0.02, 1000
 MAX_BETA = 0.999
+MAX_SIGMA = 200.0  # sqrt(1 / SNR) of the first of the times that are even in sigma
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,16 @@ class NoiseSchedule:
         log_below, log_above = self.alpha_bar[below].log(), self.alpha_bar[above].log()
         between = (log_below + (t - below) * (log_above - log_below)).exp()
         return torch.where(t == above, self.alpha_bar[above], between)
+
+    def time_at(self, alpha_bar: Tensor) -> Tensor:
+        """The real times t in [0, T] with these alpha_bar (N,), float64: the inverse of `alpha_bar_at`.
+
+        What lies beyond the table's last entry is at T.
+        """
+        decay, wanted = -self.alpha_bar.log(), -alpha_bar.double().log()  # both rise with t
+        above = torch.searchsorted(decay, wanted).clamp(1, self.timesteps)
+        share = (wanted - decay[above - 1]) / (decay[above] - decay[above - 1])
+        return above - 1 + share.clamp(0, 1)
 
     def snr(self, t: Tensor | float) -> Tensor:
         """Signal-to-noise ratio alpha_bar / (1 - alpha_bar), float64; infinite at t = 0."""
@@ -127,14 +138,56 @@ def noise_schedule(name: str, timesteps: int) -> NoiseSchedule:
     return SCHEDULES[name](timesteps)
 
 
-def trailing_times(timesteps: int, num_steps: int) -> list[int]:
-    """num_steps + 1 times from T down to 0, as even as integers allow: round(T - i T / S) (Lin et al. 2024, table 2).
+def trailing_times(schedule: NoiseSchedule, num_steps: int) -> list[float]:
+    """As even in t as integers allow: round(T - i T / S) (Lin et al. 2024, table 2)."""
+    timesteps = schedule.timesteps
+    return [*(round(timesteps - i * timesteps / num_steps) for i in range(num_steps)), 0]
 
-    Raises ValueError where num_steps is not in 1 .. T.
+
+def log_snr_times(schedule: NoiseSchedule, num_steps: int) -> list[float]:
+    """Even in log-SNR, between its values at T and at 1 (Lu et al. 2022, section 4.1)."""
+    return _times_of_sigmas(schedule, num_steps, torch.log, torch.exp)
+
+
+def karras_times(schedule: NoiseSchedule, num_steps: int, rho: float = 7) -> list[float]:
+    """Even in sigma^(1/rho), sigma = sqrt((1 - alpha_bar) / alpha_bar), between T and 1 (Karras et al. 2022, eq. 5)."""
+    return _times_of_sigmas(schedule, num_steps, lambda sigma: sigma ** (1 / rho), lambda even: even**rho)
+
+
+TIMES: dict[str, Callable[[NoiseSchedule, int], list[float]]] = {
+    "trailing": trailing_times,
+    "log_snr": log_snr_times,
+    "karras": karras_times,
+}
+
+
+def times_from(name: str, schedule: NoiseSchedule, num_steps: int) -> list[float]:
+    """num_steps + 1 falling times, the first T and the last 0, spaced as `name` says.
+
+    Raises ValueError for an unknown name and where num_steps is not in 1 .. T.
     """
-    if not 1 <= num_steps <= timesteps:
-        raise ValueError(f"steps: {num_steps} is not possible (allowed: 1 to timesteps = {timesteps})")
-    return [round(timesteps - i * timesteps / num_steps) for i in range(num_steps)] + [0]
+    if name not in TIMES:
+        raise ValueError(f"times: {name!r} is unknown (allowed: {', '.join(TIMES)})")
+    if not 1 <= num_steps <= schedule.timesteps:
+        raise ValueError(f"steps: {num_steps} is not possible (allowed: 1 to timesteps = {schedule.timesteps})")
+    return TIMES[name](schedule, num_steps)
+
+
+def _times_of_sigmas(
+    schedule: NoiseSchedule,
+    num_steps: int,
+    scale: Callable[[Tensor], Tensor],
+    unscale: Callable[[Tensor], Tensor],
+) -> list[float]:
+    """T, then times evenly spaced in scale(sigma), the last of them 1, then 0.
+
+    Where alpha_bar_T is so small that x_T holds nothing of the image, even spacing begins at MAX_SIGMA.
+    """
+    ends = (1 / schedule.snr(torch.tensor([schedule.timesteps, 1.0]))).sqrt().clamp(max=MAX_SIGMA)
+    first, last = scale(ends).tolist()
+    sigma = unscale(torch.linspace(first, last, num_steps, dtype=torch.float64))
+    between = schedule.time_at(1 / (1 + sigma**2)).tolist()
+    return [float(schedule.timesteps), *between[1:], 0.0]
 
 
 def _linear_betas(timesteps: int) -> Tensor:

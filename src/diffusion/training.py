@@ -16,7 +16,7 @@ from diffusion.checkpoint import Checkpoints
 from diffusion.data import to_float
 from diffusion.denoiser import Denoiser
 from diffusion.randomness import generator
-from diffusion.schedule import per_sample
+from diffusion.schedule import NoiseSchedule, per_sample
 from diffusion.target import TARGETS, WEIGHTINGS
 
 
@@ -181,10 +181,12 @@ def denoising_update(
     batch_size: int,
     label_dropout: float,
     null_label: int,
+    times: str,
     weighting: str,
     seed: int,
 ) -> Callable[[int], dict[str, Tensor]]:
     """The training step of a denoiser for `fit`: images uint8 (N, C, H, W) and labels (N,), both on the device."""
+    shares = TIME_SHARES[times](denoiser.schedule)
 
     def update(step: int) -> dict[str, Tensor]:
         index = batch_indices(len(images), batch_size, seed, "train", step).to(images.device, non_blocking=True)
@@ -193,7 +195,7 @@ def denoising_update(
         eps = torch.randn(x_0.shape, generator=draw, device=x_0.device)
         dropped = torch.rand(batch_size, generator=draw, device=x_0.device) < label_dropout
         label = torch.where(dropped, null_label, labels[index])
-        t = stratified_times(batch_size, denoiser.schedule.timesteps, generator(seed, "train/t", step))
+        t = stratified_times(batch_size, shares, generator(seed, "train/t", step))
         loss = denoising_loss(denoiser, x_0, label, t, eps, weighting)
         norm_and_rate = optimiser.descend(loss)
         ema.update(denoiser.net, step)
@@ -202,10 +204,20 @@ def denoising_update(
     return update
 
 
-def stratified_times(batch_size: int, timesteps: int, draw: torch.Generator) -> Tensor:
-    """(B,) integer times, each uniform on 1 .. T, one from each B-th of the range: less variance between batches."""
-    share = (torch.arange(batch_size) + torch.rand(batch_size, generator=draw, dtype=torch.float64)) / batch_size
-    return (share * timesteps).floor().long() + 1
+# The share of training times up to t = 0 .. T, up to a factor: (schedule) -> (T + 1,) rising from 0.
+TIME_SHARES: dict[str, Callable[[NoiseSchedule], Tensor]] = {
+    "uniform": lambda schedule: torch.arange(schedule.timesteps + 1, dtype=torch.float64),
+    # The density sech(log-SNR / 2) that uniform t has under the cosine schedule, whatever the schedule of the times
+    # is (Kingma & Gao 2023, table 1): few times where all is noise, or nothing is.
+    "cosine": lambda schedule: (1 / schedule.snr(torch.arange(schedule.timesteps + 1))).sqrt().atan(),
+}
+
+
+def stratified_times(batch_size: int, shares: Tensor, draw: torch.Generator) -> Tensor:
+    """(B,) integer times 1 .. T, distributed as `shares` (T + 1,) of `TIME_SHARES` says, one from each B-th of the
+    distribution: less variance between batches than independent draws."""
+    even = (torch.arange(batch_size) + torch.rand(batch_size, generator=draw, dtype=torch.float64)) / batch_size
+    return torch.searchsorted(shares, even * shares[-1], right=True).clamp(max=len(shares) - 1)
 
 
 def batch_indices(num_items: int, batch_size: int, seed: int, purpose: str, step: int) -> Tensor:

@@ -6,30 +6,22 @@ import pandas as pd
 
 from diffusion import plots
 from diffusion.report.content import Block, Section, table
+from diffusion.report.frontier import frontier_blocks, label
 from diffusion.report.reading import Reports, png_size
-from diffusion.report.wording import NB, differ, duration, fixed, number, percent, spread, whole
+from diffusion.report.wording import differ, duration, fixed, number, percent, spread, whole
 
-LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "dpmpp_2m": "DPM-Solver++(2M)"}
-SAMPLERS_KEY = ["sampler", "steps", "eta"]
+SAMPLERS_KEY = ["sampler", "steps", "eta", "times"]
 COMPARED_STEPS = 50
-
-
-def label(sampler: str, eta: float) -> str:
-    """A sampler as one reads it: eta is named where the sampler has one."""
-    name = LABELS.get(sampler, sampler)
-    return name if pd.isna(eta) else f"{name}, η{NB}={NB}{eta:g}"
 
 
 def joined(reports: Reports) -> pd.DataFrame:
     """A row per sampler setting: quality on the first images (comparable) and on all, and the clock.
 
-    Columns: sampler, steps, eta, label, n, kid, kid_std, accuracy, n_all, fid_all, kid_all, kid_std_all, accuracy_all,
-    and those of benchmark/timing.csv.
+    Columns: sampler, steps, eta, times, label, n, kid, kid_std, accuracy, n_all, fid_all, kid_all, kid_std_all,
+    accuracy_all, and those of benchmark/timing.csv.
     """
     quality, clock = reports.table("evaluate/samplers.csv"), reports.table("benchmark/timing.csv")
-    first, whole_set = (
-        quality[quality["subset"] == subset].drop(columns=["subset", "calls"]) for subset in ("first", "all")
-    )
+    first, whole_set = (quality[quality["subset"] == subset].drop(columns="subset") for subset in ("first", "all"))
     rows = first.merge(whole_set, on=SAMPLERS_KEY, suffixes=("", "_all")).merge(clock, on=SAMPLERS_KEY)
     rows["label"] = [label(sampler, eta) for sampler, eta in zip(rows["sampler"], rows["eta"], strict=True)]
     return rows
@@ -55,20 +47,28 @@ def samplers_section(reports: Reports) -> Section:
         fid_floor = (verdict["fid_floor"]["mean"], verdict["fid_floor"]["std"] or 0.0)
         panels.append((f"FID (n = {whole(with_fid['n_all'].min())}, lower is better)", frame, fid_floor))
     plots.speed_quality(reports.figure("speed_quality.png"), panels, int(images))
-    plots.quality_by_steps(reports.figure("steps.png"), measured, panels[0][0], floor)
+    plots.quality_by_calls(reports.figure("calls.png"), panels[:1])
     speed = reports.drawn(
         "speed_quality.png",
-        f"Seconds for {whole(images)} images (logarithmic) against quality; labels are steps, bars one standard "
-        f"error. Left and low is good; the line is what real images score.",
+        f"Seconds for {whole(images)} images (logarithmic) against quality; labels are network calls, bars one "
+        f"standard error. Left and low is good; the line is what real images score.",
         "Quality of each sampler against its time",
     )
-    steps = reports.drawn(
-        "steps.png",
+    calls = reports.drawn(
+        "calls.png",
         "The same quality against the number of network calls.",
-        "Quality of each sampler against its number of steps",
+        "Quality of each sampler against its number of network calls",
     )
     answer = (speed_answer(rows), quality_answer(rows), *eta_answer(reports.table("evaluate/eta.csv")))
-    blocks = (speed, samplers_table(rows), _sheet(reports, rows), steps, *eta_blocks(reports), *film_blocks(reports))
+    blocks = (
+        speed,
+        samplers_table(rows),
+        _sheet(reports, rows),
+        calls,
+        *frontier_blocks(reports),
+        *eta_blocks(reports),
+        *film_blocks(reports),
+    )
     return Section("samplers", "DDIM and speed", answer, blocks, "Exercise 4")
 
 
@@ -134,7 +134,7 @@ def samplers_table(rows: pd.DataFrame) -> Block:
     shown = rows.assign(kid_text=[spread(m, s) for m, s in zip(rows["kid"], rows["kid_std"], strict=True)])
     columns: list[tuple[str, str, Any]] = [
         ("label", "Sampler", str),
-        ("steps", "Steps", whole),
+        ("calls", "Calls", whole),
         ("seconds", "Seconds", number),
         ("images_per_second", "Images/s", number),
         ("overhead", "Overhead", fixed),
@@ -205,10 +205,10 @@ def _row_names(reports: Reports, sheet: Any, columns: int) -> list[str]:
 
 
 def _sheet(reports: Reports, rows: pd.DataFrame) -> Block:
-    names = [f"{name}, {steps:,}" for name, steps in zip(rows["label"], rows["steps"], strict=True)]
+    names = [f"{name}, {steps:,}" for name, steps in zip(rows["label"], rows["calls"], strict=True)]
     plots.labelled_sheet(reports.figure("samplers.png"), reports.folder / "evaluate/samplers.png", names)
     caption = (
-        "The same 16 start noises and classes by every sampler; the number is its steps. Deterministic "
+        "The same 16 start noises and classes by every sampler; the number is its network calls. Deterministic "
         "samplers with enough steps agree on the image."
     )
     return reports.drawn("samplers.png", caption, "Images of every sampler from the same start noise, a row each")

@@ -1,0 +1,97 @@
+"""How good a recipe is: train on mnist5k with params.yaml and some changes, measure 1,000 samples, print one row.
+
+python -m benchmarks.recipe --mnist data/raw train.times=uniform model.channels=[64,128]
+"""
+
+import argparse
+import sys
+import time
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from benchmarks.ruler import Ruler, load_ruler
+from diffusion.data import Dataset, load_split, to_uint8
+from diffusion.denoiser import Denoiser, clipped, conditional
+from diffusion.randomness import image_noise
+from diffusion.runtime import pick_device, pick_precision, prepare_machine
+from diffusion.sampler import SamplerSetting, generate
+from diffusion.schedule import noise_schedule
+from diffusion.training import fit
+from stages.params import Params
+from stages.progress import watched
+from stages.train import training_of
+
+NUM_SAMPLES = 1000
+SAMPLING_STEPS = 50
+TRIAL_STEPS = 24
+COLUMNS = ("accuracy", "fid", "precision", "recall", "density", "coverage")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the row, under its header."""
+    params = Params.load(Path("params.yaml")).changed(arguments.changes)
+    device = pick_device(params.device)
+    precision = pick_precision(params.precision, device)
+    prepare_machine(device)
+    ruler = load_ruler(arguments.mnist, params)
+    data = load_split(arguments.data / "train.safetensors")
+    if arguments.cpu_seconds:
+        params = fitted(params, data, arguments.cpu_seconds)
+    update, state = training_of(params, data, device, precision)
+    start = time.perf_counter(), time.process_time()
+    train = params.train
+    list(watched(fit(update, state, train.steps, train.log_every), "denoiser", train.steps, train.batch_size))
+    seconds, cpu_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    denoiser = Denoiser(state["ema"].net, noise_schedule(params.schedule, params.timesteps), train.target, precision)
+    figures = measured(ruler, denoiser, params, data)
+    print("| changes | steps | CPU seconds | seconds | images/s |", " | ".join(COLUMNS), "|")
+    print(
+        f"| {' '.join(arguments.changes) or 'none'} | {train.steps} | {cpu_seconds:.0f} | {seconds:.0f} "
+        f"| {train.steps * train.batch_size / seconds:.0f} |",
+        " | ".join(f"{figures[name]:.3f}" for name in COLUMNS),
+        "|",
+    )
+
+
+def fitted(params: Params, data: Dataset, cpu_seconds: float) -> Params:
+    """As many training steps as fit into a time of the processor, by a short trial."""
+    device = pick_device(params.device)
+    update, state = training_of(params, data, device, pick_precision(params.precision, device))
+    steps = fit(update, state, TRIAL_STEPS, 1)
+    list(islice(steps, TRIAL_STEPS // 6))  # warm-up
+    start = time.process_time()
+    number = len(list(steps))
+    steps = int(cpu_seconds / ((time.process_time() - start) / number))
+    return params.model_copy(update={"train": params.train.model_copy(update={"steps": steps})})
+
+
+def measured(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) -> dict[str, float]:
+    """The ruler's figures of samples by DDIM (eta = 0, w = 1)."""
+    labels = torch.arange(NUM_SAMPLES) % len(data.class_names)
+    noise_for = partial(image_noise, params.seed, "sample", shape=data.images.shape[1:])
+    setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
+
+    batches = generate(
+        lambda label: clipped(conditional(denoiser, label)),
+        denoiser.schedule,
+        setting,
+        labels,
+        noise_for,
+        params.evaluate.batch_size,
+    )
+    return ruler.measure(torch.cat([to_uint8(batch) for batch in batches]), labels)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=__doc__.splitlines()[0])
+    parser.add_argument("--mnist", type=Path, required=True, help="MNIST in torchvision's layout, as data.root")
+    parser.add_argument("--data", type=Path, default=Path("data/processed"), help="written by stage prepare")
+    parser.add_argument("--cpu-seconds", type=float, help="train as long as this (default: train.steps)")
+    parser.add_argument("changes", nargs="*", metavar="section.key=value")
+    try:
+        main(parser.parse_args())
+    except ValueError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")

@@ -1,0 +1,58 @@
+"""The ruler that recipes are measured with: a judge of MNIST's 60,000 training digits, and its 10,000 test digits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import torch
+from torch import Tensor
+
+from diffusion.judge import Judge, share_right
+from diffusion.metrics import frechet_distance, precision_recall_density_coverage
+from diffusion.randomness import generator
+from diffusion.sources import load_splits
+from stages.judge import train_judge
+from stages.params import Params
+
+JUDGE = Path("models/ruler.safetensors")
+JUDGE_STEPS = 1500
+NEIGHBOURS = 1000  # test digits that precision ... coverage compare with: they want about as many as there are samples
+FLOOR_DRAWS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Ruler:
+    """Class accuracy; FID against all test digits; precision ... coverage (k = 5) against a stratified 1,000."""
+
+    judge: Judge
+    test_features: Tensor  # (10000, 128)
+    neighbours: Tensor  # (1000, 128)
+
+    def measure(self, images: Tensor, labels: Tensor) -> dict[str, float]:
+        """The figures of samples (N, C, H, W), uint8 or float in [-1, 1], of the classes asked for (N,)."""
+        seen = self.judge.see(images)
+        return {
+            "accuracy": share_right(seen.logits, labels),
+            "fid": frechet_distance(seen.features, self.test_features),
+            **precision_recall_density_coverage(self.neighbours, seen.features)._asdict(),
+        }
+
+    def floor(self, images: Tensor, labels: Tensor, number: int) -> dict[str, float]:
+        """The same of `number` real images at a time, the mean of five draws: what a perfect model would reach."""
+        orders = (
+            torch.randperm(len(images), generator=generator(0, "ruler/floor", draw)) for draw in range(FLOOR_DRAWS)
+        )
+        rows = [self.measure(images[order[:number]], labels[order[:number]]) for order in orders]
+        return {name: mean(row[name] for row in rows) for name in rows[0]}
+
+
+def load_ruler(root: Path, params: Params) -> Ruler:
+    """The ruler; its judge is trained on the first use (`root` as `data.root`: MNIST is downloaded where missing)."""
+    splits, few = (
+        load_splits("mnist", root, generator(params.seed, "split"), test_limit=limit) for limit in (0, NEIGHBOURS)
+    )
+    if not JUDGE.exists():
+        settings = params.judge.model_copy(update={"steps": JUDGE_STEPS})
+        train_judge(params.model_copy(update={"judge": settings}), splits.train, knows_noise=False)[0].save(JUDGE)
+    judge = Judge.load(JUDGE, torch.device("cpu"))
+    return Ruler(judge, *(judge.see(images).features for images in (splits.test.images, few.test.images)))
