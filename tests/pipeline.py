@@ -49,8 +49,12 @@ class Repository:
     path: Path
 
     def environment(self) -> dict[str, str]:
-        """The interpreter that runs the tests comes first, and nothing of the outside but the rest of PATH."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GIT_", "PYTHON"))}
+        """The interpreter that runs the tests comes first, and nothing of the outside but the rest of PATH.
+
+        Without SHELL, DVC takes /bin/sh, which unlike bash may stay between DVC and the stage.
+        """
+        outside = ("DVC_", "GIT_", "PYTHON", "SHELL")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
         own = self.path.parent / "machine"
         return kept | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
