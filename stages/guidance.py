@@ -1,15 +1,19 @@
 """Stage `guidance`: what the guidance scale does to fidelity, coverage, sharpness and saturation."""
 
 import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import load_both, save_sheet, to_float, to_uint8
-from diffusion.denoiser import Denoise, clipped, guided, load_denoiser, refuse_other_images
-from diffusion.evaluation import Reference, verdict
+from diffusion.denoiser import Denoise, Denoiser, clipped, guided, load_denoiser, refuse_other_images
+from diffusion.evaluation import Reference, Verdict, verdict
 from diffusion.judge import Judge
 from diffusion.metrics import saturation, sharpness
 from diffusion.randomness import image_noise
@@ -20,56 +24,102 @@ from stages.outputs import write_table
 from stages.params import Params
 
 EXAMPLES_PER_CLASS = 10
-FIGURES = ("n", "accuracy", "fid", "kid", "precision", "recall", "density", "coverage", "diversity")
+FIGURES = (
+    *("n", "accuracy", "fid", "kid", "precision", "recall", "density", "coverage", "diversity"),
+    *("sharpness", "saturation", "calls_per_image"),
+)
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
-    """Sample every class of --model at every guidance scale, judge, write to --report."""
-    settings = params.guidance
-    device = pick_device(params.device)
-    prepare_machine(device)
-    denoiser, description = load_denoiser(arguments.model, device, pick_precision(params.precision, device))
-    train, test = load_both(arguments.data)
-    refuse_other_images(arguments.model, description, train.images.shape[1:], len(train.class_names))
-    reference = Reference(Judge.load(arguments.judge, device), train, test, params.seed)
-    names = train.class_names
-    labels = torch.arange(len(names) * settings.samples_per_class, device=device) % len(names)
-    noise_for = partial(image_noise, params.seed, "guidance", shape=train.images.shape[1:], device=device)
-    real_sharpness = sharpness(to_float(test.images))
+    """Sample every class of --model at every guidance scale, judge, write to --report.
 
-    table, confusions, classes, first_of_class = [], [], [], []
+    Scales that take both halves are measured twice more: guided in `guidance.interval` alone, and with
+    `guidance.rescale`.
+    """
+    settings, report = params.guidance, arguments.report
+    measure = Measurement.of(params, arguments)
+    names = measure.class_names
+
+    rows, confusions, classes, first_of_class = [], [], [], []
     for scale in settings.scales:
-        beyond: list[float] = []
-
-        def denoise_to(label: Tensor, scale: float = scale, beyond: list[float] = beyond) -> Denoise:
-            return clipped(saturation_noted(guided(denoiser, label, scale, len(names)), beyond))
-
-        batches = generate(
-            denoise_to,
-            denoiser.schedule,
-            SamplerSetting("ddim", settings.steps, 0.0),
-            labels,
-            noise_for,
-            params.evaluate.batch_size,
-        )
-        images = torch.cat([to_uint8(batch).cpu() for batch in tqdm(batches, desc=f"w = {scale}", unit="batch")])
-        result = verdict(reference, images, labels)
-        figures = result.as_dict()
-        calls = settings.steps * (1 if scale in (0, 1) else 2)
-        relative_sharpness = sharpness(to_float(images)) / real_sharpness
-        table.append([scale, *(figures[k] for k in FIGURES), relative_sharpness, sum(beyond) / len(beyond), calls])
+        images, result, figures = measure(f"w = {scale}", scale=scale)
+        rows.append([scale, *figures])
         counts = result.confusion.tolist()
         confusions += [[scale, a, p, counts[i][j]] for i, a in enumerate(names) for j, p in enumerate(names)]
         classes += [[scale, name, right] for name, right in zip(names, result.accuracy_by_class, strict=True)]
         by_class = images.view(-1, len(names), *images.shape[1:])[:EXAMPLES_PER_CLASS].transpose(0, 1)
-        save_sheet(arguments.report / f"sheet_{scale:g}.png", by_class.flatten(0, 1), by_class.shape[1])
+        save_sheet(report / f"sheet_{scale:g}.png", by_class.flatten(0, 1), by_class.shape[1])
         first_of_class.append(by_class[:, 0])
+    write_table(report / "metrics.csv", ["scale", *FIGURES], rows)
+    write_table(report / "confusion.csv", ["scale", "actual", "predicted", "count"], confusions)
+    write_table(report / "by_class.csv", ["scale", "class", "accuracy"], classes)
+    save_sheet(report / "sheet.png", torch.stack(first_of_class, dim=1).flatten(0, 1), len(settings.scales))
 
-    header = ["scale", *FIGURES, "sharpness", "saturation", "calls_per_image"]
-    write_table(arguments.report / "metrics.csv", header, table)
-    write_table(arguments.report / "confusion.csv", ["scale", "actual", "predicted", "count"], confusions)
-    write_table(arguments.report / "by_class.csv", ["scale", "class", "accuracy"], classes)
-    save_sheet(arguments.report / "sheet.png", torch.stack(first_of_class, dim=1).flatten(0, 1), len(settings.scales))
+    rows, firsts = [], []
+    limits = {"interval": {"interval": settings.interval}, "rescale": {"rescale": settings.rescale}}
+    for scale, (limit, options) in product(sorted({*settings.scales} - {0, 1}), limits.items()):
+        images, _, figures = measure(f"w = {scale}, {limit}", scale=scale, **options)
+        rows.append([limit, scale, *figures])
+        firsts.append(images[: len(names)])
+    write_table(report / "limited.csv", ["limit", "scale", *FIGURES], rows)
+    if firsts:  # those of the largest scale are the last
+        columns = [first_of_class[settings.scales.index(max(settings.scales))], *firsts[-len(limits) :]]
+        save_sheet(report / "limited.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Samples of every class from the same start noise, however guided, and what the judge says of them."""
+
+    denoiser: Denoiser
+    reference: Reference
+    class_names: Sequence[str]
+    labels: Tensor  # (N,)
+    noise_for: Callable[[Sequence[int]], Iterator[Tensor]]
+    real_sharpness: float
+    steps: int
+    batch_size: int
+
+    @classmethod
+    def of(cls, params: Params, arguments: argparse.Namespace) -> Self:
+        """Of --model, --judge and --data. Raises ValueError for files that are damaged or do not belong together."""
+        device = pick_device(params.device)
+        prepare_machine(device)
+        denoiser, description = load_denoiser(arguments.model, device, pick_precision(params.precision, device))
+        train, test = load_both(arguments.data)
+        refuse_other_images(arguments.model, description, train.images.shape[1:], len(train.class_names))
+        number = len(train.class_names) * params.guidance.samples_per_class
+        return cls(
+            denoiser,
+            Reference(Judge.load(arguments.judge, device), train, test, params.seed),
+            train.class_names,
+            torch.arange(number, device=device) % len(train.class_names),
+            partial(image_noise, params.seed, "guidance", shape=train.images.shape[1:], device=device),
+            sharpness(to_float(test.images)),
+            params.guidance.steps,
+            params.evaluate.batch_size,
+        )
+
+    def __call__(self, name: str, **guidance: Any) -> tuple[Tensor, Verdict, list[float | None]]:
+        """Images uint8 (N, C, H, W), the verdict on them, and FIGURES; `guidance` as `guided` takes it."""
+        beyond: list[float] = []
+        evaluated: list[int] = []  # images per call of the network
+
+        def denoise_to(label: Tensor) -> Denoise:
+            null_label = len(self.class_names)
+            return clipped(saturation_noted(guided(self.denoiser, label, null_label=null_label, **guidance), beyond))
+
+        setting = SamplerSetting("ddim", self.steps, 0.0)
+        batches = generate(denoise_to, self.denoiser.schedule, setting, self.labels, self.noise_for, self.batch_size)
+        with self.denoiser.net.register_forward_hook(lambda net, inputs, output: evaluated.append(len(output))):
+            images = torch.cat([to_uint8(batch).cpu() for batch in tqdm(batches, desc=name, unit="batch")])
+        result = verdict(self.reference, images, self.labels)
+        figures = result.as_dict() | {
+            "sharpness": sharpness(to_float(images)) / self.real_sharpness,
+            "saturation": sum(beyond) / len(beyond),
+            "calls_per_image": sum(evaluated) / len(images),
+        }
+        return images, result, [figures[figure] for figure in FIGURES]
 
 
 def saturation_noted(denoise: Denoise, beyond: list[float]) -> Denoise:

@@ -102,6 +102,8 @@ class Benchmark(Section):
 
 class Guidance(Section):
     scales: Annotated[list[Scale], Field(min_length=1)]
+    interval: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    rescale: Annotated[Number, Field(ge=0, le=1)]
     steps: Count
     samples_per_class: Count
 
@@ -151,7 +153,13 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        for key, wrong, allowed in [*self._steps(), *self._target(), *self._sizes(), *self._numbers()]:
+        for key, wrong, allowed in [
+            *self._steps(),
+            *self._target(),
+            *self._sizes(),
+            *self._interval(),
+            *self._numbers(),
+        ]:
             if wrong:
                 raise ValueError(f"{key}: {wrong} is not possible (allowed: {allowed})")
         return self
@@ -204,6 +212,10 @@ class Params(Section):
                 f"0 or a divisor of the last of model.channels, {channels[-1]}",
             ),
         ]
+
+    def _interval(self) -> list[Conflict]:
+        first, last = self.guidance.interval
+        return [("guidance.interval", first >= last and self.guidance.interval, "from a lower to a higher log-SNR")]
 
     def _numbers(self) -> list[Conflict]:
         evaluate, limit = self.evaluate, self.data.train_limit

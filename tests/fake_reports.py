@@ -38,7 +38,7 @@ PARAMS = {
     "data": {"dataset": "mnist5k", "root": "data/raw", "image_size": 28},
     "model": {"channels": [64, 128]},
     "train": {"steps": 1200, "batch_size": 64, "learning_rate": 0.002, "target": "v"},
-    "guidance": {"scales": [0.0, 1.0, 3.0, 7.5]},
+    "guidance": {"scales": [0.0, 1.0, 3.0, 7.5], "interval": [-4.0, 2.0], "rescale": 0.7},
 }
 MACHINE = {"device": "cpu (Some Processor)", "precision": "bf16", "threads": 2, "python": "3.11.2", "torch": "2.14.1"}
 
@@ -257,6 +257,9 @@ def _guidance(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
     ]
     table = pd.DataFrame(rows, columns=columns).assign(n=500, kid=0.4, recall=0.8, density=0.9)
     write_csv(folder / "metrics.csv", table)
+    interval = table[2:].assign(limit="interval", calls_per_image=27.0, coverage=[0.78, 0.7], saturation=0.2)
+    rescale = table[2:].assign(limit="rescale", coverage=[0.68, 0.45], saturation=[0.18, 0.25])
+    write_csv(folder / "limited.csv", pd.concat([interval, rescale]).sort_values("scale", kind="stable"))
     for scale, right in ((0.0, 10), (1.0, 48), (3.0, 49), (7.5, 50)):
         part = folder / "part.csv"
         _confusion(part, names, right, (50 - right) // 9)
@@ -267,6 +270,7 @@ def _guidance(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
     rows = [{"scale": scale, "class": name, "accuracy": 0.95} for scale in (0.0, 1.0, 3.0, 7.5) for name in names]
     write_csv(folder / "by_class.csv", rows)
     save_sheet(folder / "sheet.png", digits[:, :4].flatten(0, 1), 4)
+    save_sheet(folder / "limited.png", digits[:, :3].flatten(0, 1), 3)
     for k, scale in enumerate((0.0, 1.0, 3.0, 7.5)):
         save_sheet(folder / f"sheet_{scale:g}.png", digits[:, 10 * k : 10 * k + 10].flatten(0, 1), 10)
 

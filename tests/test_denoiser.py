@@ -64,6 +64,37 @@ def test_guidance_one_is_conditional_zero_unconditional_and_neither_calls_twice(
     assert sizes == [2, 2, 4]  # one call each; both halves of a guided one in one batch
 
 
+def test_guidance_stands_still_outside_of_its_interval(x_t):
+    denoiser, label = label_denoiser(), torch.tensor([0, 2])
+    here = float(denoiser.schedule.snr(50.0).log())
+    sizes = []
+    denoiser.net.register_forward_hook(lambda net, inputs, output: sizes.append(len(inputs[0])))
+    inside, below, above = (
+        guided(denoiser, label, 3.0, NULL, interval)(x_t, 50.0)
+        for interval in ((here - 1, here + 1), (here + 1, here + 2), (here - 2, here - 1))
+    )
+    assert sizes == [4, 2, 2]
+    assert torch.equal(inside, guided(denoiser, label, 3.0, NULL)(x_t, 50.0))
+    plain = conditional(denoiser, label)(x_t, 50.0)
+    assert torch.equal(below, plain) and torch.equal(above, plain)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("rescale", [0.0, 0.4, 1.0])
+def test_rescaled_guidance_has_the_spread_of_the_conditional_prediction(target, rescale, x_t):
+    class Spread(torch.nn.Module):
+        def forward(self, x, time, label):
+            return x * (2.0 + label)[:, None, None, None]  # the null label spreads most, so guidance shrinks
+
+    denoiser, label = Denoiser(Spread(), noise_schedule("linear", 100), target), torch.tensor([0, 2])
+    cond, uncond = (denoiser.predict(x_t, 50.0, y) for y in (label, torch.full_like(label, NULL)))
+    plain = uncond + 1.5 * (cond - uncond)
+    std = [x.flatten(1).std(dim=1).view(2, 1, 1, 1) for x in (plain, cond)]
+    expected = denoiser.to_x_0(x_t, 50.0, plain * ((1 - rescale) + rescale * std[1] / std[0]))
+    found = guided(denoiser, label, 1.5, NULL, rescale=rescale)(x_t, 50.0)
+    assert (found - expected).abs().max() < 1e-4
+
+
 def test_guidance_below_zero_is_refused(x_t):
     for scale in (-0.5, float("nan")):
         with pytest.raises(ValueError, match="guidance scale: .* 0 or more"):

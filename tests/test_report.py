@@ -274,6 +274,22 @@ def test_exercise_5_follows_the_figures(reports):
     assert "within the error" in guidance.guidance_answer(reports.table("guidance/metrics.csv"))[0]
 
 
+def test_limits_of_guidance_are_held_against_guidance_everywhere(reports, params):
+    def sentences() -> str:
+        rows = reports.table("guidance/metrics.csv")
+        return plain(guidance.limited_blocks(reports, rows, params)[0].text)
+
+    interval, rescaled = sentences().split(" At w")
+    assert "32.5 % of the network calls are saved, coverage is 0.70 instead of 0.38" in interval
+    assert "saved" not in rescaled and "saturation 25.0 % instead of 41.0 %" in rescaled
+    assert sentences().count("equal within the error") == 2
+    edit_csv(reports.folder / "guidance/limited.csv", "limit == 'interval' and scale == 7.5", accuracy=0.9)
+    assert "class accuracy lower (90.0 % against 99.8 %)" in sentences()
+    limited = reports.folder / "guidance/limited.csv"
+    limited.write_text(limited.read_text().splitlines()[0] + "\n")
+    assert guidance.limited_blocks(reports, reports.table("guidance/metrics.csv"), params) == []
+
+
 def test_claims_agree_only_where_the_measurement_does(reports, params):
     def verdicts() -> dict[str, str]:
         (table,) = claims.claims_section(reports, params).blocks

@@ -3,6 +3,7 @@
 Labels, guidance, clipping and counting are functions from denoiser to denoiser, put around each other by the caller.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,12 @@ class Denoiser:
 
     def __call__(self, x_t: Tensor, t: Tensor | float, label: Tensor) -> Tensor:
         """The estimate of x_0 (B, C, H, W) given x_t, for labels (B,)."""
+        return self.to_x_0(x_t, t, self.predict(x_t, t, label))
+
+    def to_x_0(self, x_t: Tensor, t: Tensor | float, prediction: Tensor) -> Tensor:
+        """The x_0 (B, C, H, W) that a prediction of the target at x_t implies."""
         signal, noise = (per_sample(c, x_t) for c in self.schedule.coefficients(t))
-        return TARGETS[self.target].to_x_0(x_t, self.predict(x_t, t, label), signal, noise)
+        return TARGETS[self.target].to_x_0(x_t, prediction, signal, noise)
 
 
 def conditional(denoiser: Denoiser, label: Tensor) -> Denoise:
@@ -55,22 +60,37 @@ def conditional(denoiser: Denoiser, label: Tensor) -> Denoise:
     return lambda x_t, t: denoiser(x_t, t, label)
 
 
-def guided(denoiser: Denoiser, label: Tensor, scale: float, null_label: int) -> Denoise:
+def guided(
+    denoiser: Denoiser,
+    label: Tensor,
+    scale: float,
+    null_label: int,
+    interval: tuple[float, float] = (-math.inf, math.inf),
+    rescale: float = 0.0,
+) -> Denoise:
     """Classifier-free guidance: uncond + scale * (cond - uncond), in one call of a doubled batch.
 
     scale = 0 is unconditional, 1 conditional (neither needs the other half), above 1 stronger. Affine in the
     prediction, so it is the same for eps, x_0 and v (Ho & Salimans 2022, eq. 6, with scale = 1 + their w).
+    Where the log-SNR of t is outside of `interval`, scale is 1 (Kynkäänniemi et al. 2024). `rescale` in [0, 1] brings
+    the standard deviation of a guided prediction back towards that of the conditional one (Lin et al. 2024, eq. 15-16).
     Raises ValueError for a scale below 0.
     """
     if not scale >= 0:
         raise ValueError(f"guidance scale: {scale} is not possible (allowed: 0 or more)")
     null = torch.full_like(label, null_label)
-    if scale in (0, 1):
-        return conditional(denoiser, label if scale else null)
 
     def denoise(x_t: Tensor, t: float) -> Tensor:
-        cond, uncond = denoiser(torch.cat([x_t, x_t]), t, torch.cat([label, null])).chunk(2)
-        return uncond + scale * (cond - uncond)
+        first, last = interval
+        here = scale if first <= denoiser.schedule.snr(t).log() <= last else 1
+        if here in (0, 1):
+            return denoiser(x_t, t, label if here else null)
+        cond, uncond = denoiser.predict(torch.cat([x_t, x_t]), t, torch.cat([label, null])).chunk(2)
+        prediction = uncond + here * (cond - uncond)
+        if rescale:
+            wanted, found = (x.std(dim=(1, 2, 3), keepdim=True) for x in (cond, prediction))
+            prediction = prediction * (1 + rescale * (wanted / found - 1))
+        return denoiser.to_x_0(x_t, t, prediction)
 
     return denoise
 

@@ -185,6 +185,21 @@ def fidelity_coverage(path: Path, table: pd.DataFrame, floor: Mapping[str, float
 
 
 @styled
+def fidelity_by_limit(path: Path, table: pd.DataFrame) -> None:
+    """Class accuracy against coverage, a line per `limit` of guidance with its `scale` along it."""
+    figure, axes = _figure(7.0, 4.6)
+    for index, (limit, rows) in enumerate(table.groupby("limit", sort=False)):
+        axes.plot(rows["coverage"], rows["accuracy"], label=limit, marker=MARKERS[index], **_line(index))
+    points = table[["scale", "coverage", "accuracy"]].drop_duplicates()  # lines may start from a common one
+    for scale, *point in points.itertuples(index=False):
+        axes.annotate(f"w = {scale:g}", point, (5, 6), textcoords="offset points", fontsize=9)
+    axes.set(xlabel="coverage (share of real images with a sample near them)", ylabel="class accuracy")
+    axes.margins(0.12)
+    axes.legend(loc="best", title="guided, w along the line")
+    _save(figure, path)
+
+
+@styled
 def measures_by_scale(path: Path, table: pd.DataFrame, measures: Mapping[str, str]) -> None:
     """Several columns of a table (`{column: label}`) against the guidance `scale`, each on the same axis from 0."""
     figure, axes = _figure(7.0, 4.2)

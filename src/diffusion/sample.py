@@ -23,9 +23,9 @@ EXAMPLES = """examples:
     python -m diffusion.sample --model models/denoiser.safetensors --labels 0-9 --num 100 --out digits.png
   a thousand images for another program: uint8 arrays `images` (N, H, W) or (N, H, W, C), and `labels` (N,)
     python -m diffusion.sample --model models/denoiser.safetensors --labels 0-9 --num 1000 --out digits.npz
-  threes and sevens, guided, in 10 network calls
+  threes and sevens, guided where the class is decided, in 10 network calls
     python -m diffusion.sample --model models/denoiser.safetensors --labels 3,7 --guidance 3 \\
-      --sampler dpmpp_2m --steps 10 --out threes_and_sevens.png
+      --guidance-interval -4 2 --sampler dpmpp_2m --steps 10 --out threes_and_sevens.png
 
 Image k has the k-th label (starting over after the last) and noise of its own: the same at any --batch-size and --num.
 """
@@ -47,7 +47,16 @@ def main(arguments: argparse.Namespace) -> None:
     shape = (net["image_channels"], net["image_size"], net["image_size"])
 
     batches = generate(
-        lambda label: clipped(guided(denoiser, label, arguments.guidance, num_classes)),
+        lambda label: clipped(
+            guided(
+                denoiser,
+                label,
+                arguments.guidance,
+                num_classes,
+                arguments.guidance_interval,
+                arguments.guidance_rescale,
+            )
+        ),
         denoiser.schedule,
         setting,
         labels,
@@ -117,6 +126,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--times", choices=TIMES, default="trailing", help="spacing of the steps (default trailing)")
     parser.add_argument("--eta", type=_share, help="of ddim: 0 deterministic, 1 as noisy as DDPM (default 0)")
     parser.add_argument("--guidance", type=_scale, default=1.0, help="w >= 0: 0 any class, 1 none (default 1)")
+    parser.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        default=(-math.inf, math.inf),
+        metavar=("FROM", "TO"),
+        help="log-SNR between which guidance acts: fewer network evaluations, more variety (default everywhere)",
+    )
+    parser.add_argument(
+        "--guidance-rescale", type=_share, default=0.0, help="0 to 1: against saturation at high w (default 0)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="(default 0)")
     parser.add_argument("--batch-size", type=_positive, default=100, help="images at a time (default 100)")
     parser.add_argument("--device", choices=DEVICES, default="auto")

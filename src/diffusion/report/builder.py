@@ -56,7 +56,7 @@ def sections(reports: Reports, params: dict[str, Any]) -> list[Section]:
         schedules_section(reports),
         training_section(reports, params),
         samplers_section(reports),
-        guidance_section(reports),
+        guidance_section(reports, params),
         memorisation_section(reports),
         claims_section(reports, params),
         data_section(reports),

@@ -5,16 +5,16 @@ from typing import Any
 import pandas as pd
 
 from diffusion import plots
-from diffusion.report.content import Block, Folded, Gallery, Section, table
+from diffusion.report.content import Block, Folded, Gallery, Section, Text, table
 from diffusion.report.overview import confusion_matrix
 from diffusion.report.reading import Reports
-from diffusion.report.wording import fixed, listing, movement, percent, share_error, whole
+from diffusion.report.wording import fixed, listing, movement, number, percent, share_error, whole
 
 TOLERANCE = 0.02
 PLAIN = 1.0
 
 
-def guidance_section(reports: Reports) -> Section:
+def guidance_section(reports: Reports, params: dict[str, Any]) -> Section:
     """Exercise 5."""
     rows, verdict = reports.table("guidance/metrics.csv"), reports.record("evaluate/metrics.json")
     blocks = (
@@ -22,6 +22,7 @@ def guidance_section(reports: Reports) -> Section:
         guidance_table(rows, verdict),
         *_curves(reports, rows, verdict),
         _confusion(reports, rows),
+        *limited_blocks(reports, rows, params),
     )
     return Section("guidance", "Classifier-free guidance", tuple(guidance_answer(rows)), blocks, "Exercise 5")
 
@@ -115,6 +116,79 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Block:
         f"Same start noise at every w{real}."
     )
     return table(rows, columns, caption)
+
+
+def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any]) -> list[Block]:
+    """Guidance in an interval of log-SNR alone, and rescaled, beside guidance everywhere."""
+    limited = reports.table("guidance/limited.csv")
+    if limited.empty:
+        return []
+    everywhere = rows[rows["scale"].isin(limited["scale"])].assign(limit="everywhere")
+    shown = pd.concat([everywhere, limited]).sort_values("scale", kind="stable")
+    first, last = params["guidance"]["interval"]
+    names = {
+        "everywhere": "everywhere",
+        "interval": f"at log-SNR {_bound(first)} to {_bound(last)} alone",
+        "rescale": f"everywhere, rescaled by {params['guidance']['rescale']:g}",
+    }
+    shown = shown.assign(limit=shown["limit"].map(names))
+    columns: list[tuple[str, str, Any]] = [
+        ("scale", "w", lambda value: f"{value:g}"),
+        ("limit", "Guided", str),
+        ("calls_per_image", "Calls", number),
+        *((key, heading, percent) for key, heading in (("accuracy", "Class accuracy"), ("saturation", "Saturation"))),
+        *((key, key.capitalize(), fixed) for key in ("precision", "coverage", "diversity", "sharpness")),
+    ]
+    columns = [column for column in columns if shown[column[0]].notna().any()]
+    caption = f"Guidance that costs less and saturates less, n = {whole(shown['n'].iloc[0])} each, same start noise."
+    sentences = [_limited_sentence(limited, everywhere, limit, name) for limit, name in list(names.items())[1:]]
+    blocks = [Text(" ".join(sentences)), table(shown, columns, caption)]
+    weak = rows[rows["scale"] == PLAIN].assign(limit="everywhere")
+    if shown["coverage"].notna().any():
+        lines = pd.concat([weak.assign(limit=name) for name in names.values()] + [shown]).sort_values("scale")
+        plots.fidelity_by_limit(reports.figure("guidance_limited.png"), lines)
+        trade = reports.drawn(
+            "guidance_limited.png",
+            "The same trade-off with guidance everywhere, in the interval alone, and rescaled. Up and right is good.",
+            "Class accuracy against coverage by guidance scale and limit",
+        )
+        blocks.insert(1, trade)
+    classes = reports.class_names()
+    plots.labelled_sheet(
+        reports.figure("guidance_limited_samples.png"),
+        reports.folder / "guidance/limited.png",
+        classes if len(classes) <= 20 else [],
+        ["everywhere", "interval", "rescaled"],
+    )
+    sheet = reports.drawn(
+        "guidance_limited_samples.png",
+        f"Guided by w = {shown['scale'].max():g} everywhere, in the interval, and rescaled: same start noise.",
+        "Classes against ways of guiding",
+    )
+    return [*blocks, sheet]
+
+
+def _bound(log_snr: float) -> str:
+    return f"{log_snr:g}".replace("-", "−")
+
+
+def _limited_sentence(limited: pd.DataFrame, everywhere: pd.DataFrame, limit: str, name: str) -> str:
+    """What a limit changes at the largest scale."""
+    before, after = (rows.loc[rows["scale"].idxmax()] for rows in (everywhere, limited[limited["limit"] == limit]))
+    saved = 1 - after["calls_per_image"] / before["calls_per_image"]
+    parts = [f"{percent(saved)} of the network calls are saved"] if saved > 0 else []
+    if pd.notna(before["coverage"]):
+        parts.append(f"coverage is {fixed(after['coverage'])} instead of {fixed(before['coverage'])}")
+    parts.append(f"saturation {percent(after['saturation'])} instead of {percent(before['saturation'])}")
+    fidelity = {
+        "rises": "higher",
+        "falls": "lower",
+        "stays": "equal within the error",
+    }[change(before, after, "accuracy")]
+    return (
+        f"At w = {after['scale']:g}, guided {name}: {listing(parts)}, class accuracy {fidelity} "
+        f"({percent(after['accuracy'])} against {percent(before['accuracy'])})."
+    )
 
 
 def _sheets(reports: Reports, rows: pd.DataFrame) -> list[Block]:
