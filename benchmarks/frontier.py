@@ -5,13 +5,16 @@ An hour or more: the row that all others are compared with takes T calls per ima
 
 import argparse
 import hashlib
+import math
+from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from diffusion.data import load_both, to_uint8
-from diffusion.denoiser import clipped, conditional, counted, load_denoiser, refuse_other_images
+from diffusion.denoiser import Denoiser, clipped, conditional, counted, load_denoiser, refuse_other_images
 from diffusion.evaluation import Reference, verdict
 from diffusion.judge import Judge
 from diffusion.randomness import image_noise
@@ -24,6 +27,7 @@ from stages.params import Params
 NUM_SAMPLES = 1000
 SAMPLING_SEEDS = 3
 FIGURES = ("fid", "accuracy", "precision", "recall", "density", "coverage")
+COLUMNS = (*SamplerSetting._fields, "calls", "seed", "n", *FIGURES)
 
 
 def settings(timesteps: int) -> list[SamplerSetting]:
@@ -44,6 +48,17 @@ def settings(timesteps: int) -> list[SamplerSetting]:
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Judge every sampler of --model, three sampling seeds each, against the data in --data; write to --report."""
+    denoiser, reference, machine = load(params, arguments)
+    rows = quality_rows(denoiser, settings(params.timesteps), reference, params.evaluate.batch_size)
+    write_table(arguments.report / "frontier.csv", COLUMNS, rows)
+    write_json(arguments.report / "about.json", {"model_md5": md5(arguments.model), **machine})
+
+
+def load(params: Params, arguments: argparse.Namespace) -> tuple[Denoiser, Reference, dict[str, str | int]]:
+    """The denoiser in --model, the judged data in --data, and the machine in words.
+
+    Raises ValueError for files that are damaged or do not belong together.
+    """
     device = pick_device(params.device)
     precision = pick_precision(params.precision, device)
     prepare_machine(device)
@@ -51,30 +66,36 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     train, test = load_both(arguments.data)
     refuse_other_images(arguments.model, description, train.images.shape[1:], len(train.class_names))
     reference = Reference(Judge.load(arguments.judge, device), train, test, params.seed)
-    labels = torch.arange(NUM_SAMPLES, device=device) % len(train.class_names)
-    shape = tuple(train.images.shape[1:])
+    return denoiser, reference, describe_machine(device, precision)
 
-    def row(setting: SamplerSetting, seed: int) -> list[object]:
+
+def quality_rows(
+    denoiser: Denoiser, settings: Sequence[SamplerSetting], reference: Reference, batch_size: int
+) -> Iterator[list[object]]:
+    """COLUMNS for every setting and sampling seed, n = 1,000 each."""
+    train, device = reference.train, next(denoiser.net.parameters()).device
+    labels = torch.arange(NUM_SAMPLES, device=device) % len(train.class_names)
+    shape = train.images.shape[1:]
+    runs = [(setting, seed) for setting in settings for seed in range(SAMPLING_SEEDS)]
+    for setting, seed in tqdm(runs, desc="sampling", unit="row"):
         times: list[float] = []
-        noise_for = partial(image_noise, seed, "frontier", shape=shape, device=device)
         batches = generate(
-            lambda label: counted(clipped(conditional(denoiser, label)), times),
+            lambda label: counted(clipped(conditional(denoiser, label)), times),  # noqa: B023
             denoiser.schedule,
             setting,
             labels,
-            noise_for,
-            params.evaluate.batch_size,
+            partial(image_noise, seed, "frontier", shape=shape, device=device),
+            batch_size,
         )
         images = torch.cat([to_uint8(batch).cpu() for batch in batches])
-        calls = len(times) // -(-NUM_SAMPLES // params.evaluate.batch_size)
+        calls = len(times) // math.ceil(NUM_SAMPLES / batch_size)
         figures = verdict(reference, images, labels).as_dict()
-        return [*setting, calls, seed, NUM_SAMPLES, *(figures[name] for name in FIGURES)]
+        yield [*setting, calls, seed, NUM_SAMPLES, *(figures[name] for name in FIGURES)]
 
-    runs = [(setting, seed) for setting in settings(params.timesteps) for seed in range(SAMPLING_SEEDS)]
-    rows = (row(*run) for run in tqdm(runs, desc="frontier", unit="row"))
-    write_table(arguments.report / "frontier.csv", [*SamplerSetting._fields, "calls", "seed", "n", *FIGURES], rows)
-    model = hashlib.md5(arguments.model.read_bytes()).hexdigest()  # as dvc.lock has it
-    write_json(arguments.report / "about.json", {"model_md5": model, **describe_machine(device, precision)})
+
+def md5(path: Path) -> str:
+    """A file's checksum as dvc.lock has it."""
+    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

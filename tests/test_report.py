@@ -147,6 +147,13 @@ def test_the_frontier_compares_few_calls_with_ddpm(built, odd):
     assert "make frontier" not in (odd / "README.md").read_text(encoding="utf-8")
 
 
+def test_students_are_held_against_their_teacher(built):
+    page = plain((built / "README.md").read_text(encoding="utf-8"))
+    assert "4 calls: FID 14.10 ± 0.20, 1.16 times the teacher's, and 95.0 %" in page
+    assert "; 1 call: FID 30.50 ± 0.20, 2.50 times the teacher's" in page and "in 10 min 12 s" in page
+    assert "| 4 | distilled student | even t | 14.1 |" in page and "| teacher |" not in page
+
+
 def test_of_every_solver_the_spacing_with_its_lowest_fid_is_drawn(built):
     rows = best_times(averaged(pd.read_csv(built / "frontier" / "frontier.csv")))
     names = [name.replace(NB, " ") for name in dict.fromkeys(rows["sampler"])]

@@ -1,16 +1,17 @@
-"""Network calls against quality: the committed results of `make frontier`."""
+"""Network calls against quality: the committed results of `make frontier` and `make distill`."""
 
 import pandas as pd
 
 from diffusion import plots
 from diffusion.report.content import Block, Text, table
 from diffusion.report.reading import Reports
-from diffusion.report.wording import NB, differ, fixed, number, percent, spread, whole
+from diffusion.report.wording import NB, differ, duration, fixed, number, percent, spread, whole
 
 FRONTIER = "frontier"
 LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "heun": "Heun", "dpmpp_2m": "DPM-Solver++(2M)", "unipc": "UniPC"}
 TIMES = {"trailing": "even t", "log_snr": "even log-SNR", "karras": "Karras"}
-FEW, MORE = 10, 20  # calls that the goal speaks of
+FEW, MORE = 10, 20  # calls that are held against DDPM's
+DISTILLED = {"teacher": "teacher", "student": "distilled student"}
 
 
 def label(sampler: str, eta: float) -> str:
@@ -23,9 +24,12 @@ def frontier_blocks(reports: Reports) -> list[Block]:
     """Text, picture and table of every sampler at several numbers of calls; nothing where the folder holds none."""
     if not (reports.folder / FRONTIER).is_dir():
         return []
-    rows = averaged(reports.table(f"{FRONTIER}/frontier.csv"))
+    samplers, students = (averaged(reports.table(f"{FRONTIER}/{name}.csv")) for name in ("frontier", "distilled"))
+    students = students.assign(label=students["model"].map(DISTILLED))
     verdict = reports.record("evaluate/metrics.json")
-    shown = best_times(rows)
+    student = students[students["model"] == "student"].sort_values("calls")
+    shown = pd.concat([best_times(samplers), student.assign(sampler=student["label"])])
+    rows = pd.concat([samplers, student])
     floors = {
         "fid": (verdict["fid_floor"]["mean"], verdict["fid_floor"]["std"] or 0.0),
         "precision": (verdict["floor"]["precision"], 0.0),
@@ -44,12 +48,13 @@ def frontier_blocks(reports: Reports) -> list[Block]:
         "standard deviation between them. Every solver with the spacing of times that has its lowest FID.",
         "Quality of every sampler against its network calls",
     )
-    return [Text(answer(rows)), picture, frontier_table(rows)]
+    about = reports.record(f"{FRONTIER}/distilled.json")
+    return [Text(answer(samplers)), Text(students_answer(students, about["seconds"])), picture, frontier_table(rows)]
 
 
 def averaged(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per setting: every figure's mean over the sampling seeds, and its standard deviation as `..._std`."""
-    key = ["sampler", "steps", "eta", "times", "calls", "n"]
+    key = [*(name for name in ("model",) if name in rows), "sampler", "steps", "eta", "times", "calls", "n"]
     figures = [name for name in rows.columns if name not in (*key, "seed")]
     groups = rows.groupby(key, sort=False, dropna=False)
     means, stds = groups[figures].mean(), groups[figures].std().fillna(0).add_suffix("_std")
@@ -88,6 +93,22 @@ def answer(rows: pd.DataFrame) -> str:
         f"DDPM with {whole(ddpm['calls'])} network calls has FID {spread(ddpm['fid'], ddpm['fid_std'])} and "
         f"{percent(ddpm['accuracy'])} class accuracy (n = {whole(ddpm['n'])}, mean and standard deviation of "
         f"{whole(ddpm['seeds'])} sampling seeds): {'; '.join(parts)}."
+    )
+
+
+def students_answer(rows: pd.DataFrame, seconds: float) -> str:
+    """How far students of few calls are from their teacher."""
+    (teacher,) = rows[rows["model"] == "teacher"].to_dict("records")
+    parts = [
+        f"{whole(row['calls'])} call{'s' if row['calls'] > 1 else ''}: FID {spread(row['fid'], row['fid_std'])}, "
+        f"{number(row['fid'] / teacher['fid'])} times the teacher's, and {percent(row['accuracy'])} class accuracy"
+        for row in rows[rows["model"] == "student"].sort_values("calls", ascending=False).to_dict("records")
+    ]
+    return (
+        f"Students distilled from the model in {duration(seconds)} (`make distill`; each takes in one step what its "
+        f"teacher takes in two) against the model with {whole(teacher['calls'])} calls (DDIM, FID "
+        f"{spread(teacher['fid'], teacher['fid_std'])}, {percent(teacher['accuracy'])} class accuracy). "
+        f"{'; '.join(parts)}."
     )
 
 

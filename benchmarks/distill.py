@@ -1,0 +1,74 @@
+"""`make distill`: students of the default model for 8, 4, 2 and 1 network calls, and their quality.
+
+Writes the students to --students, and distilled.csv and distilled.json (what the students were made from and how long
+it took) to --report. Each student is good for its own number of DDIM steps:
+
+    python -m diffusion.sample --model models/students/4.safetensors --steps 4 --out digits.png
+"""
+
+import argparse
+import copy
+import time
+from collections.abc import Iterator
+
+from benchmarks.frontier import COLUMNS, load, md5, quality_rows
+from diffusion.checkpoint import load_tensors
+from diffusion.data import Dataset
+from diffusion.denoiser import Denoiser, save_denoiser
+from diffusion.distillation import distillation_update
+from diffusion.sampler import SamplerSetting
+from diffusion.training import Ema, Optimiser, fit
+from stages.command import run
+from stages.outputs import write_json, write_table
+from stages.params import Params
+from stages.progress import watched
+
+UPDATES = {8: 800, 4: 800, 2: 1600, 1: 2400}  # of the student of so many steps, whose teacher takes twice as many
+BATCH_SIZE = 64
+LEARNING_RATE = 1e-3
+EMA_DECAY = 0.99
+TEACHER_STEPS = 50  # of the row that students are held against
+
+
+def main(params: Params, arguments: argparse.Namespace) -> None:
+    """Distil --model on --data, judge every student by --judge, write --students and --report."""
+    teacher, reference, machine = load(params, arguments)
+    _, description = load_tensors(arguments.model)
+    start = time.monotonic()
+    students = {}
+    for num_steps, student in distilled(teacher, reference.train, params.seed):
+        save_denoiser(arguments.students / f"{num_steps}.safetensors", student.net.state_dict(), description)
+        students[num_steps] = student
+    seconds = time.monotonic() - start
+
+    def rows() -> Iterator[list[object]]:
+        compared = [(TEACHER_STEPS, teacher, "teacher"), *((n, student, "student") for n, student in students.items())]
+        for num_steps, denoiser, name in compared:
+            setting = [SamplerSetting("ddim", num_steps, 0.0)]
+            for row in quality_rows(denoiser, setting, reference, params.evaluate.batch_size):
+                yield [name, *row]
+
+    write_table(arguments.report / "distilled.csv", ["model", *COLUMNS], rows())
+    about = {"model_md5": md5(arguments.model), "seconds": round(seconds), "updates": UPDATES, **machine}
+    write_json(arguments.report / "distilled.json", about)
+
+
+def distilled(teacher: Denoiser, data: Dataset, seed: int) -> Iterator[tuple[int, Denoiser]]:
+    """(number of steps, student) for every entry of UPDATES; each student is the next one's teacher."""
+    device = next(teacher.net.parameters()).device
+    images, labels = data.images.to(device), data.labels.to(device)
+    for num_steps, updates in UPDATES.items():
+        net = copy.deepcopy(teacher.net).train().requires_grad_(True)
+        ema, optimiser = Ema(net, EMA_DECAY), Optimiser(net.parameters(), LEARNING_RATE, updates, warmup_steps=20)
+        student = Denoiser(net, teacher.schedule, teacher.target, teacher.precision)
+        update = distillation_update(
+            student, teacher, num_steps, ema, optimiser, images, labels, batch_size=BATCH_SIZE, seed=seed
+        )
+        steps = fit(update, {"net": net, "ema": ema, "optimiser": optimiser}, updates, 25)
+        list(watched(steps, f"student of {num_steps}", updates, BATCH_SIZE))
+        teacher = Denoiser(ema.net, teacher.schedule, teacher.target, teacher.precision)
+        yield num_steps, teacher
+
+
+if __name__ == "__main__":
+    run(main, "data", "model", "judge", "students", "report")
