@@ -38,7 +38,7 @@ PARAMS = {
     "data": {"dataset": "mnist5k", "root": "data/raw", "image_size": 28},
     "model": {"channels": [64, 128]},
     "train": {"steps": 1200, "batch_size": 64, "learning_rate": 0.002, "target": "v"},
-    "guidance": {"scales": [0.0, 1.0, 3.0, 7.5], "interval": [-4.0, 2.0], "rescale": 0.7},
+    "guidance": {"scales": [0.0, 1.0, 3.0, 7.5], "interval": [-3.0, 1.0], "rescale": 0.7},
 }
 MACHINE = {"device": "cpu (Some Processor)", "precision": "bf16", "threads": 2, "python": "3.11.2", "torch": "2.14.1"}
 

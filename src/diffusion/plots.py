@@ -156,8 +156,8 @@ def quality_by_calls(path: Path, panels: Sequence[tuple[str, pd.DataFrame, tuple
         for index, (name, rows) in enumerate(table.groupby("sampler", sort=False)):
             _points(axes, rows["calls"], rows, name, index)
         axes.set(xlabel="network calls per image", ylabel=label, xscale="log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(_short_number))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda calls, _: f"{calls:,.0f}"))
         axes.minorticks_off()
     np.atleast_1d(grid)[-1].legend()
     _save(figure, path)

@@ -25,7 +25,7 @@ EXAMPLES = """examples:
     python -m diffusion.sample --model models/denoiser.safetensors --labels 0-9 --num 1000 --out digits.npz
   threes and sevens, guided where the class is decided, in 10 network calls
     python -m diffusion.sample --model models/denoiser.safetensors --labels 3,7 --guidance 3 \\
-      --guidance-interval -4 2 --sampler dpmpp_2m --steps 10 --out threes_and_sevens.png
+      --guidance-interval -3 1 --sampler dpmpp_2m --steps 10 --out threes_and_sevens.png
 
 Image k has the k-th label (starting over after the last) and noise of its own: the same at any --batch-size and --num.
 """
