@@ -139,7 +139,9 @@ def speed_quality(path: Path, panels: Sequence[tuple[str, pd.DataFrame, tuple[fl
             _points(axes, rows["seconds"], rows, name, series.index(name))
             _numbers(axes, rows["seconds"], rows, series.index(name))
         axes.set(xlabel=f"seconds for {images} images", ylabel=label, xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(_short_number))
+        axes.minorticks_off()
     np.atleast_1d(grid)[-1].legend()
     _save(figure, path)
 
@@ -190,9 +192,10 @@ def fidelity_by_limit(path: Path, table: pd.DataFrame) -> None:
     figure, axes = _figure(7.0, 4.6)
     for index, (limit, rows) in enumerate(table.groupby("limit", sort=False)):
         axes.plot(rows["coverage"], rows["accuracy"], label=limit, marker=MARKERS[index], **_line(index))
-    points = table[["scale", "coverage", "accuracy"]].drop_duplicates()  # lines may start from a common one
-    for scale, *point in points.itertuples(index=False):
-        axes.annotate(f"w = {scale:g}", point, (5, 6), textcoords="offset points", fontsize=9)
+    points = table.drop_duplicates(["scale", "coverage", "accuracy"])  # lines may start from a common one
+    for index, (_, rows) in enumerate(points.groupby("limit", sort=False)):
+        for scale, *point in rows[["scale", "coverage", "accuracy"]].itertuples(index=False):
+            axes.annotate(f"w = {scale:g}", point, (-8, (8, -16, 20)[index]), textcoords="offset points", fontsize=9)
     axes.set(xlabel="coverage (share of real images with a sample near them)", ylabel="class accuracy")
     axes.margins(0.12)
     axes.legend(loc="best", title="guided, w along the line")

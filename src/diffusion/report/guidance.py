@@ -158,7 +158,7 @@ def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any])
         reports.figure("guidance_limited_samples.png"),
         reports.folder / "guidance/limited.png",
         classes if len(classes) <= 20 else [],
-        ["everywhere", "interval", "rescaled"],
+        ["plain", "interval", "rescale"],
     )
     sheet = reports.drawn(
         "guidance_limited_samples.png",
