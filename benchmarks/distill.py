@@ -11,14 +11,16 @@ import copy
 import time
 from collections.abc import Iterator
 
-from benchmarks.frontier import COLUMNS, load, md5, quality_rows
+from benchmarks.frontier import COLUMNS, md5, quality_rows
 from diffusion.checkpoint import load_tensors
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, save_denoiser
 from diffusion.distillation import distillation_update
+from diffusion.runtime import describe_machine
 from diffusion.sampler import SamplerSetting
 from diffusion.training import Ema, Optimiser, fit
 from stages.command import run
+from stages.judged import open_judged
 from stages.outputs import write_json, write_table
 from stages.params import Params
 from stages.progress import watched
@@ -32,7 +34,7 @@ TEACHER_STEPS = 50  # of the row that students are held against
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Distil --model on --data, judge every student by --judge, write --students and --report."""
-    teacher, reference, machine = load(params, arguments)
+    teacher, reference = open_judged(params, arguments)
     _, description = load_tensors(arguments.model)
     start = time.monotonic()
     students = {}
@@ -49,14 +51,14 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
                 yield [name, *row]
 
     write_table(arguments.report / "distilled.csv", ["model", *COLUMNS], rows())
-    about = {"model_md5": md5(arguments.model), "seconds": round(seconds), "updates": UPDATES, **machine}
-    write_json(arguments.report / "distilled.json", about)
+    about = {"model_md5": md5(arguments.model), "seconds": round(seconds), "updates": UPDATES}
+    machine = describe_machine(teacher.device, teacher.precision)
+    write_json(arguments.report / "distilled.json", about | machine)
 
 
 def distilled(teacher: Denoiser, data: Dataset, seed: int) -> Iterator[tuple[int, Denoiser]]:
     """(number of steps, student) for every entry of UPDATES; each student is the next one's teacher."""
-    device = next(teacher.net.parameters()).device
-    images, labels = data.images.to(device), data.labels.to(device)
+    images, labels = data.images.to(teacher.device), data.labels.to(teacher.device)
     for num_steps, updates in UPDATES.items():
         net = copy.deepcopy(teacher.net).train().requires_grad_(True)
         ema, optimiser = Ema(net, EMA_DECAY), Optimiser(net.parameters(), LEARNING_RATE, updates, warmup_steps=20)

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from diffusion.data import load_both, to_uint8
-from diffusion.denoiser import Denoiser, clipped, conditional, counted, load_denoiser, refuse_other_images
+from diffusion.data import to_uint8
+from diffusion.denoiser import Denoiser, clipped, conditional, counted
 from diffusion.evaluation import Reference, verdict
-from diffusion.judge import Judge
 from diffusion.randomness import image_noise
-from diffusion.runtime import describe_machine, pick_device, pick_precision, prepare_machine
+from diffusion.runtime import describe_machine
 from diffusion.sampler import SamplerSetting, generate
 from stages.command import run
+from stages.judged import open_judged
 from stages.outputs import write_json, write_table
 from stages.params import Params
 
@@ -48,32 +48,18 @@ def settings(timesteps: int) -> list[SamplerSetting]:
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Judge every sampler of --model, three sampling seeds each, against the data in --data; write to --report."""
-    denoiser, reference, machine = load(params, arguments)
+    denoiser, reference = open_judged(params, arguments)
     rows = quality_rows(denoiser, settings(params.timesteps), reference, params.evaluate.batch_size)
     write_table(arguments.report / "frontier.csv", COLUMNS, rows)
+    machine = describe_machine(denoiser.device, denoiser.precision)
     write_json(arguments.report / "about.json", {"model_md5": md5(arguments.model), **machine})
-
-
-def load(params: Params, arguments: argparse.Namespace) -> tuple[Denoiser, Reference, dict[str, str | int]]:
-    """The denoiser in --model, the judged data in --data, and the machine in words.
-
-    Raises ValueError for files that are damaged or do not belong together.
-    """
-    device = pick_device(params.device)
-    precision = pick_precision(params.precision, device)
-    prepare_machine(device)
-    denoiser, description = load_denoiser(arguments.model, device, precision)
-    train, test = load_both(arguments.data)
-    refuse_other_images(arguments.model, description, train.images.shape[1:], len(train.class_names))
-    reference = Reference(Judge.load(arguments.judge, device), train, test, params.seed)
-    return denoiser, reference, describe_machine(device, precision)
 
 
 def quality_rows(
     denoiser: Denoiser, settings: Sequence[SamplerSetting], reference: Reference, batch_size: int
 ) -> Iterator[list[object]]:
     """COLUMNS for every setting and sampling seed, n = 1,000 each."""
-    train, device = reference.train, next(denoiser.net.parameters()).device
+    train, device = reference.train, denoiser.device
     labels = torch.arange(NUM_SAMPLES, device=device) % len(train.class_names)
     shape = train.images.shape[1:]
     runs = [(setting, seed) for setting in settings for seed in range(SAMPLING_SEEDS)]

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import load_both, save_sheet, to_float, to_uint8
-from diffusion.denoiser import Denoise, Denoiser, clipped, conditional, load_denoiser, refuse_other_images
+from diffusion.data import save_sheet, to_float, to_uint8
+from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
 from diffusion.evaluation import Reference, Verdict, verdict
-from diffusion.judge import Judge
 from diffusion.metrics import nearest_neighbours
 from diffusion.randomness import image_noise
-from diffusion.runtime import pick_device, pick_precision, prepare_machine
 from diffusion.sampler import SamplerSetting, comparison, generate
 from stages.command import run
+from stages.judged import open_judged
 from stages.outputs import write_json, write_table
 from stages.params import Params
 
@@ -40,7 +39,11 @@ class Studio:
     num_classes: int
     seed: int
     batch_size: int
-    device: torch.device
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is."""
+        return self.denoiser.device
 
     def labels(self, number: int) -> Tensor:
         """0, 1, ..., K - 1, 0, 1, ...: image k has class k mod K."""
@@ -72,15 +75,9 @@ class Studio:
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Judge the samplers of --model against the data in --data with the judges in --models; write to --report."""
     settings = params.evaluate
-    device = pick_device(params.device)
-    prepare_machine(device)
-    denoiser, description = load_denoiser(arguments.model, device, pick_precision(params.precision, device))
-    train, test = load_both(arguments.data)
-    refuse_other_images(arguments.model, description, train.images.shape[1:], len(train.class_names))
-    reference = Reference(Judge.load(arguments.judge, device), train, test, params.seed)
-    studio = Studio(
-        denoiser, tuple(train.images.shape[1:]), len(train.class_names), params.seed, settings.batch_size, device
-    )
+    denoiser, reference = open_judged(params, arguments)
+    train = reference.train
+    studio = Studio(denoiser, tuple(train.images.shape[1:]), len(train.class_names), params.seed, settings.batch_size)
     report = arguments.report
     report.mkdir(parents=True, exist_ok=True)
 

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import load_both, save_sheet, to_float, to_uint8
-from diffusion.denoiser import Denoise, Denoiser, clipped, guided, load_denoiser, refuse_other_images
+from diffusion.data import save_sheet, to_float, to_uint8
+from diffusion.denoiser import Denoise, Denoiser, clipped, guided
 from diffusion.evaluation import Reference, Verdict, verdict
-from diffusion.judge import Judge
 from diffusion.metrics import saturation, sharpness
 from diffusion.randomness import image_noise
-from diffusion.runtime import pick_device, pick_precision, prepare_machine
 from diffusion.sampler import SamplerSetting, generate
 from stages.command import run
+from stages.judged import open_judged
 from stages.outputs import write_table
 from stages.params import Params
 
@@ -83,19 +82,16 @@ class Measurement:
     @classmethod
     def of(cls, params: Params, arguments: argparse.Namespace) -> Self:
         """Of --model, --judge and --data. Raises ValueError for files that are damaged or do not belong together."""
-        device = pick_device(params.device)
-        prepare_machine(device)
-        denoiser, description = load_denoiser(arguments.model, device, pick_precision(params.precision, device))
-        train, test = load_both(arguments.data)
-        refuse_other_images(arguments.model, description, train.images.shape[1:], len(train.class_names))
+        denoiser, reference = open_judged(params, arguments)
+        train, device = reference.train, denoiser.device
         number = len(train.class_names) * params.guidance.samples_per_class
         return cls(
             denoiser,
-            Reference(Judge.load(arguments.judge, device), train, test, params.seed),
+            reference,
             train.class_names,
             torch.arange(number, device=device) % len(train.class_names),
             partial(image_noise, params.seed, "guidance", shape=train.images.shape[1:], device=device),
-            sharpness(to_float(test.images)),
+            sharpness(to_float(reference.test.images)),
             params.guidance.steps,
             params.evaluate.batch_size,
         )

@@ -73,6 +73,7 @@ class Train(Section):
     target: Literal["eps", "x0", "v"]
     times: Literal["uniform", "cosine"]
     weighting: Literal["none", "min_snr"]
+    compile: bool
     log_every: Count
     checkpoint_seconds: Scale
 

@@ -94,8 +94,9 @@ def training_of(
         decay=train.decay,
         beta2=train.adam_beta2,
     )
+    model = torch.compile(net, mode="reduce-overhead") if train.compile else net
     update = denoising_update(
-        Denoiser(net, noise_schedule(params.schedule, params.timesteps), train.target, precision),
+        Denoiser(model, noise_schedule(params.schedule, params.timesteps), train.target, precision),
         ema,
         optimiser,
         data.images.to(device),

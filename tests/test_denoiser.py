@@ -95,6 +95,12 @@ def test_rescaled_guidance_has_the_spread_of_the_conditional_prediction(target, 
     assert (found - expected).abs().max() < 1e-4
 
 
+def test_rescaling_a_prediction_without_spread_leaves_it_finite(x_t):
+    denoiser = Denoiser(torch.nn.Module(), noise_schedule("linear", 100), "v")
+    denoiser.net.forward = lambda x, time, label: torch.zeros_like(x)
+    assert guided(denoiser, torch.tensor([0, 2]), 3.0, NULL, rescale=0.7)(x_t, 50.0).isfinite().all()
+
+
 def test_guidance_below_zero_is_refused(x_t):
     for scale in (-0.5, float("nan")):
         with pytest.raises(ValueError, match="guidance scale: .* 0 or more"):

@@ -29,7 +29,8 @@ MODEL = "models/denoiser.safetensors"
 JUDGE, NOISY_JUDGE = "models/judges/judge.safetensors", "models/judges/noisy_judge.safetensors"
 GO_BACK = "; to get the last results back: git restore . && dvc checkout"
 COMMANDS = {
-    name: stage["cmd"].split()[2:] for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+    name: stage["cmd"].split("python -m ")[1].split()
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
 }
 READERS = {  # the stages that read a file
     TRAIN: ["judge", "train", "evaluate", "guidance"],

@@ -2,11 +2,13 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from diffusion.checkpoint import Checkpoints, fingerprint, load_tensors
+from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser
 from diffusion.nets.unet import UNet
 from diffusion.schedule import noise_schedule
@@ -20,6 +22,10 @@ from diffusion.training import (
     fit,
     stratified_times,
 )
+from stages.params import Params
+from stages.train import training_of
+
+ROOT = Path(__file__).resolve().parents[1]
 
 STEPS = 12
 
@@ -215,3 +221,29 @@ def test_gradients_are_clipped():
     optimiser = Optimiser([weight], 1e-3, 10, max_grad_norm=0.5)
     logged = optimiser.descend((weight * 100).sum())
     assert logged["grad_norm"] == pytest.approx(200) and weight.grad.norm() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_compile_is_asked_for_by_its_param_alone_and_leaves_names_of_weights_as_they_are(monkeypatch):
+    modes = []
+
+    class Compiled(torch.nn.Module):
+        def __init__(self, net, mode):
+            super().__init__()
+            self._orig_mod = net
+            modes.append(mode)
+
+        def forward(self, *inputs):
+            return self._orig_mod(*inputs)
+
+    monkeypatch.setattr(torch, "compile", Compiled)
+    images = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8)
+    data = Dataset(images, torch.arange(64) % 10, tuple("0123456789"))
+    params = Params.load(ROOT / "params.yaml").changed(["train.steps=2", "model.channels=[8,16]"])
+    trained = []
+    for compiled in (False, True):
+        asked = params.changed([f"train.compile={str(compiled).lower()}"])
+        update, state = training_of(asked, data, torch.device("cpu"), "fp32")
+        list(fit(update, state, 2, 1))
+        trained.append(state["ema"].state_dict())
+    assert modes == ["reduce-overhead"] and list(trained[0]) == list(trained[1])
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])

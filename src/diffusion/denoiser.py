@@ -38,6 +38,11 @@ class Denoiser:
                 "leaves no x_0 to recover (allowed: x0, v)"
             )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and where it wants its images."""
+        return next(self.net.parameters()).device
+
     def predict(self, x_t: Tensor, t: Tensor | float, label: Tensor) -> Tensor:
         """The network's output (B, ...) fp32, in the units of the target; t in [0, T], one or (B,)."""
         time = torch.as_tensor(t, dtype=torch.float64) * (EMBEDDED_TIMES / self.schedule.timesteps)
@@ -89,7 +94,7 @@ def guided(
         prediction = uncond + here * (cond - uncond)
         if rescale:
             wanted, found = (x.std(dim=(1, 2, 3), keepdim=True) for x in (cond, prediction))
-            prediction = prediction * (1 + rescale * (wanted / found - 1))
+            prediction = prediction * (1 + rescale * (wanted / found.clamp(min=1e-12) - 1))
         return denoiser.to_x_0(x_t, t, prediction)
 
     return denoise
