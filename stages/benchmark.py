@@ -16,7 +16,7 @@ from stages.command import run
 from stages.outputs import write_json, write_table
 from stages.params import Params
 
-OVERHEAD_CALLS = 20  # of the sampler and of the bare network, interleaved, per repeat
+OVERHEAD_STEPS = 20  # of the sampler, and as many calls of the bare network as they took, interleaved, per repeat
 TIMES = ("seconds", "seconds_min", "seconds_max")
 OVERHEADS = ("overhead", "overhead_min", "overhead_max")
 
@@ -49,18 +49,19 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
             work()
         return elapsed[0]
 
-    bare_calls(OVERHEAD_CALLS)  # warm-up
+    def overhead(setting: SamplerSetting) -> float:
+        calls.clear()
+        seconds = clock(lambda: list(islice(steps_of(setting), OVERHEAD_STEPS)))
+        return seconds / clock(lambda: bare_calls(len(calls)))
+
+    bare_calls(OVERHEAD_STEPS)  # warm-up
     rows = []
     settings_compared = comparison(params.timesteps, **compared.comparison())
     for setting in tqdm(settings_compared, desc="benchmark", unit="sampler"):
-        number = min(setting.steps, OVERHEAD_CALLS)
         calls.clear()
         seconds = [clock(lambda: final(steps_of(setting))) for _ in range(settings.repeats)]  # noqa: B023
         num_calls = len(calls) // settings.repeats
-        ratios = [
-            clock(lambda: list(islice(steps_of(setting), number))) / clock(lambda: bare_calls(number))  # noqa: B023
-            for _ in range(settings.repeats)
-        ]
+        ratios = [overhead(setting) for _ in range(settings.repeats)]
         rows.append(
             [*setting, settings.num_images, num_calls, *spread(seconds), settings.repeats]
             + [settings.num_images / median(seconds), *spread(ratios)]
