@@ -24,10 +24,12 @@ bench: .venv/.installed
 frontier: .venv/.installed
 	python -m benchmarks.frontier --data data/processed --model models/denoiser.safetensors \
 	  --judge models/judges/judge.safetensors --report reports/frontier
+	dvc repro --force --single-item report
 
 distill: .venv/.installed
 	python -m benchmarks.distill --data data/processed --model models/denoiser.safetensors \
 	  --judge models/judges/judge.safetensors --students models/students --report reports/frontier
+	dvc repro --force --single-item report
 
 lesson: .venv/.installed
 	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args)
@@ -41,7 +43,7 @@ lock: .venv/.installed-dev
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src stages tests -name __pycache__ -type d -exec rm -rf {} +
+	find src stages benchmarks tests -name __pycache__ -type d -exec rm -rf {} +
 
 help:
 	@echo "make        install into .venv, run the pipeline (dvc repro), say where the report is"

@@ -15,7 +15,7 @@ from fake_reports import built_reports, edit_csv, edit_json, write_fake_reports
 
 from diffusion.report import claims, guidance, noise, overview, samplers, training, wording
 from diffusion.report.builder import build, inline_html, markdown_cell
-from diffusion.report.frontier import averaged, best_times
+from diffusion.report.frontier import averaged, best_times, frontier_blocks
 from diffusion.report.reading import Reports, png_size
 from diffusion.report.wording import NB
 
@@ -152,6 +152,13 @@ def test_students_are_held_against_their_teacher(built):
     assert "4 calls: FID 14.10 ± 0.20, 1.16 times the teacher's, and 95.0 %" in page
     assert "; 1 call: FID 30.50 ± 0.20, 2.50 times the teacher's" in page and "in 10 min 12 s" in page
     assert "| 4 | distilled student | even t | 14.1 |" in page and "| teacher |" not in page
+
+
+def test_the_frontier_is_shown_before_there_are_students(reports):
+    (reports.folder / "frontier/distilled.csv").unlink()
+    (text, *_, rows) = frontier_blocks(reports)
+    assert "DDPM with 1,000 network calls" in plain(text.text)
+    assert not any("student" in cell.text for row in rows.rows for cell in row)
 
 
 def test_of_every_solver_the_spacing_with_its_lowest_fid_is_drawn(built):

@@ -82,6 +82,7 @@ def test_the_same_seed_gives_the_same_images_at_any_batch_size(model, tmp_path, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--guidance-interval", "1", "-3"], "--guidance-interval: 1 -3 is not possible .*lower and a higher"),
         (["--labels", "0-9"], "--labels: '0-9' .*0-3"),
         (["--labels", "cat"], "--labels: 'cat'"),
         (["--labels", "3-1"], "--labels: '3-1'"),

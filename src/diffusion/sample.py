@@ -37,6 +37,11 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out: {arguments.out.name!r} has an unknown ending (allowed: {', '.join(WRITERS)})")
     if not arguments.out.parent.is_dir():
         raise ValueError(f"--out: {arguments.out.parent} is not a folder")
+    first, last = arguments.guidance_interval
+    if not first < last:
+        raise ValueError(
+            f"--guidance-interval: {first:g} {last:g} is not possible (allowed: a lower and a higher number)"
+        )
     device = pick_device(arguments.device)
     prepare_machine(device)
     denoiser, description = load_denoiser(arguments.model, device, pick_precision(arguments.precision, device))

@@ -11,7 +11,7 @@ FRONTIER = "frontier"
 LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "heun": "Heun", "dpmpp_2m": "DPM-Solver++(2M)", "unipc": "UniPC"}
 TIMES = {"trailing": "even t", "log_snr": "even log-SNR", "karras": "Karras"}
 FEW, MORE = 10, 20  # calls that are held against DDPM's
-DISTILLED = {"teacher": "teacher", "student": "distilled student"}
+STUDENT = "distilled student"
 
 
 def label(sampler: str, eta: float) -> str:
@@ -21,15 +21,17 @@ def label(sampler: str, eta: float) -> str:
 
 
 def frontier_blocks(reports: Reports) -> list[Block]:
-    """Text, picture and table of every sampler at several numbers of calls; nothing where the folder holds none."""
-    if not (reports.folder / FRONTIER).is_dir():
+    """Text, picture and table of every sampler at several numbers of calls, and of students where there are some."""
+    if f"{FRONTIER}/frontier.csv" not in reports:
         return []
-    samplers, students = (averaged(reports.table(f"{FRONTIER}/{name}.csv")) for name in ("frontier", "distilled"))
-    students = students.assign(label=students["model"].map(DISTILLED))
+    rows = averaged(reports.table(f"{FRONTIER}/frontier.csv"))
+    shown, texts = best_times(rows), [Text(answer(rows))]
+    if f"{FRONTIER}/distilled.csv" in reports:
+        distilled = averaged(reports.table(f"{FRONTIER}/distilled.csv")).assign(label=STUDENT)
+        texts.append(Text(students_answer(distilled, reports.record(f"{FRONTIER}/distilled.json")["seconds"])))
+        students = distilled[distilled["model"] == "student"].sort_values("calls")
+        shown, rows = pd.concat([shown, students.assign(sampler=STUDENT)]), pd.concat([rows, students])
     verdict = reports.record("evaluate/metrics.json")
-    student = students[students["model"] == "student"].sort_values("calls")
-    shown = pd.concat([best_times(samplers), student.assign(sampler=student["label"])])
-    rows = pd.concat([samplers, student])
     floors = {
         "fid": (verdict["fid_floor"]["mean"], verdict["fid_floor"]["std"] or 0.0),
         "precision": (verdict["floor"]["precision"], 0.0),
@@ -48,8 +50,7 @@ def frontier_blocks(reports: Reports) -> list[Block]:
         "standard deviation between them. Every solver with the spacing of times that has its lowest FID.",
         "Quality of every sampler against its network calls",
     )
-    about = reports.record(f"{FRONTIER}/distilled.json")
-    return [Text(answer(samplers)), Text(students_answer(students, about["seconds"])), picture, frontier_table(rows)]
+    return [*texts, picture, frontier_table(rows)]
 
 
 def averaged(rows: pd.DataFrame) -> pd.DataFrame:

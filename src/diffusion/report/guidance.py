@@ -178,7 +178,8 @@ def _limited_sentence(limited: pd.DataFrame, everywhere: pd.DataFrame, limit: st
     saved = 1 - after["calls_per_image"] / before["calls_per_image"]
     parts = [f"{percent(saved)} of the network calls are saved"] if saved > 0 else []
     if pd.notna(before["coverage"]):
-        parts.append(f"coverage is {fixed(after['coverage'])} instead of {fixed(before['coverage'])}")
+        now, was = fixed(after["coverage"]), fixed(before["coverage"])
+        parts.append(f"coverage stays {now}" if now == was else f"coverage is {now} instead of {was}")
     parts.append(f"saturation {percent(after['saturation'])} instead of {percent(before['saturation'])}")
     fidelity = {
         "rises": "higher",
