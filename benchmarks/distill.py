@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Iterator
 
-from benchmarks.frontier import COLUMNS, md5, quality_rows
+from benchmarks.frontier import COLUMNS, about_model, quality_rows
 from diffusion.checkpoint import load_tensors
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, save_denoiser
@@ -51,7 +51,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
                 yield [name, *row]
 
     write_table(arguments.report / "distilled.csv", ["model", *COLUMNS], rows())
-    about = {"model_md5": md5(arguments.model), "seconds": round(seconds), "updates": UPDATES}
+    about = about_model(params, arguments.model) | {"seconds": round(seconds), "updates": UPDATES}
     machine = describe_machine(teacher.device, teacher.precision)
     write_json(arguments.report / "distilled.json", about | machine)
 

@@ -51,8 +51,8 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     denoiser, reference = open_judged(params, arguments)
     rows = quality_rows(denoiser, settings(params.timesteps), reference, params.evaluate.batch_size)
     write_table(arguments.report / "frontier.csv", COLUMNS, rows)
-    machine = describe_machine(denoiser.device, denoiser.precision)
-    write_json(arguments.report / "about.json", {"model_md5": md5(arguments.model), **machine})
+    about = about_model(params, arguments.model)
+    write_json(arguments.report / "about.json", about | describe_machine(denoiser.device, denoiser.precision))
 
 
 def quality_rows(
@@ -79,9 +79,10 @@ def quality_rows(
         yield [*setting, calls, seed, NUM_SAMPLES, *(figures[name] for name in FIGURES)]
 
 
-def md5(path: Path) -> str:
-    """A file's checksum as dvc.lock has it."""
-    return hashlib.md5(path.read_bytes()).hexdigest()
+def about_model(params: Params, path: Path) -> dict[str, object]:
+    """Which model was measured: its checksum as dvc.lock has it, and the params that it follows from."""
+    followed = {"seed", "schedule", "timesteps", "data", "model", "train"}
+    return {"model_md5": hashlib.md5(path.read_bytes()).hexdigest(), "params": params.model_dump(include=followed)}
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Studio:
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
-    """Judge the samplers of --model against the data in --data with the judges in --models; write to --report."""
+    """Judge the samplers of --model against the data in --data by --judge; write to --report."""
     settings = params.evaluate
     denoiser, reference = open_judged(params, arguments)
     train = reference.train

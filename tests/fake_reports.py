@@ -304,6 +304,7 @@ def _frontier(folder: Path) -> None:
         for seed in range(3)
     ]
     write_csv(folder / "frontier.csv", rows)
+    write_json(folder / "about.json", {"model_md5": "0" * 32, "params": {"seed": 0, "train": PARAMS["train"]}})
     ddim = {"sampler": "ddim", "eta": 0.0, "times": "trailing", "n": 1000}
     rows = [
         {"model": model, **ddim, "steps": steps, "calls": steps, "seed": seed, "fid": fid + 0.2 * (seed - 1)}

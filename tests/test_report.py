@@ -154,9 +154,16 @@ def test_students_are_held_against_their_teacher(built):
     assert "| 4 | distilled student | even t | 14.1 |" in page and "| teacher |" not in page
 
 
-def test_the_frontier_is_shown_before_there_are_students(reports):
-    (reports.folder / "frontier/distilled.csv").unlink()
-    (text, *_, rows) = frontier_blocks(reports)
+def test_a_frontier_of_another_model_says_so(reports, params):
+    (warning, answer, *_) = frontier_blocks(reports, params | {"seed": 1, "train": params["train"] | {"steps": 7}})
+    steps = params["train"]["steps"]
+    assert warning.text == f"What follows was measured on another model, with `seed`: 0, `train.steps`: {steps}."
+    assert "another model" not in answer.text and answer == frontier_blocks(reports, params)[0]
+
+
+def test_the_frontier_is_shown_before_there_are_students(reports, params):
+    (reports.folder / "frontier/distilled.json").unlink()
+    (text, *_, rows) = frontier_blocks(reports, params)
     assert "DDPM with 1,000 network calls" in plain(text.text)
     assert not any("student" in cell.text for row in rows.rows for cell in row)
 

@@ -45,8 +45,11 @@ class Denoiser:
 
     def predict(self, x_t: Tensor, t: Tensor | float, label: Tensor) -> Tensor:
         """The network's output (B, ...) fp32, in the units of the target; t in [0, T], one or (B,)."""
-        time = torch.as_tensor(t, dtype=torch.float64) * (EMBEDDED_TIMES / self.schedule.timesteps)
-        time = time.float().to(x_t.device, non_blocking=True).expand(len(x_t))
+        scale = EMBEDDED_TIMES / self.schedule.timesteps
+        if isinstance(t, Tensor):
+            time = (scale * t).to(x_t.device, torch.float32, non_blocking=True).expand(len(x_t))
+        else:
+            time = torch.full((len(x_t),), scale * t, device=x_t.device)
         with autocast(x_t.device, self.precision):
             return self.net(x_t.contiguous(memory_format=torch.channels_last), time, label).float()
 

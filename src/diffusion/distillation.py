@@ -38,7 +38,7 @@ def distillation_update(
 
     def update(step: int) -> dict[str, Tensor]:
         purpose = f"distil/{num_steps}"
-        index = batch_indices(len(images), batch_size, seed, purpose, step).to(images.device, non_blocking=True)
+        index = batch_indices(len(images), batch_size, seed, purpose, step, images.device)
         draw = generator(seed, f"{purpose}/noise", step, images.device)
         x_0, label = to_float(images[index]), labels[index]
         eps = torch.randn(x_0.shape, generator=draw, device=x_0.device)

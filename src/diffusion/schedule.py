@@ -76,9 +76,11 @@ class NoiseSchedule:
 
 
 def per_sample(coefficient: Tensor, x: Tensor) -> Tensor:
-    """A scalar or (B,) coefficient with the dtype and device of x (B, ...), shaped to be multiplied with it."""
-    coefficient = coefficient.to(x.device, x.dtype, non_blocking=True)
-    return coefficient if coefficient.ndim == 0 else coefficient.view(-1, *[1] * (x.ndim - 1))
+    """A scalar or (B,) coefficient with the dtype of x (B, ...), shaped to be multiplied with it, and on its device;
+    a scalar may stay on the CPU, where every device's kernels take it from."""
+    if coefficient.ndim == 0:
+        return coefficient.to(x.dtype)
+    return coefficient.to(x.device, x.dtype, non_blocking=True).view(-1, *[1] * (x.ndim - 1))
 
 
 def from_betas(name: str, beta: Tensor) -> NoiseSchedule:

@@ -157,18 +157,34 @@ class Ema:
         self.net.load_state_dict(state_dict)
 
 
-def denoising_loss(denoiser: Denoiser, x_0: Tensor, label: Tensor, t: Tensor, eps: Tensor, weighting: str) -> Tensor:
+class LossTables(NamedTuple):
+    """What the loss needs to know of every integer time t: (T + 1,) each, fp32, on the device of training."""
+
+    signal: Tensor  # sqrt(alpha_bar_t)
+    noise: Tensor  # sqrt(1 - alpha_bar_t)
+    weight: Tensor  # of the squared error; undefined at t = 0
+
+
+def loss_tables(schedule: NoiseSchedule, target: str, weighting: str, device: torch.device) -> LossTables:
+    """The tables, so that a training step on a GPU copies nothing to it."""
+    t = torch.arange(schedule.timesteps + 1)
+    snr = schedule.snr(t)
+    weight = WEIGHTINGS[weighting](snr, TARGETS[target].error_scale(snr))
+    return LossTables(*(table.float().to(device) for table in (*schedule.coefficients(t), weight)))
+
+
+def denoising_loss(
+    denoiser: Denoiser, tables: LossTables, x_0: Tensor, label: Tensor, t: Tensor, eps: Tensor
+) -> Tensor:
     """Weighted mean squared error of the denoiser's target (Ho et al. 2020, eq. 14, for eps and no weighting).
 
-    x_0, eps (B, C, H, W); label (B,); t (B,) in [1, T].
+    x_0, eps (B, C, H, W); label (B,); t (B,) integer in [1, T].
     """
-    schedule, target = denoiser.schedule, TARGETS[denoiser.target]
-    signal, noise = (per_sample(c, x_0) for c in schedule.coefficients(t))
+    signal, noise = (per_sample(table[t], x_0) for table in (tables.signal, tables.noise))
     prediction = denoiser.predict(signal * x_0 + noise * eps, t, label)
-    error = (prediction - target.value(x_0, eps, signal, noise)).square().mean(dim=(1, 2, 3))  # (B,)
-    snr = schedule.snr(t)
-    weight = WEIGHTINGS[weighting](snr, target.error_scale(snr))
-    return (per_sample(weight, error) * error).mean()
+    wanted = TARGETS[denoiser.target].value(x_0, eps, signal, noise)
+    error = (prediction - wanted).square().mean(dim=(1, 2, 3))  # (B,)
+    return (tables.weight[t] * error).mean()
 
 
 def denoising_update(
@@ -186,17 +202,19 @@ def denoising_update(
     seed: int,
 ) -> Callable[[int], dict[str, Tensor]]:
     """The training step of a denoiser for `fit`: images uint8 (N, C, H, W) and labels (N,), both on the device."""
-    shares = TIME_SHARES[times](denoiser.schedule)
+    device = images.device
+    shares = TIME_SHARES[times](denoiser.schedule).float().to(device)
+    tables = loss_tables(denoiser.schedule, denoiser.target, weighting, device)
 
     def update(step: int) -> dict[str, Tensor]:
-        index = batch_indices(len(images), batch_size, seed, "train", step).to(images.device, non_blocking=True)
-        draw = generator(seed, "train/noise", step, images.device)
+        index = batch_indices(len(images), batch_size, seed, "train", step, device)
+        draw = generator(seed, "train/noise", step, device)
         x_0 = to_float(images[index])
-        eps = torch.randn(x_0.shape, generator=draw, device=x_0.device)
-        dropped = torch.rand(batch_size, generator=draw, device=x_0.device) < label_dropout
+        eps = torch.randn(x_0.shape, generator=draw, device=device)
+        dropped = torch.rand(batch_size, generator=draw, device=device) < label_dropout
         label = torch.where(dropped, null_label, labels[index])
-        t = stratified_times(batch_size, shares, generator(seed, "train/t", step))
-        loss = denoising_loss(denoiser, x_0, label, t, eps, weighting)
+        t = stratified_times(batch_size, shares, draw)
+        loss = denoising_loss(denoiser, tables, x_0, label, t, eps)
         norm_and_rate = optimiser.descend(loss)
         ema.update(denoiser.net, step)
         return {"loss": loss.detach(), **norm_and_rate}
@@ -215,19 +233,25 @@ TIME_SHARES: dict[str, Callable[[NoiseSchedule], Tensor]] = {
 
 def stratified_times(batch_size: int, shares: Tensor, draw: torch.Generator) -> Tensor:
     """(B,) integer times 1 .. T, distributed as `shares` (T + 1,) of `TIME_SHARES` says, one from each B-th of the
-    distribution: less variance between batches than independent draws."""
-    even = (torch.arange(batch_size) + torch.rand(batch_size, generator=draw, dtype=torch.float64)) / batch_size
+    distribution: less variance between batches than independent draws. All on the device of `shares`."""
+    within = torch.rand(batch_size, generator=draw, device=shares.device)
+    even = (torch.arange(batch_size, device=shares.device) + within) / batch_size
     return torch.searchsorted(shares, even * shares[-1], right=True).clamp(max=len(shares) - 1)
 
 
-def batch_indices(num_items: int, batch_size: int, seed: int, purpose: str, step: int) -> Tensor:
+def batch_indices(
+    num_items: int, batch_size: int, seed: int, purpose: str, step: int, device: torch.device | str = "cpu"
+) -> Tensor:
     """(B,) indices: batch `step` of an endless stream of shuffled epochs, computed without the batches before it."""
-    position = torch.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = range(step * batch_size // num_items, int(position[-1]) // num_items + 1)
-    permutations = torch.cat([_epoch_permutation(num_items, seed, purpose, epoch) for epoch in epochs])
-    return permutations[position - epochs[0] * num_items]
+    first = step * batch_size
+    last = first + batch_size - 1
+    epochs = range(first // num_items, last // num_items + 1)
+    permutations = [_epoch_permutation(num_items, seed, purpose, epoch, device) for epoch in epochs]
+    begin = first - epochs[0] * num_items
+    return torch.cat(permutations)[begin : begin + batch_size]
 
 
 @lru_cache(maxsize=2)
-def _epoch_permutation(num_items: int, seed: int, purpose: str, epoch: int) -> Tensor:
-    return torch.randperm(num_items, generator=generator(seed, f"{purpose}/epoch", epoch))
+def _epoch_permutation(num_items: int, seed: int, purpose: str, epoch: int, device: torch.device | str) -> Tensor:
+    draw = generator(seed, f"{purpose}/epoch", epoch, device)
+    return torch.randperm(num_items, generator=draw, device=device)

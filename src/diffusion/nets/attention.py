@@ -1,5 +1,6 @@
 """Attention over the positions of an image."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,5 +28,16 @@ class SelfAttention(nn.Module):
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=-1)
         )  # (B, heads, H*W, C/heads)
-        attended = F.scaled_dot_product_attention(q, k, v)  # (B, heads, H*W, C/heads)
+        attended = attention(q, k, v)  # (B, heads, H*W, C/heads)
         return x + self.out(attended.transpose(2, 3).reshape(batch, channels, height, width))
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v over positions; q, k, v (B, heads, N, D) (Vaswani et al. 2017, eq. 1).
+
+    On a CPU in fp32 also under bf16 autocast: PyTorch's backward pass in bf16 is several times slower there.
+    """
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float())

@@ -55,7 +55,7 @@ def sections(reports: Reports, params: dict[str, Any]) -> list[Section]:
         forward_section(reports),
         schedules_section(reports),
         training_section(reports, params),
-        samplers_section(reports),
+        samplers_section(reports, params),
         guidance_section(reports, params),
         memorisation_section(reports),
         claims_section(reports, params),

@@ -1,5 +1,7 @@
 """Network calls against quality: the committed results of `make frontier` and `make distill`."""
 
+from typing import Any
+
 import pandas as pd
 
 from diffusion import plots
@@ -20,13 +22,17 @@ def label(sampler: str, eta: float) -> str:
     return name if pd.isna(eta) else f"{name}, η{NB}={NB}{eta:g}"
 
 
-def frontier_blocks(reports: Reports) -> list[Block]:
-    """Text, picture and table of every sampler at several numbers of calls, and of students where there are some."""
-    if f"{FRONTIER}/frontier.csv" not in reports:
+def frontier_blocks(reports: Reports, params: dict[str, Any]) -> list[Block]:
+    """Text, picture and table of every sampler at several numbers of calls, and of students where there are some.
+
+    The JSON files are written last, so without them a table is still under way.
+    """
+    if f"{FRONTIER}/about.json" not in reports:
         return []
     rows = averaged(reports.table(f"{FRONTIER}/frontier.csv"))
-    shown, texts = best_times(rows), [Text(answer(rows))]
-    if f"{FRONTIER}/distilled.csv" in reports:
+    other = other_params(reports.record(f"{FRONTIER}/about.json")["params"], params)
+    shown, texts = best_times(rows), [*map(Text, other), Text(answer(rows))]
+    if f"{FRONTIER}/distilled.json" in reports:
         distilled = averaged(reports.table(f"{FRONTIER}/distilled.csv")).assign(label=STUDENT)
         texts.append(Text(students_answer(distilled, reports.record(f"{FRONTIER}/distilled.json")["seconds"])))
         students = distilled[distilled["model"] == "student"].sort_values("calls")
@@ -51,6 +57,22 @@ def frontier_blocks(reports: Reports) -> list[Block]:
         "Quality of every sampler against its network calls",
     )
     return [*texts, picture, frontier_table(rows)]
+
+
+def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[str]:
+    """A warning where what follows was measured on a model of other params than this page is about."""
+    here = {key: params[key] for key in measured}
+    different = [f"`{key}`: {there}" for key, there in flat(measured).items() if flat(here).get(key) != there]
+    return [f"What follows was measured on another model, with {', '.join(different)}."] if different else []
+
+
+def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested params with keys as in `section.key`."""
+    return {
+        name: value
+        for key, content in params.items()
+        for name, value in (flat(content, f"{key}.") if isinstance(content, dict) else {prefix + key: content}).items()
+    }
 
 
 def averaged(rows: pd.DataFrame) -> pd.DataFrame:

@@ -34,7 +34,7 @@ def compared(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return ddpm, ddim.loc[(ddim["steps"] - COMPARED_STEPS).abs().idxmin()]
 
 
-def samplers_section(reports: Reports) -> Section:
+def samplers_section(reports: Reports, params: dict[str, Any]) -> Section:
     """Exercise 4."""
     rows, verdict = joined(reports), reports.record("evaluate/metrics.json")
     images, first = rows["images"].iloc[0], rows["n"].iloc[0]
@@ -65,7 +65,7 @@ def samplers_section(reports: Reports) -> Section:
         samplers_table(rows),
         _sheet(reports, rows),
         calls,
-        *frontier_blocks(reports),
+        *frontier_blocks(reports, params),
         *eta_blocks(reports),
         *film_blocks(reports),
     )
