@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.ruler import Ruler, load_ruler
-from diffusion.data import Dataset, load_split, to_uint8
+from benchmarks.ruler import Ruler, load_ruler, training_data
+from diffusion.data import Dataset, to_uint8
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.runtime import pick_device, pick_precision, prepare_machine
@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
     precision = pick_precision(params.precision, device)
     prepare_machine(device)
     ruler = load_ruler(arguments.mnist, params)
-    data = load_split(arguments.data / "train.safetensors")
+    data = training_data(params, arguments.mnist)
     if arguments.cpu_seconds:
         params = fitted(params, data, arguments.cpu_seconds)
     update, state = training_of(params, data, device, precision)
@@ -88,7 +88,6 @@ def measured(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) ->
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", type=Path, required=True, help="MNIST in torchvision's layout, as data.root")
-    parser.add_argument("--data", type=Path, default=Path("data/processed"), help="written by stage prepare")
     parser.add_argument("--cpu-seconds", type=float, help="train as long as this (default: train.steps)")
     parser.add_argument("changes", nargs="*", metavar="section.key=value")
     try:

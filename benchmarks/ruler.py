@@ -7,6 +7,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
+from diffusion.data import Dataset
 from diffusion.judge import Judge, share_right
 from diffusion.metrics import frechet_distance, precision_recall_density_coverage
 from diffusion.randomness import generator
@@ -44,6 +45,13 @@ class Ruler:
         )
         rows = [self.measure(images[order[:number]], labels[order[:number]]) for order in orders]
         return {name: mean(row[name] for row in rows) for name in rows[0]}
+
+
+def training_data(params: Params, root: Path) -> Dataset:
+    """The training split that params.yaml asks for, as stage `prepare` makes it; MNIST and its relatives in `root`."""
+    data = params.data
+    draw = generator(params.seed, "split")
+    return load_splits(data.dataset, root, draw, data.image_size, data.channels, data.train_limit).train
 
 
 def load_ruler(root: Path, params: Params) -> Ruler:

@@ -15,7 +15,7 @@ from fake_reports import built_reports, edit_csv, edit_json, write_fake_reports
 
 from diffusion.report import claims, guidance, noise, overview, samplers, training, wording
 from diffusion.report.builder import build, inline_html, markdown_cell
-from diffusion.report.frontier import averaged, best_times, frontier_blocks
+from diffusion.report.frontier import answer, averaged, best_times, frontier_blocks
 from diffusion.report.reading import Reports, png_size
 from diffusion.report.wording import NB
 
@@ -145,6 +145,12 @@ def test_the_frontier_compares_few_calls_with_ddpm(built, odd):
     assert "with 10 calls, DPM-Solver++(2M) (even t) reaches FID 12.60 ± 0.20, 1.05 times that of DDPM, and" in page
     assert "with 20 calls, DPM-Solver++(2M) (even t) reaches FID 12.10 ± 0.20, 1.01 times that of DDPM (no diff" in page
     assert "make frontier" not in (odd / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_row_that_is_best_of_few_and_of_more_calls_is_told_once(reports):
+    rows = averaged(reports.table("frontier/frontier.csv"))
+    text = plain(answer(rows[rows["calls"] != 20]))
+    assert text.count("reaches FID") == 1 and text.endswith("class accuracy; none with up to 20 has a lower one.")
 
 
 def test_students_are_held_against_their_teacher(built):

@@ -161,7 +161,10 @@ def quality_by_calls(path: Path, panels: Sequence[tuple[str, pd.DataFrame, tuple
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda calls, _: f"{calls:,.0f}"))
         axes.minorticks_off()
-    np.atleast_1d(grid)[-1].legend()
+    if len(panels) == 1:
+        axes.legend()
+    else:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     _save(figure, path)
 
 

@@ -98,17 +98,20 @@ def best_times(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(rows: pd.DataFrame) -> str:
-    """How far the best sampler of at most 10 and 20 calls is from DDPM with all of them."""
+    """How far the best sampler of at most 10 and of at most 20 calls is from DDPM with all of them."""
     ddpm = rows[rows["sampler"] == "ddpm"].iloc[0]
-    parts = []
+    parts, last = [], None
     for calls in (FEW, MORE):
         few = rows[rows["calls"] <= calls]
         best = few.loc[few["fid"].idxmin()]
-        ratio = best["fid"] / ddpm["fid"]
+        if best.name == last:
+            parts.append(f"none with up to {whole(calls)} has a lower one")
+            continue
+        last = best.name
         same = not differ(best["fid"], ddpm["fid"], best["fid_std"], ddpm["fid_std"])
         parts.append(
             f"with {whole(best['calls'])} calls, {best['label']} ({TIMES[best['times']]}) reaches FID "
-            f"{spread(best['fid'], best['fid_std'])}, {number(ratio)} times that of DDPM"
+            f"{spread(best['fid'], best['fid_std'])}, {number(best['fid'] / ddpm['fid'])} times that of DDPM"
             f"{' (no difference beyond the spread of the seeds)' if same else ''}, and {percent(best['accuracy'])} "
             "class accuracy"
         )

@@ -1,0 +1,58 @@
+"""What can be checked of a GPU without one: that nothing in a hot loop copies to it or waits for it.
+
+With tensors that have a device and no content. The backward pass would need a real GPU and is left out.
+"""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from diffusion import training
+from diffusion.denoiser import Denoiser
+from diffusion.nets.unet import UNet
+from diffusion.schedule import noise_schedule
+
+
+class DevicesMixed(TorchDispatchMode):
+    """Notes every operation that reads one device and writes another, or that hands a number to Python."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, torch.Tensor) and x.ndim]
+        if len({x.device.type for x in tensors}) > 1 or "_local_scalar_dense" in str(function):
+            self.found.append(str(function))
+        return result
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch):
+    monkeypatch.setattr(training, "generator", lambda *_: None)  # a generator of a GPU needs the GPU
+    schedule = noise_schedule("linear", 1000)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.device("cuda"):
+            net = UNet(8, 1, 10, 1, [8, 16], 1, 4, 0.0)
+            images, labels = torch.zeros(100, 1, 8, 8, dtype=torch.uint8), torch.zeros(100, dtype=torch.long)
+        optimiser = training.Optimiser(net.parameters(), 1e-3, num_steps=2)
+        optimiser.descend = lambda loss: {}
+        update = training.denoising_update(
+            Denoiser(net, schedule, "v"),
+            training.Ema(net, 0.9),
+            optimiser,
+            images,
+            labels,
+            batch_size=8,
+            label_dropout=0.1,
+            null_label=10,
+            times="cosine",
+            weighting="min_snr",
+            seed=0,
+        )
+        with DevicesMixed() as mixed:
+            scalars = update(1)
+    assert scalars["loss"].device.type == "cuda" and not mixed.found
