@@ -1,14 +1,18 @@
 """`make frontier`: network calls against quality, every sampler, on the model and the judge of the default run.
 
-An hour or more: the row that all others are compared with takes T calls per image. Writes frontier.csv and about.json.
+An hour or more: the row that all others are compared with takes T calls per image. Writes frontier.csv and about.json,
+and keeps the rows that are there already if they are of the same model.
 """
 
 import argparse
+import csv
 import hashlib
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from tqdm import tqdm
@@ -38,7 +42,7 @@ def settings(timesteps: int) -> list[SamplerSetting]:
         *(SamplerSetting("heun", steps, times=times) for times in ("trailing", "karras") for steps in (3, 5, 10)),
         *(
             SamplerSetting(sampler, steps, times=times)
-            for sampler in ("dpmpp_2m", "unipc")
+            for sampler in ("dpmpp_2m", "sde_dpmpp_2m", "unipc")
             for times in ("trailing", "log_snr", "karras")
             for steps in (5, 10, 20)
         ),
@@ -49,21 +53,45 @@ def settings(timesteps: int) -> list[SamplerSetting]:
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Judge every sampler of --model, three sampling seeds each, against the data in --data; write to --report."""
     denoiser, reference = open_judged(params, arguments)
-    rows = quality_rows(denoiser, settings(params.timesteps), reference, params.evaluate.batch_size)
-    write_table(arguments.report / "frontier.csv", COLUMNS, rows)
     about = about_model(params, arguments.model)
+    known = known_rows(arguments.report, about)
+    rows = quality_rows(denoiser, settings(params.timesteps), reference, params.evaluate.batch_size, known)
+    write_table(arguments.report / "frontier.csv", COLUMNS, rows)
     write_json(arguments.report / "about.json", about | describe_machine(denoiser.device, denoiser.precision))
 
 
+def known_rows(report: Path, about: dict[str, object]) -> dict[tuple[SamplerSetting, int], list[str]]:
+    """The rows of an earlier frontier of the same model, by setting and seed."""
+    if not (report / "about.json").exists():
+        return {}
+    earlier = json.loads((report / "about.json").read_text(encoding="utf-8"))
+    if any(earlier[name] != value for name, value in about.items()):
+        return {}
+    with open(report / "frontier.csv", newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    known = {}
+    for row in rows:
+        sampler, steps, eta, times, _, seed, *_ = row
+        known[SamplerSetting(sampler, int(steps), float(eta) if eta else None, times), int(seed)] = row
+    return known
+
+
 def quality_rows(
-    denoiser: Denoiser, settings: Sequence[SamplerSetting], reference: Reference, batch_size: int
-) -> Iterator[list[object]]:
-    """COLUMNS for every setting and sampling seed, n = 1,000 each."""
+    denoiser: Denoiser,
+    settings: Sequence[SamplerSetting],
+    reference: Reference,
+    batch_size: int,
+    known: Mapping[tuple[SamplerSetting, int], Sequence[object]] = MappingProxyType({}),
+) -> Iterator[Sequence[object]]:
+    """COLUMNS for every setting and sampling seed, n = 1,000 each; rows that are known are not measured again."""
     train, device = reference.train, denoiser.device
     labels = torch.arange(NUM_SAMPLES, device=device) % len(train.class_names)
     shape = train.images.shape[1:]
     runs = [(setting, seed) for setting in settings for seed in range(SAMPLING_SEEDS)]
     for setting, seed in tqdm(runs, desc="sampling", unit="row"):
+        if (setting, seed) in known:
+            yield known[setting, seed]
+            continue
         times: list[float] = []
         batches = generate(
             lambda label: counted(clipped(conditional(denoiser, label)), times),  # noqa: B023

@@ -86,7 +86,7 @@ class Evaluate(Section):
     steps: Counts
     etas: Annotated[list[Annotated[Number, Field(ge=0, le=1)]], Field(min_length=1)]
     eta_steps: Counts
-    solvers: Annotated[list[Literal["heun", "dpmpp_2m", "unipc"]], Field(min_length=1)]
+    solvers: Annotated[list[Literal["heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc"]], Field(min_length=1)]
     solver_steps: Counts
     solver_times: Literal["trailing", "log_snr", "karras"]
     batch_size: Count

@@ -8,12 +8,24 @@ import torch
 
 from diffusion.denoiser import clipped, counted
 from diffusion.randomness import image_noise
-from diffusion.sampler import SAMPLERS, SamplerSetting, Step, comparison, ddim, dpmpp_2m, final, generate, heun, unipc
+from diffusion.sampler import (
+    SAMPLERS,
+    SamplerSetting,
+    Step,
+    comparison,
+    ddim,
+    dpmpp_2m,
+    final,
+    generate,
+    heun,
+    sde_dpmpp_2m,
+    unipc,
+)
 from diffusion.schedule import NoiseSchedule, noise_schedule, times_from
 
 diffusers = pytest.importorskip("diffusers")
 MEAN, STD = 0.4, 0.5
-SOLVERS = ["heun", "dpmpp_2m", "unipc"]
+SOLVERS = ["heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc"]
 
 
 def gaussian_denoiser(schedule: NoiseSchedule):
@@ -107,6 +119,7 @@ def test_ddim_agrees_with_diffusers(eta, num_steps):
     ("sampler", "scheduler", "options"),
     [
         (dpmpp_2m, "DPMSolverMultistepScheduler", {}),
+        (sde_dpmpp_2m, "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
         (unipc, "UniPCMultistepScheduler", {"solver_order": 2, "solver_type": "bh2"}),
     ],
 )
@@ -122,10 +135,11 @@ def test_multistep_solvers_agree_with_diffusers(sampler, scheduler, options):
         **options,
     )
     theirs.set_timesteps(20)
-    x = next(normals(2, 1, 4, 4))
-    ours = sampler(gaussian_denoiser(schedule), schedule, times_from("trailing", schedule, 20), iter([x]))
-    for t, step in zip(theirs.timesteps, ours, strict=True):
-        x = theirs.step(gaussian_denoiser(schedule)(x, int(t) + 1), t, x).prev_sample
+    x, *noise = itertools.islice(normals(2, 1, 4, 4), 21)
+    ours = sampler(gaussian_denoiser(schedule), schedule, times_from("trailing", schedule, 20), iter([x, *noise]))
+    for t, z, step in zip(theirs.timesteps, noise, ours, strict=True):
+        drawn = {"variance_noise": z} if "algorithm_type" in options else {}
+        x = theirs.step(gaussian_denoiser(schedule)(x, int(t) + 1), t, x, **drawn).prev_sample
         assert (step.x_t - x).abs().max() < 2e-4
 
 
@@ -154,7 +168,7 @@ def test_heun_calls_twice_but_where_there_is_no_slope(name, calls):
 
 
 @pytest.mark.parametrize(
-    "setting", comparison(40, [1, 7, 40], [1.0], [13], ["dpmpp_2m", "unipc"], [1, 9], "karras"), ids=str
+    "setting", comparison(40, [1, 7, 40], [1.0], [13], ["dpmpp_2m", "sde_dpmpp_2m", "unipc"], [1, 9], "karras"), ids=str
 )
 def test_s_steps_are_s_calls_the_first_at_t(setting):
     schedule, times = noise_schedule("cosine", 40), []
@@ -222,7 +236,9 @@ def test_steps_are_what_they_say():
 
 def test_unknown_sampler_and_too_many_steps_are_refused():
     schedule = noise_schedule("linear", 100)
-    with pytest.raises(ValueError, match="sampler: 'euler' is unknown .*ddpm, ddim, heun, dpmpp_2m, unipc"):
+    with pytest.raises(
+        ValueError, match="sampler: 'euler' is unknown .*ddpm, ddim, heun, dpmpp_2m, sde_dpmpp_2m, unipc"
+    ):
         SamplerSetting("euler", 10).start(gaussian_denoiser(schedule), schedule, normals(1))
     with pytest.raises(ValueError, match="steps: 101 "):
         SamplerSetting("ddim", 101).start(gaussian_denoiser(schedule), schedule, normals(1))

@@ -88,6 +88,28 @@ def unipc(denoise: Denoise, schedule: NoiseSchedule, times: Sequence[float], noi
     return _multistep(denoise, schedule, times, noise, correct=_corrected)
 
 
+@torch.no_grad()
+def sde_dpmpp_2m(
+    denoise: Denoise, schedule: NoiseSchedule, times: Sequence[float], noise: Iterator[Tensor]
+) -> Iterator[Step]:
+    """SDE-DPM-Solver++(2M) (Lu et al. 2022): the reverse SDE, with fresh noise in every step but the last.
+
+    Its first order is DDIM with eta = 1; the second comes from the change of x_0 over the step before.
+    """
+    x_t, last = next(noise), None
+    weights = zip(*(c.tolist() for c in schedule.coefficients(torch.tensor(times))), strict=True)
+    for (t, (signal_t, noise_t)), (s, (signal_s, noise_s)) in pairwise(zip(times, weights, strict=True)):
+        x_0 = denoise(x_t, t)
+        h = _half_log_snr(signal_s, noise_s) - _half_log_snr(signal_t, noise_t)
+        ahead = x_0 + h / (2 * last[1]) * (x_0 - last[0]) if last and math.isfinite(h) else x_0
+        fresh = -math.expm1(-2 * h)  # the share of the variance at s that is drawn anew
+        x_t = noise_s / noise_t * math.exp(-h) * x_t + signal_s * fresh * ahead
+        if noise_s > 0:
+            x_t = x_t + noise_s * math.sqrt(fresh) * next(noise)
+        last = x_0, h
+        yield Step(s, x_t, x_0)
+
+
 class _Taken(NamedTuple):
     """A step from t to s in lambda = log(signal / noise), as long as its end may be corrected."""
 
@@ -139,6 +161,7 @@ SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
     "ddim": ddim,
     "heun": heun,
     "dpmpp_2m": dpmpp_2m,
+    "sde_dpmpp_2m": sde_dpmpp_2m,
     "unipc": unipc,
 }
 

@@ -10,7 +10,14 @@ from diffusion.report.reading import Reports
 from diffusion.report.wording import NB, differ, duration, fixed, number, percent, spread, whole
 
 FRONTIER = "frontier"
-LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "heun": "Heun", "dpmpp_2m": "DPM-Solver++(2M)", "unipc": "UniPC"}
+LABELS = {
+    "ddpm": "DDPM",
+    "ddim": "DDIM",
+    "heun": "Heun",
+    "dpmpp_2m": "DPM-Solver++(2M)",
+    "sde_dpmpp_2m": "SDE-DPM-Solver++(2M)",
+    "unipc": "UniPC",
+}
 TIMES = {"trailing": "even t", "log_snr": "even log-SNR", "karras": "Karras"}
 FEW, MORE = 10, 20  # calls that are held against DDPM's
 STUDENT = "distilled student"
