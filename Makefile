@@ -3,9 +3,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
+# where benchmarks find MNIST or download it, as data.root
+MNIST := data/raw
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all test bench frontier distill lesson lock clean help
+.PHONY: all test bench frontier distill peers lesson lock clean help
 
 all: .venv/.installed
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
@@ -24,12 +26,15 @@ bench: .venv/.installed
 frontier: .venv/.installed
 	python -m benchmarks.frontier --data data/processed --model models/denoiser.safetensors \
 	  --judge models/judges/judge.safetensors --report reports/frontier
-	dvc repro --force --single-item report
+	dvc repro --single-item report
 
 distill: .venv/.installed
 	python -m benchmarks.distill --data data/processed --model models/denoiser.safetensors \
 	  --judge models/judges/judge.safetensors --students models/students --report reports/frontier
-	dvc repro --force --single-item report
+	dvc repro --single-item report
+
+peers: .venv/.installed-peers
+	python -m benchmarks.peers --mnist $(MNIST)
 
 lesson: .venv/.installed
 	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args)
@@ -38,7 +43,7 @@ lesson: .venv/.installed
 	  tar -x --wildcards --transform 's,.*/,,' -C reports/lesson '*history.csv' '*timing.json' '*metrics.json' '*ddpm_grid.png' params.yaml
 	git log -1 --format='{"commit": "%h", "settings": "presets/lesson.args"}' > reports/lesson/about.json
 
-lock: .venv/.installed-dev
+lock: .venv/.installed-dev .venv/.installed-peers
 	pip freeze --exclude-editable | grep -v ' @ ' > requirements.lock
 
 clean:
@@ -51,6 +56,7 @@ help:
 	@echo "make bench  images/s of training and sampling, overhead of the samplers"
 	@echo "make frontier  network calls against quality, every sampler (an hour or more): reports/frontier"
 	@echo "make distill   students of the default model for 8, 4, 2 and 1 network calls: models/students, reports/frontier"
+	@echo "make peers  this project beside other libraries, equal seconds of training (over an hour): reports/peers"
 	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
 	@echo "make lock   write the versions in .venv to requirements.lock"
 	@echo "make clean  remove .venv and caches (data, models and reports stay)"
@@ -62,6 +68,10 @@ help:
 
 .venv/.installed-dev: .venv/.installed
 	$(INSTALL) '.[dev]'
+	@touch $@
+
+.venv/.installed-peers: .venv/.installed
+	$(INSTALL) '.[peers]'
 	@touch $@
 
 .venv/bin/python:

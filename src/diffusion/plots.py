@@ -22,9 +22,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 DPI = 120
 ROW_NAME_SIZE = 9.5
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", (0, (5, 2)), "-.", (0, (1, 1.2)), (0, (7, 2, 1, 2, 1, 2)), "--", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7B3F00", "#000000")
+LINES = ("-", (0, (5, 2)), "-.", (0, (1, 1.2)), (0, (7, 2, 1, 2, 1, 2)), "--", (0, (3, 1, 1, 1)), ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "*", "X")
 FLOOR_COLOUR = "#5f6a72"
 STYLE = {
     "font.family": "DejaVu Sans",

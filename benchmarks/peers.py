@@ -1,0 +1,270 @@
+"""`make peers`: this project beside the libraries that people would use instead, equal seconds of training each.
+
+Every library of benchmarks/libraries.py is trained in both of its forms; the ruler of benchmarks/ruler.py measures
+1,000 digits of each. Writes peers.csv, a row as soon as it is measured (rows that are named on the command line, all of
+them by default), and prints the table of README.md.
+"""
+
+import argparse
+import csv
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
+from benchmarks.ruler import Ruler, load_ruler, training_data
+from diffusion.data import Dataset, to_float, to_uint8
+from diffusion.denoiser import Denoiser, clipped, conditional
+from diffusion.randomness import image_noise
+from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
+from diffusion.sampler import SamplerSetting, final
+from diffusion.schedule import noise_schedule
+from diffusion.training import Ema, batch_indices, fit
+from stages.outputs import write_json, write_table
+from stages.params import Params
+from stages.train import training_of
+
+NUM_SAMPLES = 1000
+SAMPLING_BATCH = 100
+OVERHEAD_REPEATS = 7
+TRIAL_STEPS = 12
+WARMUP_STEPS = 100
+FIGURES = ("fid", "accuracy", "precision", "recall", "density", "coverage")
+COLUMNS = (
+    "library", "version", "form", "arithmetic", "batch_size", "parameters", "seconds", "steps", "images_per_second",
+    *FIGURES, "overhead", "settings", "date",
+)  # fmt: skip
+OURS = "this project"
+ROWS = (OURS, *(f"{name}:{form}" for form in reversed(FORMS) for name in PEERS))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure the rows asked for, write each into peers.csv as soon as it is there, print the table."""
+    for name in arguments.rows:
+        if name not in ROWS:
+            raise ValueError(f"row: {name!r} is unknown (allowed: {', '.join(ROWS)})")
+    params = Params.load(Path("params.yaml"))
+    device = torch.device("cpu")
+    prepare_machine(device)
+    ruler = load_ruler(arguments.mnist, params)
+    data = training_data(params, arguments.mnist)
+    path = arguments.report / "peers.csv"
+    machine = {name: value for name, value in describe_machine(device, "").items() if name != "precision"}
+    write_json(arguments.report / "about.json", machine | {"seconds": arguments.seconds})
+    for name in arguments.rows or ROWS:
+        torch.manual_seed(params.seed)
+        library, _, form = name.partition(":")
+        row = ours(params, data, ruler, arguments.seconds) if name == OURS else beside(
+            PEERS[library](form), params, data, ruler, arguments.seconds
+        )  # fmt: skip
+        kept = [old for old in read_rows(path) if (old["library"], old["form"]) != (row["library"], row["form"])]
+        write_table(path, COLUMNS, [[old[column] for column in COLUMNS] for old in [*kept, row]])
+        print(table([row]))
+    print(table(read_rows(path)))
+
+
+def beside(peer: Peer, params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[str, object]:
+    """The row of a library."""
+    precision = faster_precision(peer, data) if peer.tuned else "fp32"
+    start = time.monotonic()
+    net, steps = trained(peer, data, params.seed, seconds, precision)
+    seconds = time.monotonic() - start
+
+    def sample(label: Tensor) -> Tensor:
+        with autocast(label.device, precision):
+            return peer.sample(net, label).float()
+
+    def call(x: Tensor, label: Tensor) -> None:
+        with autocast(label.device, precision):
+            peer.call(net, x, label)
+
+    return {
+        "library": peer.library,
+        "version": version(peer.library),
+        "form": peer.form,
+        "settings": peer.settings,
+        **measured(ruler, sample, call if peer.tuned else None, peer.net, precision, peer.batch_size, steps, seconds),
+    }
+
+
+def ours(params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[str, object]:
+    """The row of this project: params.yaml, with as many steps as fit into the time by a short trial."""
+    device, train = torch.device("cpu"), params.train
+    precision = pick_precision(params.precision, device)
+    trial = fit(training_of(params, data, device, precision)[0], {}, 5 * TRIAL_STEPS, 1)
+    for _ in range(TRIAL_STEPS):
+        next(trial)
+    start = time.monotonic()
+    timed = len(list(trial))
+    steps = int(seconds * timed / (time.monotonic() - start))
+    params = params.model_copy(update={"train": train.model_copy(update={"steps": steps})})
+    update, state = training_of(params, data, device, precision)
+    start = time.monotonic()
+    for progress in fit(update, state, steps, 100):
+        print(f"{OURS}: step {progress.step} of {steps}, {time.monotonic() - start:.0f} s", file=sys.stderr)
+    seconds = time.monotonic() - start
+    denoiser = Denoiser(state["ema"].net, noise_schedule(params.schedule, params.timesteps), train.target, precision)
+
+    batches = count()
+
+    def sample(label: Tensor) -> Tensor:
+        first = next(batches) * len(label)
+        noise = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
+        setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
+        return final(setting.start(clipped(conditional(denoiser, label)), denoiser.schedule, noise))
+
+    def call(x: Tensor, label: Tensor) -> None:
+        denoiser.predict(x, params.timesteps / 2, label)
+
+    return {
+        "library": OURS,
+        "version": "",
+        "form": "",
+        "settings": f"params.yaml: UNet {'/'.join(map(str, params.model.channels))} on {params.model.patch}x"
+        f"{params.model.patch} patches, {train.target}, {params.schedule} schedule, DDIM",
+        **measured(ruler, sample, call, state["net"], precision, train.batch_size, steps, seconds),
+    }
+
+
+def trained(peer: Peer, data: Dataset, seed: int, seconds: float, precision: str) -> tuple[nn.Module, int]:
+    """Train for so many seconds; returns what to sample with, and the number of steps."""
+    net, parameters = peer.net, list(peer.net.parameters())
+    if peer.tuned:
+        net.to(memory_format=torch.channels_last)
+        optimiser = torch.optim.AdamW(parameters, peer.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    else:
+        optimiser = peer.documented_optimiser(parameters, peer.learning_rate)
+    ema = Ema(net, peer.ema_decay)
+    start = last_word = time.monotonic()
+    step = 0
+    while (elapsed := time.monotonic() - start) < seconds:
+        if peer.tuned:
+            rate = min(1.0, (step + 1) / WARMUP_STEPS) * (1 + math.cos(math.pi * elapsed / seconds)) / 2
+            optimiser.param_groups[0]["lr"] = peer.learning_rate * rate
+        loss = training_loss(peer, data, seed, step, precision)
+        optimiser.zero_grad()
+        loss.backward()
+        if peer.tuned:
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        ema.update(net, step)
+        step += 1
+        if time.monotonic() - last_word > 30:
+            last_word = time.monotonic()
+            print(f"{peer.library} ({peer.form}): step {step}, loss {loss:.4f}, {elapsed:.0f} s", file=sys.stderr)
+    return (ema.net if peer.ema_decay else net).eval(), step
+
+
+def training_loss(peer: Peer, data: Dataset, seed: int, step: int, precision: str) -> Tensor:
+    """The library's loss of training batch `step`, the same digits in the same order for all."""
+    index = batch_indices(len(data.images), peer.batch_size, seed, "peers", step)
+    x_0 = to_float(data.images[index])
+    if peer.tuned:
+        x_0 = x_0.contiguous(memory_format=torch.channels_last)
+    with autocast(x_0.device, precision):
+        return peer.loss(x_0, data.labels[index]).float()
+
+
+def faster_precision(peer: Peer, data: Dataset) -> str:
+    """fp32 or bf16, whichever trains the library's network faster here."""
+    seconds = {}
+    for precision in ("fp32", "bf16"):
+        for step in range(TRIAL_STEPS):
+            if step == TRIAL_STEPS // 3:  # the steps before are a warm-up
+                start = time.monotonic()
+            training_loss(peer, data, 0, step, precision).backward()
+        seconds[precision] = time.monotonic() - start
+        peer.net.zero_grad()
+    return min(seconds, key=seconds.__getitem__)
+
+
+@torch.inference_mode()
+def measured(
+    ruler: Ruler,
+    sample: Callable[[Tensor], Tensor],
+    call: Callable[[Tensor, Tensor], None] | None,
+    net: nn.Module,
+    precision: str,
+    batch_size: int,
+    steps: int,
+    seconds: float,
+) -> dict[str, object]:
+    """The columns that are the same for everybody; without `call` the overhead is left out."""
+    labels = torch.arange(NUM_SAMPLES) % CLASSES
+    batches = labels.split(SAMPLING_BATCH)
+    images = torch.cat([to_uint8(sample(label)) for label in tqdm(batches, desc="sampling", unit="batch")])
+    figures = ruler.measure(images, labels)
+    return {
+        "arithmetic": precision,
+        "batch_size": batch_size,
+        "parameters": sum(parameter.numel() for parameter in net.parameters()),
+        "seconds": round(seconds),
+        "steps": steps,
+        "images_per_second": round(steps * batch_size / seconds),
+        **{name: figures[name] for name in FIGURES},
+        "overhead": overhead(sample, call) if call else None,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def overhead(sample: Callable[[Tensor], Tensor], call: Callable[[Tensor, Tensor], None]) -> float:
+    """What sampling costs over as many bare network calls: the median of pairs measured one after the other."""
+    label = torch.arange(SAMPLING_BATCH) % CLASSES
+    x = torch.randn(len(label), 1, SIZE, SIZE)
+    ratios = []
+    for _ in range(OVERHEAD_REPEATS):
+        start = time.perf_counter()
+        sample(label)
+        middle = time.perf_counter()
+        for _ in range(SAMPLING_STEPS):
+            call(x, label)
+        ratios.append((middle - start) / (time.perf_counter() - middle))
+    return median(ratios)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows measured so far."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def table(rows: Iterable[Mapping[str, object]]) -> str:
+    """The rows in Markdown, the best FID last."""
+    lines = [
+        "| library | settings | arithmetic, batch | images/s | FID | accuracy | coverage | overhead |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in sorted(rows, key=lambda row: -float(row["fid"])):
+        name = " ".join(filter(None, (row["library"], row["version"], row["form"] and f"({row['form']})")))
+        share = f"{float(row['overhead']):.2f}" if row["overhead"] else ""
+        lines.append(
+            f"| {name} | {row['settings']} | {row['arithmetic']}, {row['batch_size']} | {row['images_per_second']} "
+            f"| {float(row['fid']):.1f} | {float(row['accuracy']):.1%} | {float(row['coverage']):.2f} | {share} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
+    parser.add_argument("--mnist", type=Path, required=True, help="MNIST in torchvision's layout, as data.root")
+    parser.add_argument("--report", type=Path, default=Path("reports/peers"))
+    parser.add_argument("--seconds", type=float, default=300.0, help="of training, for each row")
+    parser.add_argument("rows", nargs="*", metavar="row", help=", ".join(ROWS))
+    try:
+        main(parser.parse_args())
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error} (pip install -e '.[peers]' brings the other libraries)")
+    except ValueError as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")

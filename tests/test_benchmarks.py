@@ -1,0 +1,91 @@
+"""Long measurements: their results are of the code in git, and the race with other libraries is fair."""
+
+import json
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import libraries, peers
+from benchmarks.frontier import SAMPLING_SEEDS, known_rows, settings
+from diffusion.data import Dataset
+from diffusion.sampler import SamplerSetting
+from stages.params import Params
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Dataset(torch.zeros(40, 1, 28, 28, dtype=torch.uint8), torch.arange(40) % 10, tuple("0123456789"))
+
+
+class Constant(libraries.Peer):
+    """Learns the mean of the pixels, -1, in one weight."""
+
+    library = "constant"
+    batch_size, learning_rate, ema_decay = 4, 0.1, 0.9
+
+    def __init__(self, form):
+        self.form, self.net = form, torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.zeros_(self.net.weight)
+        self.seen = []
+
+    def loss(self, x_0, label):
+        self.seen.extend(label.tolist())
+        return (self.net(x_0.new_ones(1)) - x_0.mean()).square().mean()
+
+    def sample(self, net, label):
+        return net.weight.expand(len(label), 1, 28, 28)
+
+    def call(self, net, x, label):
+        return net(x)
+
+
+@pytest.mark.parametrize("form", libraries.FORMS)
+def test_training_stops_when_its_seconds_are_over_and_gives_the_average(monkeypatch, form):
+    monkeypatch.setattr(peers.time, "monotonic", count().__next__)  # a second passes whenever one looks
+    peer = Constant(form)
+    net, steps = peers.trained(peer, DATA, seed=0, seconds=100.0, precision="fp32")
+    assert 30 <= steps <= 50
+    assert -1.1 < peer.net.weight.item() < net.weight.item() < 0
+    assert not net.training and sorted(peer.seen[:40]) == sorted(DATA.labels.tolist())
+
+
+def test_a_tuned_rate_rises_at_first_and_ends_at_zero(monkeypatch):
+    monkeypatch.setattr(peers.time, "monotonic", count().__next__)
+    rates = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))[1]
+    )
+    monkeypatch.setattr(peers, "WARMUP_STEPS", 5)
+    peers.trained(Constant("tuned"), DATA, seed=0, seconds=100.0, precision="fp32")
+    assert rates[0] < rates[4] and rates[4] > 0.09 and rates[-1] < 0.001
+
+
+def test_the_table_is_sorted_and_leaves_out_what_was_not_measured():
+    row = dict.fromkeys(peers.COLUMNS, "") | {"fid": 3, "accuracy": 0.5, "coverage": 0.25}
+    first = row | {"library": "a", "version": "1", "form": "tuned", "overhead": 1.02, "fid": 50}
+    lines = peers.table([row | {"library": peers.OURS}, first]).splitlines()
+    assert lines[2].startswith("| a 1 (tuned) |") and lines[2].endswith("| 50.0 | 50.0% | 0.25 | 1.02 |")
+    assert lines[3].startswith("| this project |") and lines[3].endswith("| 3.0 | 50.0% | 0.25 |  |")
+
+
+def test_the_readme_shows_the_committed_table():
+    table = peers.table(peers.read_rows(ROOT / "reports/peers/peers.csv"))
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_frontier_keeps_the_rows_of_the_same_model_alone():
+    report = ROOT / "reports/frontier"
+    about = {name: json.loads((report / "about.json").read_text())[name] for name in ("model_md5", "params")}
+    known = known_rows(report, about)
+    assert all((setting, seed) in known for setting in settings(1000) for seed in range(SAMPLING_SEEDS))
+    assert known[SamplerSetting("ddim", 5, 0.0), 2][4:6] == ["5", "2"]
+    assert known_rows(report, about | {"model_md5": "0" * 32}) == known_rows(ROOT, about) == {}
+
+
+def test_the_committed_frontier_and_students_are_of_one_model_of_the_default_params():
+    about, distilled = (
+        json.loads((ROOT / "reports/frontier" / f"{name}.json").read_text()) for name in ("about", "distilled")
+    )
+    assert about["params"] == Params.load(ROOT / "params.yaml").model_dump(include=set(about["params"]))
+    assert (about["model_md5"], about["params"]) == (distilled["model_md5"], distilled["params"])
