@@ -27,6 +27,7 @@ Positive = Annotated[Number, Field(gt=0)]
 Scale = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Counts = Annotated[list[Count], Field(min_length=1)]
+Widths = Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1)]
 
 Conflict = tuple[str, object, str]
 IMAGE_SIZES = {"digits": 8, "mnist5k": 28, "mnist": 28, "fashion_mnist": 28, "kmnist": 28}
@@ -53,7 +54,7 @@ class Judge(Section):
 
 class Model(Section):
     patch: Literal[1, 2, 4]
-    channels: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1)]
+    channels: Widths
     blocks: Count
     attention_heads: Natural
     dropout: Share
@@ -76,6 +77,45 @@ class Train(Section):
     compile: bool
     log_every: Count
     checkpoint_seconds: Scale
+
+
+class Autoencoder(Section):
+    latent_channels: Count
+    channels: Widths
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    kl_weight: Scale
+    log_every: Count
+    checkpoint_seconds: Scale
+
+
+class Captions(Section):
+    per_image: Count
+    left_out: Share
+    held_out: Count
+
+
+class Text(Section):
+    encoder: Literal["own", "clip"]
+    clip_folder: str
+    width: Count
+    layers: Natural
+    heads: Count
+
+
+class Latent(Section):
+    channels: Widths
+    blocks: Count
+    attention_heads: Count
+    dropout: Share
+
+
+class SampleLatent(Section):
+    scales: Annotated[list[Scale], Field(min_length=1)]
+    num_prompts: Count
+    num_samples: Count
+    steps: Count
 
 
 class Evaluate(Section):
@@ -119,6 +159,12 @@ class Params(Section):
     judge: Judge
     model: Model
     train: Train
+    autoencoder: Autoencoder
+    captions: Captions
+    text: Text
+    latent: Latent
+    train_latent: Train
+    sample_latent: SampleLatent
     evaluate: Evaluate
     benchmark: Benchmark
     guidance: Guidance

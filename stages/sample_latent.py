@@ -1,0 +1,239 @@
+"""Stage `sample_latent`: do images hold what their prompt says, also where the training never showed it?"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffusion.autoencoder import decoded, encoded
+from diffusion.captions import ARTICLE, Captions, caption
+from diffusion.data import GREY, load_both, save_sheet, to_uint8
+from diffusion.evaluation import Reference, verdict
+from diffusion.judge import Judge, share_right
+from diffusion.latent import LatentModel, attention_noted, load_latent
+from diffusion.metrics import accuracy, confusion_matrix
+from diffusion.randomness import generator
+from diffusion.runtime import describe_machine, pick_device, pick_precision, prepare_machine, stopwatch
+from diffusion.sampler import SamplerSetting
+from diffusion.strokes import PROPERTIES, graded, measured
+from stages.command import run
+from stages.outputs import write_json, write_table
+from stages.params import Params
+
+SHEET_COLUMNS = 10
+NUM_MAPS = 6
+GROUPS = {"unseen": False, "seen": True}  # captions of combinations that the training never had, and the others
+SHARES = ("class", *PROPERTIES, "held_out")
+
+
+class Prompts(NamedTuple):
+    """Captions of real test images, and what an image that holds them has."""
+
+    texts: list[str]
+    labels: Tensor  # (N,)
+    grades: Tensor  # (N, 3)
+    combination: Tensor  # (N,) the held-out combination, -1 for none
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """The model, the captions' measures and the judge, with which prompts are asked and images read."""
+
+    model: LatentModel
+    captions: Captions
+    reference: Reference
+    seed: int
+    batch_size: int
+
+    @classmethod
+    def of(cls, params: Params, arguments: argparse.Namespace) -> Self:
+        """Of --model, --captions, --judge and --data. Raises ValueError for files that do not belong together."""
+        device = pick_device(params.device)
+        prepare_machine(device)
+        model, description = load_latent(arguments.model, device, pick_precision(params.precision, device))
+        train, test = load_both(arguments.data)
+        made_for, found = description["autoencoder"], train.images.shape[1:]
+        if (made_for["image_channels"], made_for["image_size"]) != tuple(found[:2]):
+            raise ValueError(f"{arguments.model}: made for other images than those in {arguments.data}")
+        if description["class_names"] != list(train.class_names):
+            raise ValueError(f"{arguments.model}: made for other classes than those in {arguments.data}")
+        reference = Reference(Judge.load(arguments.judge, device), train, test, params.seed)
+        captions = Captions.load(arguments.captions)
+        return cls(model, captions, reference, params.seed, params.evaluate.batch_size)
+
+    def prompts(self, number: int, seen: bool) -> Prompts:
+        """As many captions of test images, in their order and again from the first: of held-out combinations or not."""
+        real = self.real()
+        (chosen,) = torch.where((real.combination < 0) == seen)
+        chosen = chosen[torch.arange(number if len(chosen) else 0) % max(1, len(chosen))]
+        labels, grades, words = real.labels[chosen], real.grades[chosen], self.captions.class_words
+        texts = [caption(words[k], g) for k, g in zip(labels.tolist(), grades.tolist(), strict=True)]
+        return Prompts(texts, labels, grades, real.combination[chosen])
+
+    def images(self, texts: Sequence[str], setting: SamplerSetting, scale: float, purpose: str) -> Tensor:
+        """Images uint8 (N, C, H, W) on the CPU."""
+        batches = self.model.images(self.model.tokens(texts), setting, scale, self.seed, purpose, self.batch_size)
+        name, total = f"{purpose}, w = {scale:g}", -(-len(texts) // self.batch_size)
+        return torch.cat([to_uint8(batch).cpu() for batch in tqdm(batches, desc=name, unit="batch", total=total)])
+
+    def real(self) -> Prompts:
+        """What the real test images hold."""
+        test, grades = self.reference.test, self.captions.test_grades
+        return Prompts([], test.labels, grades, self.captions.unseen(test.labels, grades))
+
+    def class_texts(self, number: int) -> list[str]:
+        """Captions that name the class alone: image k has class k mod K."""
+        words = self.captions.class_words
+        return [caption(words[k % len(words)], (0, 0, 0), without=PROPERTIES) for k in range(number)]
+
+    def reconstructed(self, images: Tensor) -> Tensor:
+        """Real images (N, C, H, W), uint8 on the CPU, encoded and decoded."""
+        autoencoder = self.model.autoencoder
+        return to_uint8(decoded(autoencoder, encoded(autoencoder, images))).cpu()
+
+    def read(self, images: Tensor, prompts: Prompts) -> tuple[list[float | None], Tensor]:
+        """SHARES of the images that hold what was asked, and the grades measured (N, 3)."""
+        found = graded(measured(images), prompts.labels, self.captions.bounds)
+        right = found == prompts.grades
+        columns = [PROPERTIES.index(combination.name) for combination in self.captions.held_out]
+        asked = prompts.combination >= 0
+        held = right[asked, torch.tensor(columns)[prompts.combination[asked]]]
+        classes = self.reference.judge.see(images).logits.argmax(1)
+        shares = [accuracy(classes, prompts.labels), *right.double().mean(dim=0).tolist()]
+        return [*shares, held.double().mean().item() if len(held) else None], found
+
+
+def main(params: Params, arguments: argparse.Namespace) -> None:
+    """Sample --model by prompts, measure what came out, write to --report."""
+    settings, report = params.sample_latent, arguments.report
+    measure = Measurement.of(params, arguments)
+    prompts = {group: measure.prompts(settings.num_prompts, seen) for group, seen in GROUPS.items()}
+    setting = SamplerSetting("ddim", settings.steps, 0.0)
+    shares, counts = [], []
+    for scale in settings.scales:
+        for group, asked in prompts.items():
+            images = measure.images(asked.texts, setting, scale, group)
+            note(shares, counts, measure, images, asked, [group, scale])
+            if group == "unseen":
+                save_sheet(report / f"sheet_{scale:g}.png", by_combination(measure, asked, images), SHEET_COLUMNS)
+    test = measure.reference.test
+    note(shares, counts, measure, measure.reconstructed(test.images), measure.real(), ["reconstructed", None])
+    write_table(report / "prompts.csv", ["group", "scale", "n", *SHARES], shares)
+    write_table(report / "confusion.csv", ["group", "scale", "property", "asked", "measured", "count"], counts)
+    names = [held_out_words(measure.captions, k) for k in range(len(measure.captions.held_out))]
+    write_table(report / "sheet.csv", ["row", "prompt"], enumerate(names))
+    write_attention(report, measure, prompts["unseen"], setting)
+    write_comparison(report, measure, params)
+    write_clock(report, measure, params)
+
+
+def note(
+    shares: list[list[object]],
+    counts: list[list[object]],
+    measure: Measurement,
+    images: Tensor,
+    asked: Prompts,
+    key: list[object],
+) -> None:
+    """Add a row to the shares that hold the prompt, and the confusion of every property to the counts."""
+    row, found = measure.read(images, asked)
+    shares.append([*key, len(images), *row])
+    for column, name in enumerate(PROPERTIES):
+        table = confusion_matrix(found[:, column], asked.grades[:, column], 3).tolist()
+        counts.extend([*key, name, a, f, table[a][f]] for a in range(3) for f in range(3))
+
+
+def by_combination(measure: Measurement, asked: Prompts, images: Tensor) -> Tensor:
+    """The first images of every held-out combination, a row each; grey where there are fewer."""
+    rows = torch.full((len(measure.captions.held_out), SHEET_COLUMNS, *images.shape[1:]), GREY, dtype=torch.uint8)
+    for index, row in enumerate(rows):
+        found = images[asked.combination == index][:SHEET_COLUMNS]
+        row[: len(found)] = found
+    return rows.flatten(0, 1)
+
+
+def held_out_words(captions: Captions, index: int) -> str:
+    """A held-out combination in words: thin zero."""
+    combination = captions.held_out[index]
+    grades = [combination.grade] * len(PROPERTIES)
+    others = [name for name in PROPERTIES if name != combination.name]
+    return caption(captions.class_words[combination.label], grades, without=[ARTICLE, *others])
+
+
+def write_attention(report: Path, measure: Measurement, asked: Prompts, setting: SamplerSetting) -> None:
+    """Which word looked where: a row per prompt, the image and then a map per word, brightest where it counted most.
+
+    The mean over heads, blocks and steps; a row of maps is scaled by its largest entry.
+    """
+    model = measure.model
+    firsts = [int(torch.where(asked.combination == k)[0][0]) for k in asked.combination.unique().tolist()][:NUM_MAPS]
+    texts = [asked.texts[k] for k in firsts]
+    with attention_noted(model.denoiser.net) as noted:
+        images = measure.images(texts, setting, 1.0, "attention")
+    side = model.latent_shape[-1]
+    maps = torch.stack(noted).mean(dim=0).transpose(1, 2).unflatten(2, (side, side)).cpu()  # (B, 1 + L, h, w)
+    words = [text.split() for text in texts]
+    columns = 1 + max(map(len, words))
+    tiles = torch.full((len(texts), columns, *images.shape[1:]), GREY, dtype=torch.uint8)
+    table = []
+    for row, image in enumerate(images):
+        of_words = maps[row, 1 : 1 + len(words[row])]
+        bright = (255 * of_words / of_words.max()).round().to(torch.uint8)
+        factor = image.shape[-1] // side
+        tiles[row, 0] = image
+        tiles[row, 1 : 1 + len(bright)] = bright.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[:, None]
+        table += [[row, column, word] for column, word in enumerate(words[row], start=1)]
+    save_sheet(report / "attention.png", tiles.flatten(0, 1), columns)
+    write_table(report / "attention.csv", ["row", "column", "word"], table)
+
+
+def write_comparison(report: Path, measure: Measurement, params: Params) -> None:
+    """Quality of captions that name the class alone, to be held against pixel space with as many calls."""
+    number, setting = params.sample_latent.num_samples, SamplerSetting("ddim", params.evaluate.verdict_steps, 0.0)
+    reference, words = measure.reference, measure.captions.class_words
+    labels = torch.arange(number) % len(words)
+    texts = measure.class_texts(number)
+    samples = measure.images(texts, setting, 1.0, "sample")
+    by_class = [samples[labels == label][:SHEET_COLUMNS] for label in range(len(words))]
+    save_sheet(report / "samples.png", torch.cat(by_class), min(map(len, by_class)))
+    train = reference.train.images
+    chosen = torch.randperm(len(train), generator=generator(params.seed, "reconstructed"))[:number]
+    real = reference.quality(reference.judge.see(measure.reconstructed(train[chosen])).features)
+    figures = {
+        **verdict(reference, samples, labels).as_dict(),
+        "reconstructed": asdict(real),
+        "judge": {
+            "real": share_right(reference.judge.see(reference.test.images).logits, reference.test.labels),
+            "reconstructed": share_right(
+                reference.judge.see(measure.reconstructed(reference.test.images)).logits, reference.test.labels
+            ),
+            "n": len(reference.test.images),
+        },
+        "sampler": setting.sampler,
+        "calls": setting.steps,
+    }
+    write_json(report / "metrics.json", figures)
+
+
+def write_clock(report: Path, measure: Measurement, params: Params) -> None:
+    """Seconds for the images of `benchmark`, decoding included."""
+    few = measure.class_texts(params.benchmark.num_images)
+    setting = SamplerSetting("ddim", params.evaluate.verdict_steps, 0.0)
+    clock = []
+    for _ in range(1 + params.benchmark.repeats):  # the first is a warm-up
+        with stopwatch(measure.model.denoiser.device) as elapsed:
+            measure.images(few, setting, 1.0, "sample")
+        clock += elapsed
+    timing = {"seconds": median(clock[1:]), "images": len(few), "calls": setting.steps}
+    machine = describe_machine(measure.model.denoiser.device, measure.model.denoiser.precision)
+    write_json(report / "timing.json", timing | machine)
+
+
+if __name__ == "__main__":
+    run(main, "data", "captions", "model", "judge", "report")
