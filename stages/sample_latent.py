@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, Self
@@ -11,16 +12,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.autoencoder import decoded, encoded
+from diffusion.autoencoder import decoded, encoded, refuse_other_images
 from diffusion.captions import ARTICLE, Captions, caption
 from diffusion.data import GREY, load_both, save_sheet, to_uint8
+from diffusion.denoiser import guided
 from diffusion.evaluation import Reference, verdict
 from diffusion.judge import Judge, share_right
 from diffusion.latent import LatentModel, attention_noted, load_latent
 from diffusion.metrics import accuracy, confusion_matrix
-from diffusion.randomness import generator
+from diffusion.nets.text import PAD
+from diffusion.randomness import generator, image_noise
 from diffusion.runtime import describe_machine, pick_device, pick_precision, prepare_machine, stopwatch
-from diffusion.sampler import SamplerSetting
+from diffusion.sampler import SamplerSetting, generate
 from diffusion.strokes import PROPERTIES, graded, measured
 from stages.command import run
 from stages.outputs import write_json, write_table
@@ -28,8 +31,9 @@ from stages.params import Params
 
 SHEET_COLUMNS = 10
 NUM_MAPS = 6
+REPEATS = 3
 GROUPS = {"unseen": False, "seen": True}  # captions of combinations that the training never had, and the others
-SHARES = ("class", *PROPERTIES, "held_out")
+SHARES = ("accuracy", *PROPERTIES, "held_out")
 
 
 class Prompts(NamedTuple):
@@ -58,29 +62,41 @@ class Measurement:
         prepare_machine(device)
         model, description = load_latent(arguments.model, device, pick_precision(params.precision, device))
         train, test = load_both(arguments.data)
-        made_for, found = description["autoencoder"], train.images.shape[1:]
-        if (made_for["image_channels"], made_for["image_size"]) != tuple(found[:2]):
-            raise ValueError(f"{arguments.model}: made for other images than those in {arguments.data}")
+        refuse_other_images(arguments.model, description["autoencoder"], train.images.shape[1:])
         if description["class_names"] != list(train.class_names):
             raise ValueError(f"{arguments.model}: made for other classes than those in {arguments.data}")
         reference = Reference(Judge.load(arguments.judge, device), train, test, params.seed)
-        captions = Captions.load(arguments.captions)
+        captions = Captions.load(arguments.captions, test.class_names, test=len(test.images))
         return cls(model, captions, reference, params.seed, params.evaluate.batch_size)
 
     def prompts(self, number: int, seen: bool) -> Prompts:
         """As many captions of test images, in their order and again from the first: of held-out combinations or not."""
         real = self.real()
         (chosen,) = torch.where((real.combination < 0) == seen)
-        chosen = chosen[torch.arange(number if len(chosen) else 0) % max(1, len(chosen))]
+        if not len(chosen):
+            raise ValueError(
+                f"captions.held_out: {len(self.captions.held_out)} leaves no test image that is "
+                f"{'not held out' if seen else 'held out'} (try another number)"
+            )
+        chosen = chosen[torch.arange(number) % len(chosen)]
         labels, grades, words = real.labels[chosen], real.grades[chosen], self.captions.class_words
         texts = [caption(words[k], g) for k, g in zip(labels.tolist(), grades.tolist(), strict=True)]
         return Prompts(texts, labels, grades, real.combination[chosen])
 
     def images(self, texts: Sequence[str], setting: SamplerSetting, scale: float, purpose: str) -> Tensor:
         """Images uint8 (N, C, H, W) on the CPU."""
-        batches = self.model.images(self.model.tokens(texts), setting, scale, self.seed, purpose, self.batch_size)
+        denoiser, shape = self.model.denoiser, self.model.latent_shape
+        batches = generate(
+            lambda tokens: guided(denoiser, tokens, scale, PAD),
+            denoiser.schedule,
+            setting,
+            self.model.tokens(texts),
+            partial(image_noise, self.seed, purpose, shape=shape, device=denoiser.device),
+            self.batch_size,
+        )
         name, total = f"{purpose}, w = {scale:g}", -(-len(texts) // self.batch_size)
-        return torch.cat([to_uint8(batch).cpu() for batch in tqdm(batches, desc=name, unit="batch", total=total)])
+        images = (decoded(self.model.autoencoder, latents) for latents in batches)
+        return torch.cat([to_uint8(batch).cpu() for batch in tqdm(images, desc=name, unit="batch", total=total)])
 
     def real(self) -> Prompts:
         """What the real test images hold."""
@@ -226,7 +242,7 @@ def write_clock(report: Path, measure: Measurement, params: Params) -> None:
     few = measure.class_texts(params.benchmark.num_images)
     setting = SamplerSetting("ddim", params.evaluate.verdict_steps, 0.0)
     clock = []
-    for _ in range(1 + params.benchmark.repeats):  # the first is a warm-up
+    for _ in range(1 + REPEATS):  # the first is a warm-up
         with stopwatch(measure.model.denoiser.device) as elapsed:
             measure.images(few, setting, 1.0, "sample")
         clock += elapsed

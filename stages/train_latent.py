@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from diffusion.autoencoder import encoded, load_autoencoder
+from diffusion.autoencoder import encoded, load_autoencoder, refuse_other_images
 from diffusion.captions import Captions
 from diffusion.data import load_split
 from diffusion.latent import numbering, padded, save_latent, text_unet
@@ -21,8 +21,9 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     device, precision = machine
     split, train = arguments.data / "train.safetensors", params.train_latent
     data = load_split(split)
-    captions = Captions.load(arguments.captions)
+    captions = Captions.load(arguments.captions, data.class_names, train=len(data.images))
     autoencoder, autoencoder_arguments = load_autoencoder(arguments.autoencoder, device)
+    refuse_other_images(arguments.autoencoder, autoencoder_arguments, data.images.shape[1:])
     pairs = [(image, text) for image, texts in enumerate(captions.texts) for text in texts]
     refuse_larger_batch("train_latent", train, len(pairs))
 

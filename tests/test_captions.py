@@ -166,10 +166,10 @@ def test_held_out_combinations_are_spread_and_found():
 def test_captions_come_back_from_their_files(tmp_path):
     _, captions = small_captions()
     captions.save(tmp_path)
-    again = Captions.load(tmp_path)
+    again = Captions.load(tmp_path, ["0", "1"], train=4, test=1)
     assert again.texts == captions.texts and again.held_out == captions.held_out
     assert torch.equal(again.train_grades, captions.train_grades) and again.vocabulary == captions.vocabulary
     assert (tmp_path / "vocabulary.txt").read_text().split() == list(captions.vocabulary.words)
     (tmp_path / "train.txt").write_text("a zero\n")
     with pytest.raises(ValueError, match="train.txt: 1 lines for 4 images"):
-        Captions.load(tmp_path)
+        Captions.load(tmp_path, ["0", "1"])

@@ -1,6 +1,6 @@
 """The autoencoder whose latents stand in for images: its loss, its standardised latents, its file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,14 @@ def standardise(net: Autoencoder, images: Tensor) -> None:
 def save_autoencoder(path: Path, net: Autoencoder, arguments: dict[str, Any]) -> None:
     """Write weights, mean and std of latents, and the arguments that build the network."""
     save_tensors(path, net.state_dict(), {"kind": "autoencoder", "autoencoder": arguments})
+
+
+def refuse_other_images(path: Path, arguments: dict[str, Any], shape: Sequence[int]) -> None:
+    """Raises ValueError where the autoencoder in a file was not made for images (C, H, W)."""
+    made_for = (arguments["image_channels"], arguments["image_size"], arguments["image_size"])
+    if made_for != tuple(shape):
+        sizes = "images of {1}x{2}, {0} channels"
+        raise ValueError(f"{path}: made for {sizes.format(*made_for)}; the data are {sizes.format(*shape)}")
 
 
 def load_autoencoder(path: Path, device: torch.device) -> tuple[Autoencoder, dict[str, Any]]:

@@ -158,18 +158,25 @@ class Captions:
             (folder / name).write_text("".join(f"{line}\n" for line in content), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """What `save` wrote. Raises ValueError for files that are missing, damaged or do not belong together."""
-        tensors, description = load_tensors(folder / "strokes.safetensors")
+    def load(cls, folder: Path, class_names: Sequence[str], **sizes: int) -> Self:
+        """What `save` wrote of images of these classes; `train` and `test` are the sizes that the splits must have.
+
+        Raises ValueError for files that are missing, damaged or do not belong together.
+        """
+        strokes = folder / "strokes.safetensors"
+        tensors, description = load_tensors(strokes)
         lines = (folder / "train.txt").read_text(encoding="utf-8").splitlines()
         texts = tuple(tuple(line.split(BETWEEN)) if line else () for line in lines)
         try:
             held_out = tuple(Combination(*combination) for combination in description["held_out"])
             captions = cls(tuple(description["class_words"]), held_out, **tensors, texts=texts)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{folder}: not the captions of this project ({error})") from error
+            raise ValueError(f"{strokes}: not the strokes of this project ({error})") from error
         if len(texts) != len(captions.train_grades):
             raise ValueError(f"{folder / 'train.txt'}: {len(texts)} lines for {len(captions.train_grades)} images")
+        found = {"train": len(captions.train_grades), "test": len(captions.test_grades)}
+        if captions.class_words != tuple(map(class_word, class_names)) or not sizes.items() <= found.items():
+            raise ValueError(f"{strokes}: of other images than the data (run stage captions again)")
         return captions
 
 

@@ -7,23 +7,20 @@ differs stands here: x_0 is never clipped, the condition is a row of tokens, and
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from diffusion.autoencoder import built_autoencoder, decoded
+from diffusion.autoencoder import built_autoencoder
 from diffusion.captions import Vocabulary
 from diffusion.checkpoint import load_tensors, save_tensors
-from diffusion.denoiser import Denoiser, guided
+from diffusion.denoiser import Denoiser
 from diffusion.nets.attention import ContextAttention
 from diffusion.nets.autoencoder import Autoencoder
 from diffusion.nets.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
 from diffusion.nets.unet import UNet
-from diffusion.randomness import image_noise
-from diffusion.sampler import SamplerSetting, generate
 from diffusion.schedule import noise_schedule
 from diffusion.target import TARGETS
 
@@ -47,21 +44,6 @@ class LatentModel:
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """The condition (N, L) of texts, on the device of the denoiser."""
         return padded([self.numbers(text) for text in texts]).to(self.denoiser.device)
-
-    def images(
-        self, tokens: Tensor, setting: SamplerSetting, scale: float, seed: int, purpose: str, batch_size: int
-    ) -> Iterator[Tensor]:
-        """Images of captions (N, L), in batches (B, C, H, W), about in [-1, 1]; guided by `scale`."""
-        noise_for = partial(image_noise, seed, purpose, shape=self.latent_shape, device=tokens.device)
-        batches = generate(
-            lambda condition: guided(self.denoiser, condition, scale, PAD),
-            self.denoiser.schedule,
-            setting,
-            tokens,
-            noise_for,
-            batch_size,
-        )
-        return (decoded(self.autoencoder, latents) for latents in batches)
 
 
 def padded(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:

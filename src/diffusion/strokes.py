@@ -6,6 +6,7 @@ from torch import Tensor
 from diffusion.data import to_float
 
 PROPERTIES = ("thickness", "slant", "width")
+FAINT = 0.25  # for slant and width, ink up to this share of full ink is none: far from the stroke a haze would count
 LEAST_INK = 1e-6
 
 
@@ -16,7 +17,9 @@ def measured(images: Tensor) -> Tensor:
     slant: how many pixels the ink moves to the right per pixel that it rises.
     width: of the ink once it is set upright, in pixels, exact for a filled rectangle.
     """
-    ink = ((to_float(images).double().clamp(-1, 1) + 1) / 2).mean(dim=1)  # (N, H, W)
+    soft = ((to_float(images).double().clamp(-1, 1) + 1) / 2).mean(dim=1)  # (N, H, W)
+    thickness = 2 * soft.sum(dim=(1, 2)) / outline(soft)
+    ink = (soft - FAINT).clamp(min=0)
     area = ink.sum(dim=(1, 2)).clamp(min=LEAST_INK)
     rows, columns = (torch.arange(size, dtype=torch.float64, device=ink.device) for size in ink.shape[1:])
     x = columns - (ink.sum(1) @ columns / area)[:, None]  # (N, W), from the centre of the ink
@@ -25,7 +28,7 @@ def measured(images: Tensor) -> Tensor:
     variance_y = torch.einsum("nhw,nh->n", ink, y**2) / area + 1 / 12
     covariance = torch.einsum("nhw,nw,nh->n", ink, x, y) / area
     upright = (variance_x - covariance**2 / variance_y).clamp(min=0)
-    return torch.stack([2 * area / outline(ink), covariance / variance_y, (12 * upright).sqrt()], dim=1)
+    return torch.stack([thickness, covariance / variance_y, (12 * upright).sqrt()], dim=1)
 
 
 def outline(ink: Tensor) -> Tensor:
