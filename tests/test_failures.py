@@ -16,7 +16,7 @@ from pipeline import ROOT
 from safetensors.torch import save_file
 
 from diffusion.autoencoder import save_autoencoder
-from diffusion.captions import Captions, Vocabulary, class_word
+from diffusion.captions import Captions, Combination, Vocabulary, class_word
 from diffusion.checkpoint import load_tensors, save_tensors
 from diffusion.data import Dataset, save_split
 from diffusion.denoiser import save_denoiser
@@ -71,7 +71,9 @@ def write_captions(folder, num_classes=10, number=100):
     grades = torch.arange(3 * number).view(number, 3) % 3
     words = tuple(map(class_word, DIGITS[:num_classes]))
     bounds = torch.arange(2.0).expand(num_classes, 3, 2).contiguous()
-    Captions(words, (), bounds, grades, grades.clone(), (("a thin zero",),) * number).save(folder)
+    Captions(
+        words, (Combination(0, "thickness", 0),), bounds, grades, grades.clone(), (("a thin zero",),) * number
+    ).save(folder)
 
 
 def write_latent(path, image_size=SIZE, class_names=DIGITS):

@@ -180,8 +180,8 @@ def larger_blocks(reports: Reports) -> list[Block]:
     small, large = (rates(rows, size) for size in (rows["size"].min(), rows["size"].max()))
     text = Text(
         f"At {whole(rows['size'].min())} pixels a side latents train on {number(small)} times as many images per "
-        f"second as pixels do, at {whole(rows['size'].max())} on {number(large)} times as many (`make larger`, models of the "
-        "class alone)."
+        f"second as pixels do, at {whole(rows['size'].max())} on {number(large)} times as many (`make larger`, models "
+        "of the class alone)."
     )
     caption = (
         f"Latents, pixels for as many images seen, and pixels for as many seconds as latents and autoencoder took; "
