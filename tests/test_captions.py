@@ -1,6 +1,7 @@
 """Strokes are measured right where they are drawn by hand; captions are deterministic and hold out what they say."""
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,9 +19,13 @@ from diffusion.captions import (
     held_out,
     random_caption,
 )
-from diffusion.data import to_uint8
+from diffusion.data import Dataset, to_uint8
 from diffusion.strokes import PROPERTIES, graded, measured, terciles
+from stages.captions import captioned_split
+from stages.params import Params
 
+ROOT = Path(__file__).resolve().parents[1]
+TEN = tuple("0123456789")
 SIZE, FINE = 28, 8  # pixels, and points per pixel of what is drawn
 
 
@@ -161,6 +166,23 @@ def test_held_out_combinations_are_spread_and_found():
     labels, captions = small_captions()
     assert captions.unseen(labels, captions.train_grades).tolist() == [0, -1, 1, -1]
     assert belongs(captions.held_out[1], labels, captions.train_grades).tolist() == [False, False, True, False]
+
+
+def test_no_image_of_a_held_out_combination_gets_a_caption_and_all_others_do():
+    draw = torch.Generator().manual_seed(0)
+    data = Dataset(
+        torch.randint(0, 256, (200, 1, 8, 8), generator=draw, dtype=torch.uint8), torch.arange(200) % 10, TEN
+    )
+    params = Params.load(ROOT / "params.yaml")
+    values = measured(data.images)
+    bounds = terciles(values, data.labels, 10)
+    captions = captioned_split(params, data, values, bounds, graded(values, data.labels, bounds))
+    unseen = captions.unseen(data.labels, captions.train_grades) >= 0
+    assert [len(texts) for texts in captions.texts] == [0 if gone else params.captions.per_image for gone in unseen]
+    assert 30 < unseen.sum() < 60  # a third of six classes
+    for label, name, grade in captions.held_out:
+        of_class = (data.labels == label) & ~unseen
+        assert not (captions.train_grades[of_class][:, PROPERTIES.index(name)] == grade).any()
 
 
 def test_captions_come_back_from_their_files(tmp_path):

@@ -13,7 +13,7 @@ from diffusion.nets.text import PAD
 from diffusion.sampler import SamplerSetting
 from diffusion.schedule import noise_schedule
 from diffusion.training import Ema, Optimiser, denoising_update, fit
-from stages.sample_latent import Measurement
+from stages.prompted import Measurement
 
 WORDS = ["a", "one", "thin", "three", "zero"]
 TEXT = {"encoder": "own", "clip_folder": "", "width": 16, "layers": 1, "heads": 2}

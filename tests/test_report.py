@@ -15,7 +15,7 @@ import torch
 from fake_reports import built_reports, edit_csv, edit_json, write_fake_reports
 
 from diffusion.data import save_sheet
-from diffusion.report import claims, guidance, latent, noise, overview, samplers, training, wording
+from diffusion.report import claims, guidance, latent, noise, overview, prompts, samplers, training, wording
 from diffusion.report.builder import build, inline_html, markdown_cell
 from diffusion.report.frontier import answer, averaged, best_times, frontier_blocks
 from diffusion.report.latent import costs
@@ -368,11 +368,11 @@ def test_larger_images_are_shown_only_where_they_were_measured(reports):
 
 def test_prompts_hold_only_where_they_do(reports):
     path = reports.folder / "sample_latent/prompts.csv"
-    answer = plain(latent.prompts_answer(reports.table("sample_latent/prompts.csv")))
+    answer = plain(prompts.prompts_answer(reports.table("sample_latent/prompts.csv")))
     assert "at w = 2: class 95.0 %, thickness 72.0 %, slant 70.0 % and width 68.0 % right" in answer
     assert "held out is right in 75.0 %" in answer and "each property at least 60%) is met" in answer
     edit_csv(path, "group == 'unseen'", width=0.5, accuracy=0.8)
-    answer = latent.prompts_answer(reports.table("sample_latent/prompts.csv"))
+    answer = prompts.prompts_answer(reports.table("sample_latent/prompts.csv"))
     assert "is missed by width and class" in answer
 
 
