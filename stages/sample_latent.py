@@ -1,7 +1,7 @@
 """Stage `sample_latent`: do images hold what their prompt says, also where the training never showed it?"""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
@@ -48,7 +48,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     write_table(report / "confusion.csv", ["group", "scale", "property", "asked", "measured", "count"], counts)
     names = [held_out_words(measure.captions, k) for k in range(len(measure.captions.held_out))]
     write_table(report / "sheet.csv", ["row", "prompt"], enumerate(names))
-    write_attention(report, measure, prompts["unseen"], setting)
+    write_attention(report, measure, prompts["unseen"], setting, settings.scales[-1])
     write_comparison(report, measure, params)
     write_clock(report, measure, params)
 
@@ -86,7 +86,7 @@ def held_out_words(captions: Captions, index: int) -> str:
     return caption(captions.class_words[combination.label], grades, without=[ARTICLE, *others])
 
 
-def write_attention(report: Path, measure: Measurement, asked: Prompts, setting: SamplerSetting) -> None:
+def write_attention(report: Path, measure: Measurement, asked: Prompts, setting: SamplerSetting, scale: float) -> None:
     """Which word looked where: a row per prompt, the image and then a map per word, brightest where it counted most.
 
     The mean over heads, blocks and steps; a row of maps is scaled by its largest entry.
@@ -96,9 +96,10 @@ def write_attention(report: Path, measure: Measurement, asked: Prompts, setting:
     labels, grades = asked.labels[firsts].tolist(), asked.grades[firsts].tolist()
     texts = [caption(measure.captions.class_words[k], of_image) for k, of_image in zip(labels, grades, strict=True)]
     with attention_noted(model.denoiser.net) as noted:
-        images = measure.images(texts, setting, 1.0, "attention")
+        images = replace(measure, batch_size=len(texts)).images(texts, setting, scale, "attention")
     side = model.latent_shape[-1]
-    maps = torch.stack(noted).mean(dim=0).transpose(1, 2).unflatten(2, (side, side)).cpu()  # (B, 1 + L, h, w)
+    conditional = torch.stack(noted).mean(dim=0)[: len(texts)]  # guidance puts the null captions behind them
+    maps = conditional.transpose(1, 2).unflatten(2, (side, side)).cpu()  # (B, 1 + L, h, w)
     words = [text.split() for text in texts]
     columns = 1 + max(map(len, words))
     tiles = torch.full((len(texts), columns, *images.shape[1:]), GREY, dtype=torch.uint8)

@@ -370,7 +370,7 @@ def test_prompts_hold_only_where_they_do(reports):
     path = reports.folder / "sample_latent/prompts.csv"
     answer = plain(prompts.prompts_answer(reports.table("sample_latent/prompts.csv")))
     assert "at w = 2: class 95.0 %, thickness 72.0 %, slant 70.0 % and width 68.0 % right" in answer
-    assert "held out is right in 75.0 %" in answer and "each property at least 60%) is met" in answer
+    assert "held out is right in 75.0 %" in answer and "each property at least 60.0 %) is met" in answer
     edit_csv(path, "group == 'unseen'", width=0.5, accuracy=0.8)
     answer = prompts.prompts_answer(reports.table("sample_latent/prompts.csv"))
     assert "is missed by width and class" in answer

@@ -68,7 +68,7 @@ def quality_answer(reports: Reports, params: dict[str, Any]) -> str:
     if latent["fid"] is not None and pixel["fid"] is not None:
         figures = f"FID {number(latent['fid'])} against {number(pixel['fid'])} in pixel space, {figures}"
     lost = (
-        f"Of that the autoencoder alone: the judge reads {percent(judge['reconstructed'])} of {whole(judge['n'])} "
+        f"Encoding and decoding alone: the judge reads {percent(judge['reconstructed'])} of {whole(judge['n'])} "
         f"reconstructed test images right, {percent(judge['real'])} of the real ones"
     )
     fid = latent["reconstructed"]["fid"]

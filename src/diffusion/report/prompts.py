@@ -42,7 +42,7 @@ def prompts_answer(prompts: pd.DataFrame) -> str:
     words = [f"{name} {percent(share)}" for name, share in shares.items()]
     missed = [name for name, share in shares.items() if share < PROPERTY_GOAL]
     missed += ["class"] if row["accuracy"] < CLASS_GOAL else []
-    goal = f"class at least {CLASS_GOAL:.0%}, each property at least {PROPERTY_GOAL:.0%}"
+    goal = f"class at least {percent(CLASS_GOAL)}, each property at least {percent(PROPERTY_GOAL)}"
     verdict = f"The goal ({goal}) is met" if not missed else f"The goal ({goal}) is missed by {listing(missed)}"
     return (
         f"Asked for combinations of class and property that no caption of the training had, at w = {row['scale']:g}: "
