@@ -102,8 +102,8 @@ class Measurement:
         evaluated: list[int] = []  # images per call of the network
 
         def denoise_to(label: Tensor) -> Denoise:
-            null_label = len(self.class_names)
-            return clipped(saturation_noted(guided(self.denoiser, label, null_label=null_label, **guidance), beyond))
+            null = len(self.class_names)
+            return clipped(saturation_noted(guided(self.denoiser, label, null=null, **guidance), beyond))
 
         setting = SamplerSetting("ddim", self.steps, 0.0)
         batches = generate(denoise_to, self.denoiser.schedule, setting, self.labels, self.noise_for, self.batch_size)

@@ -27,6 +27,7 @@ Positive = Annotated[Number, Field(gt=0)]
 Scale = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Counts = Annotated[list[Count], Field(min_length=1)]
+Widths = Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1)]
 
 Conflict = tuple[str, object, str]
 IMAGE_SIZES = {"digits": 8, "mnist5k": 28, "mnist": 28, "fashion_mnist": 28, "kmnist": 28}
@@ -51,12 +52,15 @@ class Judge(Section):
     learning_rate: Positive
 
 
-class Model(Section):
-    patch: Literal[1, 2, 4]
-    channels: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1)]
+class Latent(Section):
+    channels: Widths
     blocks: Count
     attention_heads: Natural
     dropout: Share
+
+
+class Model(Latent):
+    patch: Literal[1, 2, 4]
 
 
 class Train(Section):
@@ -76,6 +80,38 @@ class Train(Section):
     compile: bool
     log_every: Count
     checkpoint_seconds: Scale
+
+
+class Autoencoder(Section):
+    latent_channels: Count
+    channels: Widths
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    kl_weight: Scale
+    log_every: Count
+    checkpoint_seconds: Scale
+
+
+class Captions(Section):
+    per_image: Count
+    left_out: Share
+    held_out: Count
+
+
+class Text(Section):
+    encoder: Literal["own", "clip"]
+    clip_folder: str
+    width: Count
+    layers: Natural
+    heads: Count
+
+
+class SampleLatent(Section):
+    scales: Annotated[list[Scale], Field(min_length=1)]
+    num_prompts: Count
+    num_samples: Count
+    steps: Count
 
 
 class Evaluate(Section):
@@ -119,6 +155,12 @@ class Params(Section):
     judge: Judge
     model: Model
     train: Train
+    autoencoder: Autoencoder
+    captions: Captions
+    text: Text
+    latent: Latent
+    train_latent: Train
+    sample_latent: SampleLatent
     evaluate: Evaluate
     benchmark: Benchmark
     guidance: Guidance
@@ -175,6 +217,7 @@ class Params(Section):
             "evaluate.eta_steps": evaluate.eta_steps,
             "evaluate.solver_steps": evaluate.solver_steps,
             "guidance.steps": [self.guidance.steps],
+            "sample_latent.steps": [self.sample_latent.steps],
         }
         return [
             (key, next((number for number in values if number > last), None), f"1 to timesteps = {last}")
@@ -183,34 +226,39 @@ class Params(Section):
 
     def _target(self) -> list[Conflict]:
         scaled = self.schedule in ("linear", "linear_zero_snr")
-        no_eps = self.schedule == "linear_zero_snr" and self.train.target == "eps"
+        trained = {"train": self.train, "train_latent": self.train_latent}
         return [
             (
                 "timesteps",
                 scaled and self.timesteps <= 20 and self.timesteps,
                 f"21 or more for schedule {self.schedule}, whose scaled betas reach 1 otherwise",
             ),
-            (
-                "train.target",
-                no_eps and "eps",
-                "x0, v with schedule linear_zero_snr, where alpha_bar_T = 0 has no eps",
+            *(
+                (
+                    f"{section}.target",
+                    self.schedule == "linear_zero_snr" and train.target == "eps" and "eps",
+                    "x0, v with schedule linear_zero_snr, where alpha_bar_T = 0 has no eps",
+                )
+                for section, train in trained.items()
             ),
         ]
 
     def _sizes(self) -> list[Conflict]:
-        data, channels, heads = self.data, self.model.channels, self.model.attention_heads
-        size = IMAGE_SIZES.get(data.dataset, data.image_size)
-        divisor = self.model.patch * 2 ** (len(channels) - 1)
+        size = IMAGE_SIZES.get(self.data.dataset, self.data.image_size)
+        folded = 2 ** len(self.autoencoder.channels)
         return [
+            *_net("model", self.model, self.model.patch, size),
             (
-                "model.channels",
-                size % divisor and channels,
-                f"patch * 2^(levels - 1), here {divisor}, divides the image size {size}",
+                "autoencoder.channels",
+                size % folded and self.autoencoder.channels,
+                f"2^widths, here {folded}, divides the image size {size}",
             ),
+            *_net("latent", self.latent, 1, size // folded),
+            ("latent.attention_heads", not self.latent.attention_heads and "0", "1 or more, to attend to captions"),
             (
-                "model.attention_heads",
-                heads and channels[-1] % heads and heads,
-                f"0 or a divisor of the last of model.channels, {channels[-1]}",
+                "text.heads",
+                self.text.width % self.text.heads and self.text.heads,
+                f"a divisor of text.width = {self.text.width}",
             ),
         ]
 
@@ -235,6 +283,23 @@ class Params(Section):
             ),
         }
         return [(key, number > most and number, f"up to {text}") for key, (number, most, text) in at_most.items()]
+
+
+def _net(section: str, net: Latent, patch: int, size: int) -> list[Conflict]:
+    """What goes wrong with a U-Net of images of this size."""
+    divisor, heads, last = patch * 2 ** (len(net.channels) - 1), net.attention_heads, net.channels[-1]
+    return [
+        (
+            f"{section}.channels",
+            size % divisor and net.channels,
+            f"patch * 2^(levels - 1), here {divisor}, divides the image size {size}",
+        ),
+        (
+            f"{section}.attention_heads",
+            heads and last % heads and heads,
+            f"0 or a divisor of the last of {section}.channels, {last}",
+        ),
+    ]
 
 
 def _describe(error: Any) -> str:

@@ -38,6 +38,7 @@ PARAMS = {
     "data": {"dataset": "mnist5k", "root": "data/raw", "image_size": 28},
     "model": {"channels": [64, 128]},
     "train": {"steps": 1200, "batch_size": 64, "learning_rate": 0.002, "target": "v"},
+    "train_latent": {"steps": 1200, "batch_size": 64},
     "guidance": {"scales": [0.0, 1.0, 3.0, 7.5], "interval": [-3.0, 1.0], "rescale": 0.7},
 }
 MACHINE = {"device": "cpu (Some Processor)", "precision": "bf16", "threads": 2, "python": "3.11.2", "torch": "2.14.1"}
@@ -53,9 +54,11 @@ def write_fake_reports(folder: Path, class_names: list[str] = CLASSES, studies: 
     _evaluate(folder / "evaluate", digits, class_names)
     _benchmark(folder / "benchmark")
     _guidance(folder / "guidance", digits, class_names)
+    _latent(folder, digits, class_names)
     if studies:
         _lesson(folder / "lesson", digits)
         _frontier(folder / "frontier")
+        _larger(folder / "larger")
     return json.loads(json.dumps(PARAMS))
 
 
@@ -275,6 +278,54 @@ def _guidance(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
         save_sheet(folder / f"sheet_{scale:g}.png", digits[:, 10 * k : 10 * k + 10].flatten(0, 1), 10)
 
 
+def _latent(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
+    """The stages autoencoder, captions, train_latent and sample_latent."""
+    row = digits[:, :16].flatten(0, 1)
+    shapes = {"image_shape": [1, 28, 28], "latent_shape": [4, 7, 7]}
+    figures = {"n_test": 1000, "rms_error": 0.11, "test_latents": {"mean": 0.01, "std": 1.02}, "parameters": 135_000}
+    write_json(folder / "autoencoder/metrics.json", shapes | figures)
+    timing = {"seconds": 80.5, "images_per_second": 1200.0, "parameters": 135_000, "batch_size": 64}
+    write_json(folder / "autoencoder/timing.json", timing | MACHINE)
+    save_sheet(folder / "autoencoder/reconstructions.png", row[:32], 16)
+    held_out = [{"class": names[0], "property": "thickness", "value": "thin", "n_train": 134}]
+    card = {"n_train": 4000, "n_captioned": 3866, "captions_per_image": 8, "vocabulary": ["a", "thin", "zero"]}
+    write_json(folder / "captions/card.json", card | {"held_out": held_out})
+    properties = ("thickness", "slant", "width")
+    terciles = [{"class": name, "property": p, "lower": 2.4, "upper": 3.1} for name in names for p in properties]
+    write_csv(folder / "captions/terciles.csv", terciles)
+    write_csv(folder / "captions/captions.csv", [{"class": name, "caption": "a thin zero"} for name in names])
+    save_sheet(folder / "captions/examples.png", row[:36], 12)
+    write_json(folder / "train_latent/timing.json", timing | {"seconds": 140.2, "images_per_second": 547.8} | MACHINE)
+    shares = {"accuracy": 0.91, "thickness": 0.72, "slant": 0.7, "width": 0.66}
+    rows = [
+        {"group": group, "scale": scale, "n": 300} | shares | {"held_out": 0.75 if group == "unseen" else None}
+        for scale in (1.0, 2.0, 4.0)
+        for group in ("unseen", "seen")
+    ]
+    rows[2] |= {"accuracy": 0.95, "width": 0.68}
+    real = {"group": "reconstructed", "scale": None, "n": 1000, **dict.fromkeys(shares, 0.93), "held_out": 0.92}
+    write_csv(folder / "sample_latent/prompts.csv", [*rows, real])
+    counts = [
+        {"group": "unseen", "scale": scale, "property": p, "asked": a, "measured": b, "count": 70 if a == b else 15}
+        for scale in (1.0, 2.0, 4.0)
+        for p in properties
+        for a in range(3)
+        for b in range(3)
+    ]
+    write_csv(folder / "sample_latent/confusion.csv", counts)
+    write_csv(folder / "sample_latent/sheet.csv", [{"row": 0, "prompt": "thin zero"}])
+    for scale in (1, 2, 4):
+        save_sheet(folder / f"sample_latent/sheet_{scale}.png", row[:10], 10)
+    save_sheet(folder / "sample_latent/samples.png", digits[:, :10].flatten(0, 1), 10)
+    save_sheet(folder / "sample_latent/attention.png", row[:4], 4)
+    words = [{"row": 0, "column": k, "word": word} for k, word in enumerate(("a", "thin", "zero"), start=1)]
+    write_csv(folder / "sample_latent/attention.csv", words)
+    quality = {"n": 1000, "accuracy": 0.93, "fid": 60.2, "precision": 0.86, "coverage": 0.8}
+    judge = {"real": 0.986, "reconstructed": 0.975, "n": 1000}
+    write_json(folder / "sample_latent/metrics.json", quality | {"reconstructed": {"fid": 18.4}, "judge": judge})
+    write_json(folder / "sample_latent/timing.json", {"seconds": 0.62, "images": 16, "calls": 50} | MACHINE)
+
+
 def _lesson(folder: Path, digits: torch.Tensor) -> None:
     steps = np.arange(125, 46876, 125)
     write_csv(folder / "history.csv", {"step": steps, "loss": 0.02 + 0.3 * np.exp(-steps / 800)})
@@ -314,6 +365,22 @@ def _frontier(folder: Path) -> None:
     ]
     write_csv(folder / "distilled.csv", rows)
     write_json(folder / "distilled.json", {"model_md5": "0" * 32, "seconds": 612, "updates": {"4": 800}})
+
+
+def _larger(folder: Path) -> None:
+    rows = [
+        {"size": size, "space": space, "seen": 64_000, "seconds": 64_000 / rate, "autoencoder_seconds": before}
+        | {"images_per_second": rate, "sample_ms": 9e3 / rate, "n": 1000, "fid": 40.0, "accuracy": 0.9}
+        | {"precision": 0.8, "coverage": 0.7}
+        for size, space, rate, before in (
+            (28, "latent", 900.0, 80),
+            (28, "pixel", 500.0, 0),
+            (56, "latent", 900.0, 300),
+            (56, "pixel", 120.0, 0),
+        )
+    ]
+    write_csv(folder / "larger.csv", rows)
+    write_json(folder / "about.json", {"params": {"seed": 0}} | MACHINE)
 
 
 def _confusion(path: Path, names: list[str], right: int, wrong: int) -> None:

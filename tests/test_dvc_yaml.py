@@ -96,8 +96,8 @@ def test_params_lists_stand_in_dvcs_own_style():
 @pytest.mark.parametrize(
     ("changed", "direct"),
     [
-        ("schedule", {"train"}),
-        ("timesteps", {"schedules", "train", "evaluate", "benchmark"}),
+        ("schedule", {"train", "train_latent"}),
+        ("timesteps", {"schedules", "train", "train_latent", "evaluate", "benchmark"}),
         ("train.learning_rate", {"train"}),
         ("guidance.scales", {"guidance"}),
         ("evaluate.num_samples", {"evaluate"}),
@@ -106,6 +106,10 @@ def test_params_lists_stand_in_dvcs_own_style():
         ("judge.steps", {"judge"}),
         ("data.dataset", {"prepare"}),
         ("model.channels", {"train"}),
+        ("autoencoder.kl_weight", {"autoencoder"}),
+        ("captions.left_out", {"captions"}),
+        ("text.width", {"train_latent"}),
+        ("sample_latent.scales", {"sample_latent"}),
     ],
 )
 def test_what_a_changed_param_reruns(changed, direct):
@@ -121,10 +125,14 @@ def test_what_a_changed_param_reruns(changed, direct):
 @pytest.mark.parametrize(
     ("edited", "never"),
     [
-        ("src/diffusion/plots.py", {"prepare", "judge", "train", "evaluate", "benchmark", "guidance"}),
-        ("src/diffusion/metrics.py", {"prepare", "train", "benchmark", "schedules"}),
+        (
+            "src/diffusion/plots.py",
+            {"prepare", "judge", "train", "evaluate", "benchmark", "guidance", "train_latent", "sample_latent"},
+        ),
+        ("src/diffusion/metrics.py", {"prepare", "train", "benchmark", "schedules", "autoencoder", "train_latent"}),
+        ("src/diffusion/captions.py", {"train", "evaluate", "autoencoder"}),
         ("src/diffusion/report/builder.py", set(STAGES) - {"report"}),
-        ("src/diffusion/sampler.py", {"prepare", "judge", "train", "schedules"}),
+        ("src/diffusion/sampler.py", {"prepare", "judge", "train", "schedules", "autoencoder", "train_latent"}),
         ("stages/params.py", set(STAGES)),
     ],
 )

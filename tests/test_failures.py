@@ -15,10 +15,14 @@ import yaml
 from pipeline import ROOT
 from safetensors.torch import save_file
 
+from diffusion.autoencoder import save_autoencoder
+from diffusion.captions import Captions, Combination, Vocabulary, class_word
 from diffusion.checkpoint import load_tensors, save_tensors
 from diffusion.data import Dataset, save_split
 from diffusion.denoiser import save_denoiser
 from diffusion.judge import Judge
+from diffusion.latent import save_latent, text_unet
+from diffusion.nets.autoencoder import Autoencoder
 from diffusion.nets.classifier import Classifier
 from diffusion.nets.unet import UNet
 
@@ -32,12 +36,17 @@ COMMANDS = {
     name: stage["cmd"].split("python -m ")[1].split()
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
 }
+AUTOENCODER, STROKES = "models/autoencoder.safetensors", "data/captions/strokes.safetensors"
+LATENT = "models/latent.safetensors"
 READERS = {  # the stages that read a file
-    TRAIN: ["judge", "train", "evaluate", "guidance"],
-    TEST: ["judge", "schedules", "evaluate", "guidance"],
+    TRAIN: ["judge", "train", "autoencoder", "captions", "train_latent", "evaluate", "guidance"],
+    TEST: ["judge", "schedules", "autoencoder", "captions", "sample_latent", "evaluate", "guidance"],
     MODEL: ["evaluate", "benchmark", "guidance"],
-    JUDGE: ["evaluate", "guidance"],
+    JUDGE: ["evaluate", "guidance", "sample_latent"],
     NOISY_JUDGE: ["schedules"],
+    AUTOENCODER: ["train_latent"],
+    STROKES: ["train_latent", "sample_latent"],
+    LATENT: ["sample_latent"],
 }
 
 
@@ -56,6 +65,32 @@ def write_model(path, image_size=SIZE, image_channels=CHANNELS, num_classes=10):
     arguments |= {"patch": 1, "channels": [8], "blocks": 1, "attention_heads": 0, "dropout": 0.0}
     description = {"net": arguments, "schedule": "linear", "timesteps": 50, "target": "v", "class_names": list(DIGITS)}
     save_denoiser(path, UNet(**arguments).state_dict(), description)
+
+
+def write_captions(folder, num_classes=10, number=100):
+    grades = torch.arange(3 * number).view(number, 3) % 3
+    words = tuple(map(class_word, DIGITS[:num_classes]))
+    bounds = torch.arange(2.0).expand(num_classes, 3, 2).contiguous()
+    Captions(
+        words, (Combination(0, "thickness", 0),), bounds, grades, grades.clone(), (("a thin zero",),) * number
+    ).save(folder)
+
+
+def write_latent(path, image_size=SIZE, class_names=DIGITS):
+    arguments = {"image_size": image_size, "image_channels": CHANNELS, "latent_channels": 4, "channels": [8]}
+    autoencoder = Autoencoder(**arguments)
+    net = {"image_size": image_size // 2, "image_channels": 4, "num_classes": 0, "patch": 1, "channels": [8]}
+    net |= {"blocks": 1, "attention_heads": 2, "dropout": 0.0}
+    text = {"encoder": "own", "clip_folder": "", "width": 8, "layers": 1, "heads": 2}
+    words = Vocabulary.of(tuple(map(class_word, DIGITS))).words
+    description = {"net": net, "text": text, "vocabulary": words, "autoencoder": arguments, "target": "v"}
+    description |= {"schedule": "linear", "timesteps": 50, "class_names": class_names}
+    save_latent(path, text_unet(net, text, len(words)).state_dict(), autoencoder, description)
+
+
+def write_autoencoder(path, image_size=SIZE, channels=CHANNELS):
+    arguments = {"image_size": image_size, "image_channels": channels, "latent_channels": 4, "channels": [16]}
+    save_autoencoder(path, Autoencoder(**arguments), arguments)
 
 
 def write_judge(path, size=SIZE, channels=CHANNELS, num_classes=10, knows_noise=None):
@@ -86,6 +121,9 @@ def whole(tmp_path_factory):
     write_model(folder / MODEL)
     write_judge(folder / JUDGE)
     write_judge(folder / NOISY_JUDGE)
+    write_autoencoder(folder / AUTOENCODER)
+    write_captions((folder / STROKES).parent)
+    write_latent(folder / LATENT)
     return folder
 
 
@@ -167,6 +205,15 @@ FOREIGN = [
     (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, size=16), "test"),
     (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, channels=3), "test"),
     (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, class_names=tuple("abcd")), "test"),
+    (AUTOENCODER, READERS[AUTOENCODER], write_model, AUTOENCODER),
+    (AUTOENCODER, READERS[AUTOENCODER], lambda path: write_autoencoder(path, image_size=16), AUTOENCODER),
+    (AUTOENCODER, READERS[AUTOENCODER], lambda path: write_autoencoder(path, channels=3), AUTOENCODER),
+    (LATENT, READERS[LATENT], write_model, LATENT),
+    (LATENT, READERS[LATENT], lambda path: write_latent(path, image_size=16), LATENT),
+    (LATENT, READERS[LATENT], lambda path: write_latent(path, class_names=tuple("abcd")), LATENT),
+    (STROKES, READERS[STROKES], write_autoencoder, STROKES),
+    (STROKES, READERS[STROKES], lambda path: write_captions(path.parent, num_classes=4), STROKES),
+    (STROKES, READERS[STROKES], lambda path: write_captions(path.parent, number=99), STROKES),
     (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"target": "score"})), MODEL),
     (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"schedule": "no"})), "schedule"),
     (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"timesteps": -1})), MODEL),

@@ -68,13 +68,26 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"guidance.rescale": 1.5}, "guidance.rescale: 1.5 .*less than or equal to 1"),
         ({"guidance.steps": 2000}, "guidance.steps: 2000 .*1 to timesteps = 1000"),
         ({"evaluate.steps": [10, 1001]}, "evaluate.steps: 1001 .*1 to timesteps = 1000"),
-        ({"timesteps": 20, **dict.fromkeys(["guidance.steps", "evaluate.verdict_steps"], 5)}, "evaluate.steps: 50"),
+        (
+            {"timesteps": 20, **dict.fromkeys(["guidance.steps", "sample_latent.steps", "evaluate.verdict_steps"], 5)},
+            "evaluate.steps: 50",
+        ),
         ({"model.channels": [64, 128, 128]}, "model.channels: .* 8, divides the image size 28"),
         ({"data.dataset": "digits", "model.patch": 4, "model.channels": [8, 8, 8]}, "model.channels: .*image size 8"),
         ({"data.dataset": "folder", "data.image_size": 30}, "model.channels: .*image size 30"),
         ({"model.channels": [12]}, "model.channels.0: 12 .*multiple of 8"),
         ({"model.attention_heads": 5}, "model.attention_heads: 5 .*divisor of the last of model.channels, 64"),
         ({"schedule": "linear_zero_snr", "train.target": "eps"}, "train.target: eps .*x0, v"),
+        ({"schedule": "linear_zero_snr", "train_latent.target": "eps"}, "train_latent.target: eps .*x0, v"),
+        ({"autoencoder.channels": [8, 8, 8]}, r"autoencoder.channels: \[8, 8, 8\] .* 8, divides the image size 28"),
+        ({"latent.channels": [8, 8]}, "latent.channels: .* 2, divides the image size 7"),
+        ({"latent.attention_heads": 0}, "latent.attention_heads: 0 .*1 or more, to attend to captions"),
+        ({"latent.attention_heads": 5}, "latent.attention_heads: 5 .*divisor of the last of latent.channels, 64"),
+        ({"text.heads": 5}, "text.heads: 5 .*divisor of text.width = 64"),
+        ({"text.encoder": "bert"}, "text.encoder: 'bert' .*'own' or 'clip'"),
+        ({"captions.left_out": 1.0}, "captions.left_out: 1.0 .*less than 1"),
+        ({"autoencoder.kl_weight": -1.0}, "autoencoder.kl_weight: -1.0 .*greater than or equal to 0"),
+        ({"sample_latent.steps": 2000}, "sample_latent.steps: 2000 .*1 to timesteps = 1000"),
         ({"data.train_limit": 20}, "train.batch_size: 32 .*up to 20 images"),
         ({"evaluate.ddpm_samples": 600}, "evaluate.ddpm_samples: 600 .*evaluate.sampler_samples = 500"),
         ({"evaluate.sampler_samples": 2000}, "evaluate.sampler_samples: 2000 .*evaluate.num_samples = 1000"),
@@ -91,7 +104,7 @@ def test_wrong_values_are_refused_in_one_line(tmp_path, changes, message):
 
 def test_so_few_steps_that_scaled_betas_reach_1(tmp_path):
     few = {"evaluate.steps": [5], "evaluate.eta_steps": [5], "evaluate.solver_steps": [5], "evaluate.verdict_steps": 5}
-    few |= {"guidance.steps": 5, "timesteps": 20}
+    few |= {"guidance.steps": 5, "sample_latent.steps": 5, "timesteps": 20}
     with pytest.raises(ValueError, match="timesteps: 20 .*21 or more for schedule linear"):
         load(tmp_path, few)
     assert load(tmp_path, few | {"schedule": "cosine"}).timesteps == 20

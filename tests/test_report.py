@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from fake_reports import built_reports, edit_csv, edit_json, write_fake_reports
 
-from diffusion.report import claims, guidance, noise, overview, samplers, training, wording
+from diffusion.data import save_sheet
+from diffusion.report import claims, guidance, latent, noise, overview, prompts, samplers, training, wording
 from diffusion.report.builder import build, inline_html, markdown_cell
 from diffusion.report.frontier import answer, averaged, best_times, frontier_blocks
+from diffusion.report.latent import costs
 from diffusion.report.reading import Reports, png_size
 from diffusion.report.wording import NB
 
@@ -330,12 +333,54 @@ def test_claims_agree_only_where_the_measurement_does(reports, params):
     edit_csv(reports.folder / "evaluate/samplers.csv", "sampler == 'ddim'", kid=9.0)
     edit_csv(reports.folder / "evaluate/eta.csv", "eta == 0", rms_difference=0.1)
     edit_json(reports.folder / "evaluate/metrics.json", coverage=0.3)
+    edit_json(reports.folder / "train_latent/timing.json", images_per_second=100.0)
+    edit_csv(reports.folder / "larger/larger.csv", "size == 56 and space == 'latent'", images_per_second=100.0)
     metrics = reports.record("schedules/metrics.json")
     gone = {"alpha_bar_T": metrics["alpha_bar_T"] | {"linear": 0.13}}
     shares = {"share_unrecognisable": metrics["share_unrecognisable"] | {"linear": 0.01}}
     edit_json(reports.folder / "schedules/metrics.json", **gone, **shares)
     after = verdicts()
     assert {claim for claim, verdict in after.items() if verdict == claims.AGREES} == {"Sampling is slow"}
+
+
+def test_latents_are_held_against_pixels(reports, params):
+    assert costs(reports)["training"] == pytest.approx(547.8 / 262.7)
+    assert costs(reports)["sample"] == pytest.approx((1.08 / 16) / (0.62 / 16))
+    answer = plain(latent.cost_answer(reports))
+    assert "Latents of 4 × 7 × 7 numbers stand for 784 pixel values, 4.00 times as many" in answer
+    assert "costs 0.480 times what it costs in pixel space, a sample 0.574 times" in answer and "80.5 s" in answer
+    answer = plain(latent.quality_answer(reports, params))
+    assert (
+        "After 76,800 images seen in 2 min 20 s (76,800 in 4 min 52 s in pixel space): FID 60.2 against 41.4" in answer
+    )
+    assert "reads 97.5 % of 1,000 reconstructed test images right, 98.6 % of the real ones" in answer
+    edit_json(reports.folder / "sample_latent/metrics.json", fid=None, reconstructed={"fid": None})
+    assert "pixel space): class accuracy 93.0 %" in plain(latent.quality_answer(reports, params))
+
+
+def test_larger_images_are_shown_only_where_they_were_measured(reports):
+    text, rows = latent.larger_blocks(reports)
+    assert "At 28 pixels a side latents train on 1.80 times" in plain(text.text) and "56 on 7.50 times" in text.text
+    assert len(rows.rows) == 4
+    (reports.folder / "larger/about.json").unlink()
+    assert latent.larger_blocks(reports) == []
+
+
+def test_prompts_hold_only_where_they_do(reports):
+    path = reports.folder / "sample_latent/prompts.csv"
+    answer = plain(prompts.prompts_answer(reports.table("sample_latent/prompts.csv")))
+    assert "at w = 2: class 95.0 %, thickness 72.0 %, slant 70.0 % and width 68.0 % right" in answer
+    assert "held out is right in 75.0 %" in answer and "each property at least 60.0 %) is met" in answer
+    edit_csv(path, "group == 'unseen'", width=0.5, accuracy=0.8)
+    answer = prompts.prompts_answer(reports.table("sample_latent/prompts.csv"))
+    assert "is missed by width and class" in answer
+
+
+def test_tiles_of_a_sheet_are_the_pictures_that_it_was_made_of(tmp_path):
+    pictures = torch.randint(0, 256, (6, 1, 5, 4), dtype=torch.uint8)
+    save_sheet(tmp_path / "sheet.png", pictures, 3, scale=1)
+    tiles = Reports(tmp_path).tiles("sheet.png", 2, 3)
+    assert tiles.shape == (2, 3, 5, 4) and (tiles.reshape(6, 5, 4) == pictures[:, 0].numpy()).all()
 
 
 NUMBERS = {

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_latent import described
 
 from diffusion import sample
 from diffusion.denoiser import save_denoiser
+from diffusion.latent import save_latent
 from diffusion.nets.unet import UNet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,6 +81,27 @@ def test_the_same_seed_gives_the_same_images_at_any_batch_size(model, tmp_path, 
         assert np.abs(np.load(tmp_path / "other.npz")["images"] - images[0]).max() > 1
 
 
+def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
+    latent = tmp_path / "latent.safetensors"
+    description, denoiser, autoencoder = described()
+    save_latent(latent, denoiser.state_dict(), autoencoder, description)
+    options = ("--prompt", "a thin three", "zero", "--num", 5, "--guidance", 3, "--steps", 3)
+    run(latent, *options, "--out", tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        assert arrays["images"].shape == (5, 8, 8) and arrays["labels"].tolist() == [0, 1, 0, 1, 0]
+    run(latent, *options, "--out", tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.height > picture.width > 16  # a column per prompt
+    run(latent, "--prompt", "zero", "--num", 5, "--steps", 3, "--out", tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as picture:
+        assert picture.width > 4 * picture.height
+    with pytest.raises(ValueError, match="--prompt: the word 'thinn' is not in the vocabulary .near it: thin"):
+        run(latent, "--prompt", "a thinn three", "--out", tmp_path / "y.png")
+    with pytest.raises(ValueError, match="holds 'denoiser' .expected a model written by stage train_latent"):
+        run(model, "--prompt", "zero", "--out", tmp_path / "y.png")
+    assert not (tmp_path / "y.png").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -106,6 +129,9 @@ def test_what_cannot_be_done_is_refused_before_any_work(model, arguments, messag
         (["--model", "missing.safetensors", "--out", "x.png"], "error: missing.safetensors: no such file"),
         (["--model", "m", "--out", "x.png", "--guidance", "-1"], "--guidance: -1 is not possible (allowed: 0 or more)"),
         (["--model", "m"], "required: --out"),
+        (["--out", "x.png"], "error: models/denoiser.safetensors: no such file"),
+        (["--prompt", "zero", "--out", "x.png"], "error: models/latent.safetensors: no such file"),
+        (["--prompt", "zero", "--labels", "3", "--out", "x.png"], "not allowed with argument"),
     ],
 )
 def test_the_shell_sees_one_line_and_no_traceback(arguments, message, tmp_path):

@@ -26,8 +26,8 @@ class Dataset:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 0..255 to float32 in [-1, 1]."""
-    return images.float() / 127.5 - 1
+    """uint8 0..255 to float32 in [-1, 1]; what is float already stays as it is."""
+    return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
 
 
 def to_uint8(images: Tensor) -> Tensor:

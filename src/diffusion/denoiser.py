@@ -43,19 +43,22 @@ class Denoiser:
         """Where the network is, and where it wants its images."""
         return next(self.net.parameters()).device
 
-    def predict(self, x_t: Tensor, t: Tensor | float, label: Tensor) -> Tensor:
-        """The network's output (B, ...) fp32, in the units of the target; t in [0, T], one or (B,)."""
+    def predict(self, x_t: Tensor, t: Tensor | float, condition: Tensor) -> Tensor:
+        """The network's output (B, ...) fp32, in the units of the target; t in [0, T], one or (B,).
+
+        The condition is whatever the network takes, one row per image: labels (B,), or tokens of captions (B, L).
+        """
         scale = EMBEDDED_TIMES / self.schedule.timesteps
         if isinstance(t, Tensor):
             time = (scale * t).to(x_t.device, torch.float32, non_blocking=True).expand(len(x_t))
         else:
             time = torch.full((len(x_t),), scale * t, device=x_t.device)
         with autocast(x_t.device, self.precision):
-            return self.net(x_t.contiguous(memory_format=torch.channels_last), time, label).float()
+            return self.net(x_t.contiguous(memory_format=torch.channels_last), time, condition).float()
 
-    def __call__(self, x_t: Tensor, t: Tensor | float, label: Tensor) -> Tensor:
-        """The estimate of x_0 (B, C, H, W) given x_t, for labels (B,)."""
-        return self.to_x_0(x_t, t, self.predict(x_t, t, label))
+    def __call__(self, x_t: Tensor, t: Tensor | float, condition: Tensor) -> Tensor:
+        """The estimate of x_0 (B, C, H, W) given x_t and a condition (B, ...)."""
+        return self.to_x_0(x_t, t, self.predict(x_t, t, condition))
 
     def to_x_0(self, x_t: Tensor, t: Tensor | float, prediction: Tensor) -> Tensor:
         """The x_0 (B, C, H, W) that a prediction of the target at x_t implies."""
@@ -63,16 +66,16 @@ class Denoiser:
         return TARGETS[self.target].to_x_0(x_t, prediction, signal, noise)
 
 
-def conditional(denoiser: Denoiser, label: Tensor) -> Denoise:
-    """Denoise towards labels (B,); the null label means any class."""
-    return lambda x_t, t: denoiser(x_t, t, label)
+def conditional(denoiser: Denoiser, condition: Tensor) -> Denoise:
+    """Denoise towards a condition (B, ...); the null condition means any image."""
+    return lambda x_t, t: denoiser(x_t, t, condition)
 
 
 def guided(
     denoiser: Denoiser,
-    label: Tensor,
+    condition: Tensor,
     scale: float,
-    null_label: int,
+    null: int,
     interval: tuple[float, float] = (-math.inf, math.inf),
     rescale: float = 0.0,
 ) -> Denoise:
@@ -80,20 +83,21 @@ def guided(
 
     scale = 0 is unconditional, 1 conditional (neither needs the other half), above 1 stronger. Affine in the
     prediction, so it is the same for eps, x_0 and v (Ho & Salimans 2022, eq. 6, with scale = 1 + their w).
+    The null condition is `null` in every entry: the label of no class, or a caption of padding alone.
     Where the log-SNR of t is outside of `interval`, scale is 1 (Kynkäänniemi et al. 2024). `rescale` in [0, 1] brings
     the standard deviation of a guided prediction back towards that of the conditional one (Lin et al. 2024, eq. 15-16).
     Raises ValueError for a scale below 0.
     """
     if not scale >= 0:
         raise ValueError(f"guidance scale: {scale} is not possible (allowed: 0 or more)")
-    null = torch.full_like(label, null_label)
+    nothing = torch.full_like(condition, null)
 
     def denoise(x_t: Tensor, t: float) -> Tensor:
         first, last = interval
         here = scale if first <= denoiser.schedule.snr(t).log() <= last else 1
         if here in (0, 1):
-            return denoiser(x_t, t, label if here else null)
-        cond, uncond = denoiser.predict(torch.cat([x_t, x_t]), t, torch.cat([label, null])).chunk(2)
+            return denoiser(x_t, t, condition if here else nothing)
+        cond, uncond = denoiser.predict(torch.cat([x_t, x_t]), t, torch.cat([condition, nothing])).chunk(2)
         prediction = uncond + here * (cond - uncond)
         if rescale:
             wanted, found = (x.std(dim=(1, 2, 3), keepdim=True) for x in (cond, prediction))

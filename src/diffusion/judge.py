@@ -114,7 +114,7 @@ class Judge:
         return Seen(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _see_batch(self, batch: Tensor, log_snr: float | None) -> Seen:
-        x = (to_float(batch) if batch.dtype == torch.uint8 else batch.float()).to(self.device)
+        x = to_float(batch).to(self.device)
         if log_snr is not None:
             log_snr = torch.full((len(x),), log_snr, device=self.device).clamp(-MAX_LOG_SNR, MAX_LOG_SNR)
         features = self.net.features(x, log_snr)

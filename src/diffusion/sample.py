@@ -1,10 +1,12 @@
-"""The command for people: `python -m diffusion.sample --model models/denoiser.safetensors --labels 0-9 --out x.png`."""
+"""The command for people: `python -m diffusion.sample --labels 0-9 --out x.png`, or `--prompt "a thin three"`."""
 
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,23 +14,42 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import save_sheet, to_uint8
-from diffusion.denoiser import clipped, guided, load_denoiser
+from diffusion.denoiser import Denoise, Denoiser, clipped, guided, load_denoiser
+from diffusion.latent import load_latent
+from diffusion.nets.text import PAD
 from diffusion.randomness import image_noise
 from diffusion.runtime import DEVICES, PRECISIONS, pick_device, pick_precision, prepare_machine
 from diffusion.sampler import SAMPLERS, SamplerSetting, generate
 from diffusion.schedule import TIMES
 
+LABEL_MODEL, PROMPT_MODEL = Path("models/denoiser.safetensors"), Path("models/latent.safetensors")
+COLUMNS = 10  # of a sheet of one label or prompt alone
 EXAMPLES = """examples:
+  what words say
+    python -m diffusion.sample --prompt "a thin three" --guidance 3 --steps 20 --out picture.png
   a sheet of ten digits of each class
-    python -m diffusion.sample --model models/denoiser.safetensors --labels 0-9 --num 100 --out digits.png
+    python -m diffusion.sample --labels 0-9 --num 100 --out digits.png
   a thousand images for another program: uint8 arrays `images` (N, H, W) or (N, H, W, C), and `labels` (N,)
-    python -m diffusion.sample --model models/denoiser.safetensors --labels 0-9 --num 1000 --out digits.npz
+    python -m diffusion.sample --labels 0-9 --num 1000 --out digits.npz
   threes and sevens, guided where the class is decided, in 10 network calls
-    python -m diffusion.sample --model models/denoiser.safetensors --labels 3,7 --guidance 3 \\
-      --guidance-interval -3 1 --sampler dpmpp_2m --steps 10 --out threes_and_sevens.png
+    python -m diffusion.sample --labels 3,7 --guidance 3 --guidance-interval -3 1 \\
+      --sampler dpmpp_2m --steps 10 --out threes_and_sevens.png
 
-Image k has the k-th label (starting over after the last) and noise of its own: the same at any --batch-size and --num.
+Image k has the k-th label or prompt (starting over after the last) and noise of its own: the same at any --batch-size
+and --num.
 """
+
+
+class Subject(NamedTuple):
+    """What is asked of which model, and how its x_0 become images."""
+
+    denoiser: Denoiser
+    conditions: Tensor  # (K, ...), image k has condition k mod K
+    names: list[int]  # of the conditions, in an .npz file
+    null: int  # the entries of the null condition
+    shape: tuple[int, int, int]  # of what is denoised
+    bounded: Callable[[Denoise], Denoise]
+    finished: Callable[[Tensor], Tensor]
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -44,33 +65,54 @@ def main(arguments: argparse.Namespace) -> None:
         )
     device = pick_device(arguments.device)
     prepare_machine(device)
-    denoiser, description = load_denoiser(arguments.model, device, pick_precision(arguments.precision, device))
-    num_classes, net = len(description["class_names"]), description["net"]
-    chosen = parse_labels(arguments.labels, num_classes)
-    setting = sampler_setting(arguments, denoiser.schedule.timesteps)
-    labels = torch.tensor(chosen, device=device)[torch.arange(arguments.num, device=device) % len(chosen)]
-    shape = (net["image_channels"], net["image_size"], net["image_size"])
+    subject = (prompted if arguments.prompt else labelled)(arguments, device)
+    setting = sampler_setting(arguments, subject.denoiser.schedule.timesteps)
+    turns = torch.arange(arguments.num) % len(subject.names)
 
     batches = generate(
-        lambda label: clipped(
+        lambda condition: subject.bounded(
             guided(
-                denoiser,
-                label,
+                subject.denoiser,
+                condition,
                 arguments.guidance,
-                num_classes,
+                subject.null,
                 arguments.guidance_interval,
                 arguments.guidance_rescale,
             )
         ),
-        denoiser.schedule,
+        subject.denoiser.schedule,
         setting,
-        labels,
-        partial(image_noise, arguments.seed, "sample", shape=shape, device=device),
+        subject.conditions[turns.to(device)],
+        partial(image_noise, arguments.seed, "sample", shape=subject.shape, device=device),
         arguments.batch_size,
     )
     total = math.ceil(arguments.num / arguments.batch_size)
-    images = torch.cat([to_uint8(batch).cpu() for batch in tqdm(batches, total=total, unit="batch")])
-    WRITERS[arguments.out.suffix](arguments.out, images, labels.cpu(), len(chosen))
+    images = torch.cat([to_uint8(subject.finished(b)).cpu() for b in tqdm(batches, total=total, unit="batch")])
+    WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(subject.names)[turns], len(subject.names))
+
+
+def labelled(arguments: argparse.Namespace, device: torch.device) -> Subject:
+    """Images of classes, from pixels."""
+    path = arguments.model or LABEL_MODEL
+    denoiser, description = load_denoiser(path, device, pick_precision(arguments.precision, device))
+    num_classes, net = len(description["class_names"]), description["net"]
+    labels = parse_labels(arguments.labels, num_classes)
+    shape = (net["image_channels"], net["image_size"], net["image_size"])
+    return Subject(denoiser, torch.tensor(labels, device=device), labels, num_classes, shape, clipped, lambda x: x)
+
+
+def prompted(arguments: argparse.Namespace, device: torch.device) -> Subject:
+    """Images of prompts, from latents, which are not clipped. Raises ValueError for a word that the model never saw."""
+    path = arguments.model or PROMPT_MODEL
+    model, _ = load_latent(path, device, pick_precision(arguments.precision, device))
+    try:
+        tokens = model.tokens(arguments.prompt)
+    except ValueError as error:
+        raise ValueError(f"--prompt: {error}") from error
+    names = list(range(len(tokens)))
+    return Subject(
+        model.denoiser, tokens, names, PAD, model.latent_shape, lambda denoise: denoise, model.autoencoder.decode
+    )
 
 
 def parse_labels(text: str, num_classes: int) -> list[int]:
@@ -108,8 +150,8 @@ def write_arrays(path: Path, images: Tensor, labels: Tensor, _: int) -> None:
 
 
 def write_sheet(path: Path, images: Tensor, _: Tensor, columns: int) -> None:
-    """A PNG, one column per label asked for."""
-    save_sheet(path, images, min(columns, len(images)))
+    """A PNG, one column per label or prompt asked for."""
+    save_sheet(path, images, min(columns if columns > 1 else COLUMNS, len(images)))
 
 
 WRITERS = {".npz": write_arrays, ".png": write_sheet}
@@ -122,9 +164,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", type=Path, required=True, help="weights written by stage train")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help=f"weights of stage train (default {LABEL_MODEL}), or train_latent (with --prompt, default {PROMPT_MODEL})",
+    )
     parser.add_argument("--out", type=Path, required=True, help="a .png sheet or .npz arrays")
-    parser.add_argument("--labels", default="0-9", help="classes, like 3 or 0-9 or 1,3,5-7 (default 0-9)")
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--labels", default="0-9", help="classes, like 3 or 0-9 or 1,3,5-7 (default 0-9)")
+    asked.add_argument("--prompt", nargs="+", metavar="TEXT", help='what to draw in words, like "a thin three"')
     parser.add_argument("--num", type=_positive, default=100, help="number of images (default 100)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="ddim", help="(default ddim)")
     parser.add_argument("--steps", type=_positive, help="per image (default 50; all T for ddpm)")

@@ -174,14 +174,14 @@ def loss_tables(schedule: NoiseSchedule, target: str, weighting: str, device: to
 
 
 def denoising_loss(
-    denoiser: Denoiser, tables: LossTables, x_0: Tensor, label: Tensor, t: Tensor, eps: Tensor
+    denoiser: Denoiser, tables: LossTables, x_0: Tensor, condition: Tensor, t: Tensor, eps: Tensor
 ) -> Tensor:
     """Weighted mean squared error of the denoiser's target (Ho et al. 2020, eq. 14, for eps and no weighting).
 
-    x_0, eps (B, C, H, W); label (B,); t (B,) integer in [1, T].
+    x_0, eps (B, C, H, W); condition (B, ...); t (B,) integer in [1, T].
     """
     signal, noise = (per_sample(table[t], x_0) for table in (tables.signal, tables.noise))
-    prediction = denoiser.predict(signal * x_0 + noise * eps, t, label)
+    prediction = denoiser.predict(signal * x_0 + noise * eps, t, condition)
     wanted = TARGETS[denoiser.target].value(x_0, eps, signal, noise)
     error = (prediction - wanted).square().mean(dim=(1, 2, 3))  # (B,)
     return (tables.weight[t] * error).mean()
@@ -192,16 +192,20 @@ def denoising_update(
     ema: Ema,
     optimiser: Optimiser,
     images: Tensor,
-    labels: Tensor,
+    conditions: Tensor,
     *,
     batch_size: int,
-    label_dropout: float,
-    null_label: int,
+    dropout: float,
+    null: int,
     times: str,
     weighting: str,
     seed: int,
 ) -> Callable[[int], dict[str, Tensor]]:
-    """The training step of a denoiser for `fit`: images uint8 (N, C, H, W) and labels (N,), both on the device."""
+    """The training step of a denoiser for `fit`, on N pairs of an image and a condition, both on the device.
+
+    images (N, C, H, W) are uint8, or float as latents are; conditions (N, ...) are integers, as the network takes them.
+    A sample's condition becomes `null` in every entry with probability `dropout`.
+    """
     device = images.device
     shares = TIME_SHARES[times](denoiser.schedule).float().to(device)
     tables = loss_tables(denoiser.schedule, denoiser.target, weighting, device)
@@ -211,10 +215,11 @@ def denoising_update(
         draw = generator(seed, "train/noise", step, device)
         x_0 = to_float(images[index])
         eps = torch.randn(x_0.shape, generator=draw, device=device)
-        dropped = torch.rand(batch_size, generator=draw, device=device) < label_dropout
-        label = torch.where(dropped, null_label, labels[index])
+        dropped = torch.rand(batch_size, generator=draw, device=device) < dropout
+        condition = conditions[index]
+        condition = torch.where(dropped.view(-1, *[1] * (condition.ndim - 1)), null, condition)
         t = stratified_times(batch_size, shares, draw)
-        loss = denoising_loss(denoiser, tables, x_0, label, t, eps)
+        loss = denoising_loss(denoiser, tables, x_0, condition, t, eps)
         norm_and_rate = optimiser.descend(loss)
         ema.update(denoiser.net, step)
         return {"loss": loss.detach(), **norm_and_rate}

@@ -1,4 +1,4 @@
-"""The U-Net: an image, a time and a class in, an image out. It knows nothing of noise schedules or targets."""
+"""The U-Net: an image, a time and a condition in, an image out. It knows nothing of noise schedules or targets."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffusion.nets.attention import SelfAttention
+from diffusion.nets.attention import Context, ContextAttention, SelfAttention
 
 
 class UNet(nn.Module):
@@ -15,7 +15,8 @@ class UNet(nn.Module):
 
     `channels[i]` is the width at resolution image_size / patch / 2^i; each level has `blocks` residual blocks down and
     up, one skip from each, and attention stands at the coarsest level alone (none with attention_heads = 0). Labels
-    run from 0 to num_classes - 1; row `num_classes` of the embedding is the null class, "no label".
+    run from 0 to num_classes - 1; row `num_classes` of the embedding is the null class, "no label". With `context_dim`
+    every residual block of the coarsest level also attends to a context of tokens of that width.
 
     Raises ValueError where image_size cannot be halved that often.
     """
@@ -30,6 +31,7 @@ class UNet(nn.Module):
         blocks: int,
         attention_heads: int,
         dropout: float,
+        context_dim: int = 0,
     ) -> None:
         super().__init__()
         divisor = patch * 2 ** (len(channels) - 1)
@@ -46,45 +48,49 @@ class UNet(nn.Module):
         self.time = TimeEmbedding(embedding)
         self.label = nn.Embedding(num_classes + 1, embedding)
 
-        def block(inputs: int, outputs: int) -> ResidualBlock:
-            return ResidualBlock(inputs, outputs, embedding, dropout)
+        def block(inputs: int, outputs: int, level: int) -> ResidualBlock:
+            attended = context_dim if level == len(widths) - 1 else 0
+            return ResidualBlock(inputs, outputs, embedding, dropout, attended, attention_heads)
 
         self.stem = nn.Conv2d(image_channels * patch**2, widths[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
-            self.down.extend(block(width, width) for _ in range(blocks))
+            self.down.extend(block(width, width, level) for _ in range(blocks))
             if level < len(widths) - 1:
                 self.down.append(Downsample(width, widths[level + 1]))
         attention = SelfAttention(width, attention_heads) if attention_heads else nn.Identity()
-        self.middle = nn.ModuleList([block(width, width), attention, block(width, width)])
+        self.middle = nn.ModuleList([block(width, width, level), attention, block(width, width, level)])
         for level, width in reversed(list(enumerate(widths))):
-            self.up.extend(block(2 * width, width) for _ in range(blocks))
+            self.up.extend(block(2 * width, width, level) for _ in range(blocks))
             if level:
                 self.up.append(Upsample(width, widths[level - 1]))
         self.head = nn.Sequential(
             nn.GroupNorm(1, width), nn.SiLU(), zeroed(nn.Conv2d(width, image_channels * patch**2, 3, padding=1))
         )
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,) and labels (B,)."""
+    def forward(self, x: Tensor, time: Tensor, label: Tensor, context: Context | None = None) -> Tensor:
+        """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,), labels (B,), a context."""
         condition = F.silu(self.time(time) + self.label(label))  # (B, E)
         h = self.stem(F.pixel_unshuffle(x, self.patch))  # (B, C0, H/patch, W/patch)
         skips = []
         for layer in self.down:
-            h = layer(h, condition)
+            h = layer(h, condition, context)
             if isinstance(layer, ResidualBlock):
                 skips.append(h)
         first, attention, second = self.middle
-        h = second(attention(first(h, condition)), condition)  # (B, C[-1], coarsest, coarsest)
+        h = second(attention(first(h, condition, context)), condition, context)  # (B, C[-1], coarsest, coarsest)
         for layer in self.up:
-            h = layer(torch.cat([h, skips.pop()], dim=1) if isinstance(layer, ResidualBlock) else h, condition)
+            h = torch.cat([h, skips.pop()], dim=1) if isinstance(layer, ResidualBlock) else h
+            h = layer(h, condition, context)
         return F.pixel_shuffle(self.head(h), self.patch)  # (B, C, H, W)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions; the condition scales and shifts what the second one sees."""
+    """Two 3x3 convolutions; the condition scales and shifts what the second one sees. Then a look at the context."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, embedding: int, dropout: float, context_dim: int = 0, heads: int = 0
+    ) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(1, inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -93,12 +99,14 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.attend = ContextAttention(outputs, context_dim, heads) if context_dim else None
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, context: Context | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))  # (B, C', H, W)
         scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)  # (B, C', 1, 1) each
         h = torch.addcmul(shift, self.norm2(h), 1 + scale)
-        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+        h = self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+        return h if self.attend is None else self.attend(h, context)
 
 
 class Downsample(nn.Module):
@@ -108,7 +116,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
 
-    def forward(self, x: Tensor, _: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *_: Tensor | Context | None) -> Tensor:
         return self.conv(x)  # (B, C', H/2, W/2)
 
 
@@ -119,7 +127,7 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
 
-    def forward(self, x: Tensor, _: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *_: Tensor | Context | None) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))  # (B, C', 2H, 2W)
 
 

@@ -13,6 +13,7 @@ from diffusion.report.appendix import appendix_section, data_section, judge_sect
 from diffusion.report.claims import claims_section
 from diffusion.report.content import Section
 from diffusion.report.guidance import guidance_section
+from diffusion.report.latent import latent_section
 from diffusion.report.noise import forward_section, schedules_section
 from diffusion.report.overview import (
     headline,
@@ -57,6 +58,7 @@ def sections(reports: Reports, params: dict[str, Any]) -> list[Section]:
         training_section(reports, params),
         samplers_section(reports, params),
         guidance_section(reports, params),
+        latent_section(reports, params),
         memorisation_section(reports),
         claims_section(reports, params),
         data_section(reports),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion.report import guidance, noise, samplers
+from diffusion.report import guidance, latent, noise, samplers
 from diffusion.report.content import Cell, Section, Table
 from diffusion.report.reading import Reports
 from diffusion.report.training import PURE_NOISE_AMPLITUDE
@@ -23,6 +23,7 @@ def claims_section(reports: Reports, params: dict[str, Any]) -> Section:
         *sampler_claims(reports),
         *guidance_claims(reports),
         *quality_claims(reports),
+        *latent_claims(reports),
     ]
     counts = [(sum(verdict == kind for _, _, verdict in claims), kind) for kind in (AGREES, DISAGREES, OPEN)]
     words = {AGREES: "agree with the measurements", DISAGREES: "do not agree", OPEN: "cannot be decided by one run"}
@@ -132,6 +133,24 @@ def quality_claims(reports: Reports) -> Iterator[Claim]:
             f"{whole(verdict['n'])}",
             AGREES if good else DISAGREES,
         )
+
+
+def latent_claims(reports: Reports) -> Iterator[Claim]:
+    """About diffusion in latents."""
+    ratio = latent.costs(reports)
+    text = (
+        f"{number(ratio['training'])} times as many images of training per second as in pixel space, and "
+        f"{number(ratio['sample'])} times as many samples, decoding included"
+    )
+    yield "Latent diffusion is cheaper", text, AGREES if min(ratio.values()) > 1 else DISAGREES
+    if f"{latent.LARGER}/about.json" in reports:
+        rows = reports.table(f"{latent.LARGER}/larger.csv")
+        small, large = (latent.rates(rows, size) for size in (rows["size"].min(), rows["size"].max()))
+        text = (
+            f"at {whole(rows['size'].max())} pixels a side {number(large)} times as many images of training per second "
+            f"as in pixel space, {number(small)} times at {whole(rows['size'].min())}"
+        )
+        yield "Latent diffusion gains more on larger images", text, AGREES if large > small else DISAGREES
 
 
 def _eta_one(ddpm: pd.Series, noisy: pd.DataFrame) -> Claim:

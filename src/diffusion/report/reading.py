@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
 from diffusion.report.content import Picture
 
@@ -41,6 +43,15 @@ class Reports:
             return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""])
         except ValueError as error:
             raise ValueError(f"{path}: not a valid table ({error}); run its stage again") from error
+
+    def tiles(self, name: str, rows: int, columns: int, gap: int = 2) -> np.ndarray:
+        """The pictures (R, K, H, W) or (R, K, H, W, 3), uint8, of a bare sheet with `gap` pixels between them."""
+        with Image.open(self.folder / name) as sheet:
+            pixels = np.asarray(sheet)
+        height, width = ((size + gap) // count for size, count in zip(pixels.shape, (rows, columns), strict=False))
+        padded = np.pad(pixels, [(0, gap), (0, gap), *[(0, 0)] * (pixels.ndim - 2)])
+        tiles = padded.reshape(rows, height, columns, width, *pixels.shape[2:]).swapaxes(1, 2)
+        return tiles[:, :, : height - gap, : width - gap]
 
     def class_names(self) -> list[str]:
         """In the order of their labels."""

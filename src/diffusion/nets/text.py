@@ -1,0 +1,105 @@
+"""Text into tokens that a U-Net attends to: a small encoder that learns with it, or a pretrained CLIP that stays.
+
+A caption is a row of token numbers, 0 (`PAD`) where it has ended; the null caption, "any image", is nothing but PAD.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffusion.nets.attention import Context, CrossAttention
+from diffusion.nets.unet import UNet
+
+PAD = 0
+
+
+class TextUNet(nn.Module):
+    """A U-Net whose condition is a caption: net(x, time, tokens), with tokens (B, L)."""
+
+    def __init__(self, text: nn.Module, unet: UNet) -> None:
+        super().__init__()
+        self.text, self.unet = text, unet
+
+    def forward(self, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+        null_label = torch.full_like(tokens[:, 0], self.unet.null_label)
+        return self.unet(x, time, null_label, self.text(tokens))  # (B, C, H, W)
+
+
+class TextEncoder(nn.Module):
+    """Embeddings of words and of their places, then transformer layers (Vaswani et al. 2017, norms first).
+
+    A learned token stands in front of every caption, so that the null caption has one to attend to.
+    """
+
+    def __init__(self, vocabulary_size: int, max_tokens: int, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.width = width
+        self.words = nn.Embedding(vocabulary_size, width)
+        self.start = nn.Parameter(torch.zeros(width))
+        self.places = nn.Parameter(torch.zeros(1 + max_tokens, width))
+        self.layers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor) -> Context:
+        """The context (B, 1 + L, width) of captions (B, L)."""
+        x = torch.cat([self.start.expand(len(tokens), 1, -1), self.words(tokens)], dim=1)  # (B, 1 + L, width)
+        x = x + self.places[: x.shape[1]]
+        mask = F.pad(tokens != PAD, (1, 0), value=True)  # (B, 1 + L)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return Context(self.norm(x), mask)
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention over the tokens that count, then two layers on each token, both added to what came in."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = CrossAttention(width, width, heads, width // heads)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        h = self.norm1(x)
+        x = x + self.attention(h, Context(h, mask))  # (B, L, width)
+        return x + self.mlp(self.norm2(x))
+
+
+class ClipEncoder(nn.Module):
+    """A frozen CLIP text encoder (Radford et al. 2021) from a local folder; our token k + 1 is CLIP's k.
+
+    Raises ValueError where the package `transformers` or the weights are missing: nothing is downloaded.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.model = pretrained("CLIPTextModel", folder).requires_grad_(False)
+        self.width = self.model.config.hidden_size
+
+    def forward(self, tokens: Tensor) -> Context:
+        """The context (B, 2 + L, width) of captions (B, L), between CLIP's own tokens for start and end."""
+        config = self.model.config
+        words = torch.where(tokens == PAD, config.eos_token_id, tokens - 1)
+        ids = F.pad(F.pad(words, (1, 0), value=config.bos_token_id), (0, 1), value=config.eos_token_id)
+        mask = F.pad(tokens != PAD, (2, 0), value=True)  # the start, the words, one end
+        hidden = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return Context(hidden, mask)
+
+
+def pretrained(kind: str, folder: str) -> Any:
+    """A class of `transformers` from a local folder. Raises ValueError where the package or the files are missing."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise ValueError("text.encoder: 'clip' needs the package transformers (pip install -e '.[clip]')") from error
+    if not Path(folder).is_dir():
+        raise ValueError(
+            f"text.clip_folder: {folder!r} is not a folder (expected CLIP's weights, saved by transformers)"
+        )
+    try:
+        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"text.clip_folder: {folder!r} holds no {kind} of transformers ({error})") from error

@@ -1,0 +1,87 @@
+"""Stage `autoencoder`: small latents that stand in for images, and back."""
+
+import argparse
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion.autoencoder import autoencoder_update, decoded, encoded, save_autoencoder, standardise
+from diffusion.data import load_both, save_sheet, to_float, to_uint8
+from diffusion.nets.autoencoder import Autoencoder
+from diffusion.training import Optimiser, batch_indices
+from stages.command import run
+from stages.outputs import write_json
+from stages.params import Params
+from stages.training import State, Update, machine_of, refuse_larger_batch, train_to_the_end
+
+SHEET_COLUMNS = 16
+WARMUP_STEPS = 50
+
+
+def main(params: Params, arguments: argparse.Namespace) -> None:
+    """Train on --data, write the weights with the mean and std of the latents to --model, and figures to --report."""
+    settings, machine = params.autoencoder, machine_of(params)
+    train, test = load_both(arguments.data)
+    refuse_larger_batch("autoencoder", settings, len(train.images))
+    update, state = training_of(params, train.images, *machine)
+    net = state["net"]
+
+    def save() -> None:
+        standardise(net, train.images)
+        save_autoencoder(arguments.model, net, describe(params, train.images))
+
+    train_to_the_end(
+        "autoencoder",
+        update,
+        state,
+        settings,
+        depends_on=[params.model_dump(include={"seed", "autoencoder"})],
+        files=[arguments.data / "train.safetensors"],
+        save=save,
+        report=arguments.report,
+        machine=machine,
+        columns=("loss", "error", "kl"),
+    )
+    latents = encoded(net, test.images)
+    reconstructed = to_uint8(decoded(net, latents)).cpu()
+    shown = test.images[:SHEET_COLUMNS]
+    save_sheet(arguments.report / "reconstructions.png", torch.cat([shown, reconstructed[: len(shown)]]), len(shown))
+    figures = {
+        "image_shape": list(test.images.shape[1:]),
+        "latent_shape": list(net.latent_shape),
+        "n_test": len(test.images),
+        "rms_error": (to_float(reconstructed) - to_float(test.images)).square().mean().sqrt().item(),
+        "test_latents": {"mean": latents.mean().item(), "std": latents.std().item()},
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }
+    write_json(arguments.report / "metrics.json", figures)
+
+
+def describe(params: Params, images: Tensor) -> dict[str, Any]:
+    """The arguments that build the autoencoder of images (N, C, H, W)."""
+    wanted = {"latent_channels": params.autoencoder.latent_channels, "channels": params.autoencoder.channels}
+    return {"image_size": images.shape[-1], "image_channels": images.shape[1], **wanted}
+
+
+def training_of(params: Params, images: Tensor, device: torch.device, precision: str) -> tuple[Update, State]:
+    """The training on uint8 images, not begun: its step for `fit`, and its state (net, optimiser)."""
+    settings = params.autoencoder
+    torch.manual_seed(params.seed)
+    net = Autoencoder(**describe(params, images)).to(device, memory_format=torch.channels_last)
+    optimiser = Optimiser(net.parameters(), settings.learning_rate, settings.steps, warmup_steps=WARMUP_STEPS)
+    update = autoencoder_update(
+        net,
+        optimiser.descend,
+        partial(batch_indices, len(images), settings.batch_size, params.seed, "autoencoder", device=device),
+        images.to(device),
+        kl_weight=settings.kl_weight,
+        precision=precision,
+        seed=params.seed,
+    )
+    return update, {"net": net, "optimiser": optimiser}
+
+
+if __name__ == "__main__":
+    run(main, "data", "model", "report")
