@@ -3,17 +3,18 @@
 from torch import Tensor
 
 from diffusion.denoiser import Denoise
+from diffusion.ode import FIRST_TIME
 from diffusion.sampler import ddim, final
 from diffusion.schedule import NoiseSchedule, trailing_times
 
 
-def encoded(denoise: Denoise, schedule: NoiseSchedule, x_0: Tensor, num_steps: int) -> Tensor:
-    """The noise x_T (B, ...) of images x_0: DDIM's own steps, walked upwards.
+def encoded(denoise: Denoise, schedule: NoiseSchedule, x_1: Tensor, num_steps: int) -> Tensor:
+    """The noise x_T (B, ...) of images at t = 1: DDIM's own steps, walked upwards.
 
-    They start at t = 1, since eps has no value at the clean image. The denoiser must not clip: what is cut off is gone.
+    There is no way up from t = 0, where eps has no value. The denoiser must not clip: what is cut off is gone.
     """
-    times = [max(t, 1.0) for t in reversed(trailing_times(schedule, num_steps))]
-    return final(ddim(denoise, schedule, times, iter([x_0])))
+    times = [max(t, FIRST_TIME) for t in reversed(trailing_times(schedule, num_steps))]
+    return final(ddim(denoise, schedule, times, iter([x_1])))
 
 
 def decoded(denoise: Denoise, schedule: NoiseSchedule, x_last: Tensor, num_steps: int) -> Tensor:

@@ -22,6 +22,7 @@ from diffusion.report.overview import (
 )
 from diffusion.report.reading import FIGURES, Reports
 from diffusion.report.samplers import samplers_section
+from diffusion.report.score import score_section
 from diffusion.report.training import training_section
 from diffusion.report.wording import NB
 
@@ -57,6 +58,7 @@ def sections(reports: Reports, params: dict[str, Any]) -> list[Section]:
         training_section(reports, params),
         samplers_section(reports, params),
         guidance_section(reports, params),
+        score_section(reports),
         memorisation_section(reports),
         claims_section(reports, params),
         data_section(reports),
