@@ -1,10 +1,6 @@
 """Stage `evaluate`: the quality of the model and of every sampler, and what the samples look like."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -12,64 +8,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import save_sheet, to_float, to_uint8
-from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
 from diffusion.evaluation import Reference, Verdict, verdict
 from diffusion.metrics import nearest_neighbours
-from diffusion.randomness import image_noise
-from diffusion.sampler import SamplerSetting, comparison, generate
+from diffusion.sampler import SamplerSetting, comparison
 from stages.command import run
 from stages.judged import open_judged
 from stages.outputs import write_json, write_table
 from stages.params import Params
+from stages.studio import PRDC, QUALITY_COLUMNS, SHEET_COLUMNS, Studio, quality_rows, save_samplers
 
-Noise = Callable[[Sequence[int]], Iterator[Tensor]]
-SHEET_COLUMNS = 16
 EXAMPLES_PER_CLASS = 10
 FILM_FRAMES = 11
-PRDC = ("precision", "recall", "density", "coverage")
-QUALITY = ("fid", "kid", "kid_std", "accuracy", *PRDC)
-
-
-@dataclass(frozen=True, eq=False)
-class Studio:
-    """A model with the seed, image shape and batch size under which this stage samples from it."""
-
-    denoiser: Denoiser
-    image_shape: tuple[int, int, int]
-    num_classes: int
-    seed: int
-    batch_size: int
-
-    @property
-    def device(self) -> torch.device:
-        """Where the denoiser is."""
-        return self.denoiser.device
-
-    def labels(self, number: int) -> Tensor:
-        """0, 1, ..., K - 1, 0, 1, ...: image k has class k mod K."""
-        return torch.arange(number, device=self.device) % self.num_classes
-
-    def noise(self, purpose: str, indices: Sequence[int]) -> Iterator[Tensor]:
-        """Standard normal draws of the images with these indices."""
-        return image_noise(self.seed, purpose, indices, self.image_shape, self.device)
-
-    def other_noise(self, indices: Sequence[int]) -> Iterator[Tensor]:
-        """The same start noise as `noise("sample", ...)`, other noise in the steps."""
-        return chain([next(self.noise("sample", indices))], self.noise("other", indices))
-
-    def denoise_to(self, labels: Tensor) -> Denoise:
-        """The denoiser that every sampler uses here: conditional (w = 1), x_0 clipped."""
-        return clipped(conditional(self.denoiser, labels))
-
-    def images(self, setting: SamplerSetting, number: int, noise_for: Noise | None = None) -> Tensor:
-        """`number` finished images, uint8 (N, C, H, W) on the CPU."""
-        noise_for = noise_for or partial(self.noise, "sample")
-        batches = generate(
-            self.denoise_to, self.denoiser.schedule, setting, self.labels(number), noise_for, self.batch_size
-        )
-        name = f"{setting.sampler} {setting.steps}" + (f" eta {setting.eta}" if setting.eta else "")
-        total = -(-number // self.batch_size)
-        return torch.cat([to_uint8(batch).cpu() for batch in tqdm(batches, desc=name, unit="batch", total=total)])
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
@@ -92,7 +41,8 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         images[setting] = (
             samples[: settings.sampler_samples] if shared else studio.images(setting, settings.sampler_samples)
         )
-    write_comparison(report, reference, images, settings.ddpm_samples)
+    write_table(report / "samplers.csv", QUALITY_COLUMNS, quality_rows(reference, images, settings.ddpm_samples))
+    save_samplers(report / "samplers.png", images)
     write_eta(report, reference, studio, images, settings.eta_steps, settings.etas)
     save_sheet(report / "ddpm_grid.png", images[rows[0]][:16], 4)
 
@@ -143,22 +93,6 @@ def write_confusion(path: Path, result: Verdict, names: tuple[str, ...]) -> None
 def nearest_images(images: Tensor, among: Tensor) -> Tensor:
     """For each uint8 image the one of `among` that is nearest in pixels."""
     return among[nearest_neighbours(to_float(images).flatten(1), to_float(among).flatten(1)).index]
-
-
-def write_comparison(report: Path, reference: Reference, images: dict[SamplerSetting, Tensor], first: int) -> None:
-    """Every sampler on all its images, and on its first `first`, of which every sampler has as many."""
-
-    def judged(subset: str, setting: SamplerSetting, chosen: Tensor) -> list[object]:
-        labels = torch.arange(len(chosen)) % len(reference.train.class_names)
-        figures = verdict(reference, chosen, labels).as_dict()
-        return [*setting, subset, len(chosen), *(figures[name] for name in QUALITY)]
-
-    table = [judged("all", setting, chosen) for setting, chosen in images.items()]
-    table += [judged("first", setting, chosen[:first]) for setting, chosen in images.items()]
-    write_table(report / "samplers.csv", [*SamplerSetting._fields, "subset", "n", *QUALITY], table)
-    save_sheet(
-        report / "samplers.png", torch.cat([chosen[:SHEET_COLUMNS] for chosen in images.values()]), SHEET_COLUMNS
-    )
 
 
 def write_eta(

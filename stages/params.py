@@ -145,6 +145,19 @@ class Guidance(Section):
     samples_per_class: Count
 
 
+class Score(Section):
+    sde_steps: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
+    heun_steps: Count
+    tolerance: Annotated[Positive, Field(le=0.1)]
+    mixture_steps: Count
+    likelihood_images: Annotated[int, Field(ge=2)]
+    stretches: Count
+    ode_images: Annotated[int, Field(ge=2)]
+    ode_tolerance: Annotated[Positive, Field(le=0.1)]
+    inversion_steps: Counts
+    inversion_images: Annotated[int, Field(ge=2)]
+
+
 class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -164,6 +177,7 @@ class Params(Section):
     evaluate: Evaluate
     benchmark: Benchmark
     guidance: Guidance
+    score: Score
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -217,6 +231,9 @@ class Params(Section):
             "evaluate.eta_steps": evaluate.eta_steps,
             "evaluate.solver_steps": evaluate.solver_steps,
             "guidance.steps": [self.guidance.steps],
+            "score.sde_steps": self.score.sde_steps,
+            "score.heun_steps": [self.score.heun_steps],
+            "score.inversion_steps": self.score.inversion_steps,
             "sample_latent.steps": [self.sample_latent.steps],
         }
         return [
@@ -280,6 +297,11 @@ class Params(Section):
                 evaluate.ddpm_samples,
                 evaluate.sampler_samples,
                 f"evaluate.sampler_samples = {evaluate.sampler_samples}",
+            ),
+            "score.ode_images": (
+                self.score.ode_images,
+                self.score.likelihood_images,
+                f"score.likelihood_images = {self.score.likelihood_images}",
             ),
         }
         return [(key, number > most and number, f"up to {text}") for key, (number, most, text) in at_most.items()]

@@ -13,6 +13,7 @@ from diffusion import plots
 from diffusion.data import save_sheet
 from diffusion.report.builder import build
 from stages import schedules
+from stages.bits import KINDS
 
 CLASSES = [str(digit) for digit in range(10)]
 SAMPLERS = [
@@ -54,6 +55,7 @@ def write_fake_reports(folder: Path, class_names: list[str] = CLASSES, studies: 
     _evaluate(folder / "evaluate", digits, class_names)
     _benchmark(folder / "benchmark")
     _guidance(folder / "guidance", digits, class_names)
+    _score(folder / "score", digits)
     _latent(folder, digits, class_names)
     if studies:
         _lesson(folder / "lesson", digits)
@@ -276,6 +278,107 @@ def _guidance(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
     save_sheet(folder / "limited.png", digits[:, :3].flatten(0, 1), 3)
     for k, scale in enumerate((0.0, 1.0, 3.0, 7.5)):
         save_sheet(folder / f"sheet_{scale:g}.png", digits[:, 10 * k : 10 * k + 10].flatten(0, 1), 10)
+
+
+def _score(folder: Path, digits: torch.Tensor) -> None:
+    samplers = [
+        # sampler, steps, eta, kid, accuracy, calls, times
+        ("euler_maruyama", 100, None, 0.6, 0.97, 100, "trailing"),
+        ("predictor_corrector", 50, None, 0.5, 0.98, 99, "trailing"),
+        ("heun", 20, None, 0.45, 0.95, 39, "trailing"),
+        ("adaptive", 61, None, 0.44, 0.96, 61.3, "adaptive"),
+    ]
+    rows = [
+        _quality(*row[:5], *size) | {"calls": row[5], "times": row[6]}
+        for size in (("all", 200), ("first", 64))
+        for row in samplers
+    ]
+    write_csv(folder / "samplers.csv", rows)
+    row = digits[:, :16].flatten(0, 1)
+    save_sheet(folder / "samplers.png", row[: 16 * len(samplers)], 16)
+    save_sheet(folder / "inversion.png", row[: 16 * 3], 16)
+    save_sheet(folder / "interpolation.png", row[: 11 * 6], 11)
+    write_csv(
+        folder / "inversion.csv",
+        [{"steps": steps, "n": 32, "rms_error": 2 / steps, "error": 0.01, "noise_std": 0.98} for steps in (10, 100)],
+    )
+    _mixtures(folder)
+    kinds = [
+        {"kind": kind, "label": "none", "denoiser": "grey-aware", "method": method, "n": n, "bits": bits + 0.1 * k}
+        | {
+            "error": 0.03,
+            **dict.fromkeys(("prior", "diffusion", "reconstruction"), bits if method == "bound" else None),
+        }
+        for kind, bits in zip(KINDS, (1.35, 1.4, 5.2, 9.1), strict=True)
+        for k, (method, n) in enumerate((("bound", 128), ("ode", 32)))
+    ]
+    told, bare = kinds[0] | {"label": "class", "bits": 1.3}, kinds[0] | {"denoiser": "network", "bits": 1.57}
+    write_csv(folder / "bits.csv", [*kinds, told, bare])
+    terms = [
+        {
+            "kind": kind,
+            "log_snr": log_snr,
+            "t": 300 - 30 * log_snr,
+            "bits": 0.01 * np.exp(log_snr / 3),
+            "error": 0.001,
+        }
+        for kind in KINDS
+        for log_snr in np.linspace(-9.5, 8.5, 7)
+    ]
+    write_csv(folder / "terms.csv", terms)
+
+
+def _mixtures(folder: Path) -> None:
+    names, levels = ("ring", "uneven"), (5, 2, 0, -3)
+    errors = [
+        {
+            "mixture": name,
+            "log_snr": level,
+            "t": 300 - 30 * level,
+            "n": 4000,
+            "score": 3,
+            "error": 0.1,
+            "far_error": 0.6,
+        }
+        for name in names
+        for level in levels
+    ]
+    write_csv(folder / "mixture_error.csv", errors)
+    axis = np.linspace(-2, 2, 5)
+    field = [
+        {"mixture": name, "log_snr": level, "t": 300 - 30 * level, "x": x, "y": y}
+        | {"true_x": -x, "true_y": -y, "learned_x": -0.9 * x, "learned_y": -1.1 * y}
+        for name in names
+        for level in levels
+        for x in axis
+        for y in axis
+    ]
+    write_csv(folder / "mixture_field.csv", field)
+    samplers = ("heun", "euler_maruyama", "predictor_corrector")
+    paths = [
+        {"mixture": name, "sampler": sampler, "path": path, "t": 1000 - 100 * k, "x": path - 2 + k / 10, "y": k / 10}
+        for name in names
+        for sampler in samplers
+        for path in range(3)
+        for k in range(11)
+    ]
+    write_csv(folder / "mixture_paths.csv", paths)
+    points = [
+        {"mixture": name, "sampler": sampler, "x": np.cos(k), "y": np.sin(k)}
+        for name in names
+        for sampler in ("mixture", *samplers)
+        for k in range(20)
+    ]
+    write_csv(folder / "mixture_points.csv", points)
+    samples = [
+        {"mixture": name, "score": score, "sampler": sampler, "steps": 50, "eta": None, "times": "trailing", "n": 2000}
+        | {"log_density": -0.4, "log_density_error": 0.02, "real_log_density": -0.3}
+        | {"share_error": 0.02, "real_share_error": 0.01}
+        for name in names
+        for sampler in samplers
+        for score in ("exact", "learned")
+    ]
+    write_csv(folder / "mixture_samples.csv", samples)
 
 
 def _latent(folder: Path, digits: torch.Tensor, names: list[str]) -> None:

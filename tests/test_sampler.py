@@ -7,21 +7,25 @@ import pytest
 import torch
 
 from diffusion.denoiser import clipped, counted
+from diffusion.ode import adaptive
 from diffusion.randomness import image_noise
 from diffusion.sampler import (
     SAMPLERS,
     SamplerSetting,
-    Step,
     comparison,
     ddim,
     dpmpp_2m,
+    euler_maruyama,
     final,
     generate,
     heun,
+    predictor_corrector,
     sde_dpmpp_2m,
     unipc,
 )
 from diffusion.schedule import NoiseSchedule, noise_schedule, times_from
+from diffusion.sde import CORRECTOR_SNR, langevin_step
+from diffusion.step import Step
 
 diffusers = pytest.importorskip("diffusers")
 MEAN, STD = 0.4, 0.5
@@ -55,6 +59,74 @@ def test_every_sampler_reproduces_mean_and_standard_deviation(setting, name):
     start = 5 / math.sqrt(20_000)
     assert abs(x.mean() - MEAN) < start * STD + 0.02
     assert abs(x.std() - STD) < start * STD + 0.04
+
+
+def moments_of_a_chain(schedule, times, corrected):
+    """Mean and variance of the reverse SDE's steps on the Gaussian, which are affine: nothing is drawn."""
+    mean, variance = 0.0, 1.0
+    score_of = {
+        t: (float(signal), float(signal**2 * STD**2 + noise**2))
+        for t in times
+        for signal, noise in [schedule.coefficients(t)]
+    }
+    for t, s in itertools.pairwise(times):
+        signal, true = score_of[t]
+        beta = 1 - float(schedule.alpha_bar_at(t) / schedule.alpha_bar_at(s))
+        factor = 1 + beta / 2 - beta / true
+        mean = factor * mean + beta / true * signal * MEAN
+        variance = factor**2 * variance + (beta if s > 0 else 0)
+        if s > 0 and corrected:
+            signal, true = score_of[s]
+            size = 2 * CORRECTOR_SNR**2 * float(1 - schedule.alpha_bar_at(s))
+            mean += size / true * (signal * MEAN - mean)
+            variance = (1 - size / true) ** 2 * variance + 2 * size
+    return mean, math.sqrt(variance)
+
+
+@pytest.mark.parametrize("sampler", [euler_maruyama, predictor_corrector])
+@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
+@pytest.mark.parametrize("num_steps", [50, 1000])
+def test_the_reverse_sde_is_that_of_the_paper(sampler, name, num_steps):
+    schedule = noise_schedule(name, 1000)
+    times = times_from("trailing", schedule, num_steps)
+    x = final(sampler(gaussian_denoiser(schedule), schedule, times, normals(20_000)))
+    mean, std = moments_of_a_chain(schedule, times, corrected=sampler is predictor_corrector)
+    assert abs(x.mean() - mean) < 4 * std / math.sqrt(20_000)
+    assert abs(x.std() - std) < 4 * std / math.sqrt(40_000)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_the_reverse_sde_converges_to_mean_and_standard_deviation(corrected):
+    """First order; only the small error of the corrector itself stays."""
+    schedule = noise_schedule("linear", 1000)
+    errors = []
+    for num_steps in (100, 200, 1000):
+        mean, std = moments_of_a_chain(schedule, times_from("trailing", schedule, num_steps), corrected)
+        errors.append(max(abs(mean - MEAN), abs(std - STD)))
+    assert errors[0] > errors[1] > errors[2] and errors[2] < 0.01
+
+
+def test_langevin_steps_at_one_noise_level_end_in_its_distribution():
+    """A step of size h on N(m, v) keeps variance v / (1 - h / 2v): a wrong sqrt(2 h) would show here."""
+    sigma = 0.8
+    variance, size = STD**2 + sigma**2, 2 * (CORRECTOR_SNR * sigma) ** 2
+    noise, x = normals(50_000), torch.zeros(50_000, dtype=torch.float64)
+    for _ in range(300):
+        x = langevin_step(x, (MEAN - x) / variance, sigma, noise)
+    assert abs(x.mean() - MEAN) < 0.02
+    assert x.var().item() == pytest.approx(variance / (1 - size / (2 * variance)), rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
+def test_the_adaptive_solver_agrees_with_many_steps_of_heun(name):
+    schedule, calls = noise_schedule(name, 1000), []
+    start = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    found = adaptive(counted(gaussian_denoiser(schedule), calls), schedule, start, 1e-6)
+    many = final(
+        SamplerSetting("heun", 1000, times="log_snr").start(gaussian_denoiser(schedule), schedule, iter([start]))
+    )
+    assert (found - many).abs().max() < 2e-3 and len(calls) < 400
+    assert found.dtype == start.dtype
 
 
 @pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (heun, 2), (dpmpp_2m, 2), (unipc, 3)])
@@ -177,6 +249,13 @@ def test_s_steps_are_s_calls_the_first_at_t(setting):
     assert steps[-1].t == 0 and torch.equal(steps[-1].x_t, steps[-1].x_0)
 
 
+def test_predictor_corrector_calls_twice_but_in_its_last_step():
+    schedule, times = noise_schedule("linear", 100), []
+    start = SamplerSetting("predictor_corrector", 8).start
+    final(start(counted(gaussian_denoiser(schedule), times), schedule, normals(2)))
+    assert len(times) == 15
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_extreme_end_does_not_amplify_a_clipped_estimate(sampler):
     """Under cosine x_0 = (x - s eps) / sqrt(alpha_bar) is amplified 20,000 times: eps must follow the clipped x_0."""
@@ -237,7 +316,7 @@ def test_steps_are_what_they_say():
 def test_unknown_sampler_and_too_many_steps_are_refused():
     schedule = noise_schedule("linear", 100)
     with pytest.raises(
-        ValueError, match="sampler: 'euler' is unknown .*ddpm, ddim, heun, dpmpp_2m, sde_dpmpp_2m, unipc"
+        ValueError, match="sampler: 'euler' is unknown .*ddpm, ddim, heun, .*, euler_maruyama, predictor_corrector"
     ):
         SamplerSetting("euler", 10).start(gaussian_denoiser(schedule), schedule, normals(1))
     with pytest.raises(ValueError, match="steps: 101 "):

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from diffusion.schedule import noise_schedule
-from diffusion.target import TARGETS, WEIGHTINGS, eps_from_x_0, score_from_x_0
+from diffusion.target import (
+    TARGETS,
+    WEIGHTINGS,
+    eps_from_score,
+    eps_from_x_0,
+    score_from_eps,
+    score_from_x_0,
+    x_0_from_score,
+)
 
 SCHEDULE = noise_schedule("linear", 1000)
 
@@ -58,3 +66,15 @@ def test_the_score_of_gaussian_data_has_sign_and_scale_of_the_closed_form(t):
     x_0 = m + signal * d**2 / variance * (x_t - signal * m)
     expected = -(x_t - signal * m) / variance
     assert (score_from_x_0(x_t, x_0, signal, noise) - expected).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("t", [1, 500, 1000])
+def test_score_and_eps_give_each_other_back(t, pair):
+    """The lesson: eps = -sqrt(1 - alpha_bar_t) * score."""
+    x_0, eps = pair
+    signal, noise = SCHEDULE.coefficients(t)
+    x_t = SCHEDULE.q_sample(x_0, t, eps)
+    score = score_from_eps(eps, noise)
+    assert (score + eps / (1 - SCHEDULE.alpha_bar[t]).sqrt()).abs().max() < 1e-12
+    assert (eps_from_score(score, noise) - eps).abs().max() < 1e-12
+    assert (x_0_from_score(x_t, score_from_x_0(x_t, x_0, signal, noise), signal, noise) - x_0).abs().max() < 1e-9

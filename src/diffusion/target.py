@@ -52,6 +52,21 @@ def eps_from_x_0(x_t: Tensor, x_0: Tensor, signal: Tensor, noise: Tensor) -> Ten
     return (x_t - signal * x_0) / noise
 
 
+def score_from_eps(eps: Tensor, noise: Tensor) -> Tensor:
+    """grad log p(x_t) = -eps / sqrt(1 - alpha_bar_t), for eps = E[eps | x_t] (Song et al. 2021, section 3.3)."""
+    return -eps / noise
+
+
+def eps_from_score(score: Tensor, noise: Tensor) -> Tensor:
+    """The eps (B, ...) that goes with a score, for t > 0: the inverse of `score_from_eps`."""
+    return -noise * score
+
+
 def score_from_x_0(x_t: Tensor, x_0: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
-    """grad log p(x_t) = -eps / sqrt(1 - alpha_bar_t), for x_0 = E[x_0 | x_t] (Song et al. 2021, section 3.3)."""
-    return -eps_from_x_0(x_t, x_0, signal, noise) / noise
+    """grad log p(x_t), for x_0 = E[x_0 | x_t]."""
+    return score_from_eps(eps_from_x_0(x_t, x_0, signal, noise), noise)
+
+
+def x_0_from_score(x_t: Tensor, score: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+    """E[x_0 | x_t] given grad log p(x_t), Tweedie's formula: the inverse of `score_from_x_0`, for signal > 0."""
+    return TARGETS["eps"].to_x_0(x_t, eps_from_score(score, noise), signal, noise)

@@ -23,6 +23,7 @@ from diffusion.report.overview import (
 )
 from diffusion.report.reading import FIGURES, Reports
 from diffusion.report.samplers import samplers_section
+from diffusion.report.score import score_section
 from diffusion.report.training import training_section
 from diffusion.report.wording import NB
 
@@ -58,6 +59,7 @@ def sections(reports: Reports, params: dict[str, Any]) -> list[Section]:
         training_section(reports, params),
         samplers_section(reports, params),
         guidance_section(reports, params),
+        score_section(reports),
         latent_section(reports, params),
         memorisation_section(reports),
         claims_section(reports, params),

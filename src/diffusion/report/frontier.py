@@ -17,6 +17,8 @@ LABELS = {
     "dpmpp_2m": "DPM-Solver++(2M)",
     "sde_dpmpp_2m": "SDE-DPM-Solver++(2M)",
     "unipc": "UniPC",
+    "euler_maruyama": "Euler–Maruyama",
+    "predictor_corrector": "predictor–corrector",
 }
 TIMES = {"trailing": "even t", "log_snr": "even log-SNR", "karras": "Karras"}
 FEW, MORE = 10, 20  # calls that are held against DDPM's

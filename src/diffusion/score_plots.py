@@ -1,0 +1,80 @@
+"""Pictures of scores and densities: fields and ways in the plane, errors and bits against the noise level."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diffusion.plots import COLOURS, FLOOR_COLOUR, MARKERS, _figure, _line, _save, styled
+
+TRUE, LEARNED = FLOOR_COLOUR, COLOURS[1]
+
+
+@styled
+def score_fields(path: Path, field: pd.DataFrame) -> None:
+    """True (grey) and learned (orange) scores as arrows, a row per `mixture` and a column per noise level.
+
+    From `mixture, log_snr, t, x, y, true_x, true_y, learned_x, learned_y`; the longest arrow of a panel is a step long.
+    """
+    mixtures, levels = list(dict.fromkeys(field["mixture"])), list(dict.fromkeys(field["log_snr"]))
+    figure, grid = _figure(3.1 * len(levels), 3.2 * len(mixtures) + 0.3, len(levels), len(mixtures))
+    for (row, column), axes in np.ndenumerate(np.atleast_2d(grid)):
+        rows = field[(field["mixture"] == mixtures[row]) & (field["log_snr"] == levels[column])]
+        at, step = (rows["x"], rows["y"]), np.diff(np.unique(rows["x"])).min()
+        longest = np.hypot(rows["true_x"], rows["true_y"]).max()
+        for name, colour, width in (("true", TRUE, 0.012), ("learned", LEARNED, 0.005)):
+            arrows = {"scale_units": "xy", "scale": longest / (1.6 * step), "width": width, "color": colour}
+            axes.quiver(*at, rows[f"{name}_x"], rows[f"{name}_y"], label=name, angles="xy", **arrows)
+        _bare_plane(axes)
+        if row == 0:
+            axes.set_title(f"log-SNR {levels[column]:g}, t = {rows['t'].iloc[0]:,.0f}", fontsize=10)
+        if column == 0:
+            axes.set_ylabel(mixtures[row])
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    _save(figure, path)
+
+
+@styled
+def trajectories(path: Path, paths: pd.DataFrame, points: pd.DataFrame, names: dict[str, str]) -> None:
+    """Ways from noise to samples, a row per mixture and a column per sampler (`names`: as in the tables, as shown).
+
+    Grey: points of the mixture. Each line begins at its dot, soon after the start noise, and ends at its triangle.
+    """
+    mixtures = list(dict.fromkeys(paths["mixture"]))
+    figure, grid = _figure(3.7 * len(names), 3.7 * len(mixtures), len(names), len(mixtures))
+    for (row, column), axes in np.ndenumerate(np.atleast_2d(grid)):
+        sampler = list(names)[column]
+        real = points[(points["mixture"] == mixtures[row]) & (points["sampler"] == "mixture")]
+        axes.plot(real["x"], real["y"], ".", color="#b9c0c4", markersize=3)
+        of_sampler = paths[(paths["mixture"] == mixtures[row]) & (paths["sampler"] == sampler)]
+        for number, way in of_sampler.groupby("path"):
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(way["x"], way["y"], color=colour, linewidth=0.9)
+            axes.plot(way["x"].iloc[0], way["y"].iloc[0], "o", color=colour, markersize=4)
+            axes.plot(way["x"].iloc[-1], way["y"].iloc[-1], "^", color=colour, markersize=5)
+        _bare_plane(axes)
+        if row == 0:
+            axes.set_title(names[sampler], fontsize=10)
+        if column == 0:
+            axes.set_ylabel(mixtures[row])
+    _save(figure, path)
+
+
+@styled
+def by_noise_level(path: Path, table: pd.DataFrame, series: str, label: str, log_scale: bool = False) -> None:
+    """`value` with its `error` (0 where there is none) against `log_snr`, a line for each name in column `series`."""
+    figure, axes = _figure(7.6, 4.2)
+    for index, (name, rows) in enumerate(table.groupby(series, sort=False)):
+        marks = {"marker": MARKERS[index], "markersize": 5, "capsize": 2}
+        axes.errorbar(rows["log_snr"], rows["value"], yerr=rows["error"], label=name, **marks, **_line(index))
+    axes.set(xlabel="log-SNR (natural log; noise grows to the right)", ylabel=label)
+    axes.invert_xaxis()
+    if log_scale:
+        axes.set_yscale("log")
+    axes.legend()
+    _save(figure, path)
+
+
+def _bare_plane(axes: object) -> None:
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.grid(False)
