@@ -105,6 +105,7 @@ def test_wrong_values_are_refused_in_one_line(tmp_path, changes, message):
 def test_so_few_steps_that_scaled_betas_reach_1(tmp_path):
     few = {"evaluate.steps": [5], "evaluate.eta_steps": [5], "evaluate.solver_steps": [5], "evaluate.verdict_steps": 5}
     few |= {"guidance.steps": 5, "sample_latent.steps": 5, "timesteps": 20}
+    few |= {"score.sde_steps": [5], "score.inversion_steps": [5]}
     with pytest.raises(ValueError, match="timesteps: 20 .*21 or more for schedule linear"):
         load(tmp_path, few)
     assert load(tmp_path, few | {"schedule": "cosine"}).timesteps == 20
