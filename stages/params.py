@@ -27,6 +27,7 @@ Positive = Annotated[Number, Field(gt=0)]
 Scale = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Counts = Annotated[list[Count], Field(min_length=1)]
+Widths = Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1)]
 
 Conflict = tuple[str, object, str]
 IMAGE_SIZES = {"digits": 8, "mnist5k": 28, "mnist": 28, "fashion_mnist": 28, "kmnist": 28}
@@ -51,10 +52,18 @@ class Judge(Section):
     learning_rate: Positive
 
 
-class Model(Section):
+class Net(Section):
     patch: Literal[1, 2, 4]
-    channels: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1)]
+    channels: Widths
     blocks: Count
+
+    @property
+    def divisor(self) -> int:
+        """What image sizes must be a multiple of."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+
+class Model(Net):
     attention_heads: Natural
     dropout: Share
 
@@ -109,6 +118,41 @@ class Guidance(Section):
     samples_per_class: Count
 
 
+class Vae(Net):
+    latent: Count
+    mixtures: Count
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    weight_decay: Scale
+    kl_warmup_steps: Natural
+    ema_decay: Share
+    log_every: Count
+    checkpoint_seconds: Scale
+
+
+class Gan(Net):
+    latent: Count
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    decay: Literal["constant", "cosine"]
+    adam_beta1: Share
+    r1_weight: Scale
+    r1_every: Count
+    ema_decay: Share
+    log_every: Count
+    checkpoint_seconds: Scale
+
+
+class Compare(Section):
+    num_samples: Count
+    steps: Counts
+    importance_samples: Count
+    batch_sizes: Counts
+    repeats: Count
+
+
 class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -122,6 +166,9 @@ class Params(Section):
     evaluate: Evaluate
     benchmark: Benchmark
     guidance: Guidance
+    vae: Vae
+    gan: Gan
+    compare: Compare
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -175,6 +222,7 @@ class Params(Section):
             "evaluate.eta_steps": evaluate.eta_steps,
             "evaluate.solver_steps": evaluate.solver_steps,
             "guidance.steps": [self.guidance.steps],
+            "compare.steps": self.compare.steps,
         }
         return [
             (key, next((number for number in values if number > last), None), f"1 to timesteps = {last}")
@@ -198,19 +246,20 @@ class Params(Section):
         ]
 
     def _sizes(self) -> list[Conflict]:
-        data, channels, heads = self.data, self.model.channels, self.model.attention_heads
-        size = IMAGE_SIZES.get(data.dataset, data.image_size)
-        divisor = self.model.patch * 2 ** (len(channels) - 1)
+        size, heads = IMAGE_SIZES.get(self.data.dataset, self.data.image_size), self.model.attention_heads
         return [
-            (
-                "model.channels",
-                size % divisor and channels,
-                f"patch * 2^(levels - 1), here {divisor}, divides the image size {size}",
+            *(
+                (
+                    f"{name}.channels",
+                    size % net.divisor and net.channels,
+                    f"patch * 2^(levels - 1), here {net.divisor}, divides the image size {size}",
+                )
+                for name, net in (("model", self.model), ("vae", self.vae), ("gan", self.gan))
             ),
             (
                 "model.attention_heads",
-                heads and channels[-1] % heads and heads,
-                f"0 or a divisor of the last of model.channels, {channels[-1]}",
+                heads and self.model.channels[-1] % heads and heads,
+                f"0 or a divisor of the last of model.channels, {self.model.channels[-1]}",
             ),
         ]
 
@@ -220,9 +269,12 @@ class Params(Section):
 
     def _numbers(self) -> list[Conflict]:
         evaluate, limit = self.evaluate, self.data.train_limit
+        trainings = {"train": self.train, "judge": self.judge, "vae": self.vae, "gan": self.gan}
         at_most = {
-            "train.batch_size": (self.train.batch_size, limit or math.inf, f"{limit} images"),
-            "judge.batch_size": (self.judge.batch_size, limit or math.inf, f"{limit} images"),
+            **{
+                f"{name}.batch_size": (training.batch_size, limit or math.inf, f"{limit} images")
+                for name, training in trainings.items()
+            },
             "evaluate.sampler_samples": (
                 evaluate.sampler_samples,
                 evaluate.num_samples,

@@ -1,0 +1,93 @@
+"""What the stages that train have in common: the machine, checkpoints, the loss curve, the clock."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from diffusion.checkpoint import Checkpoints, fingerprint
+from diffusion.data import Dataset
+from diffusion.runtime import describe_machine, peak_memory_mib, pick_device, pick_precision, prepare_machine
+from diffusion.training import fit
+from stages.command import checkpoints_folder
+from stages.outputs import write_json, write_table
+from stages.params import Params
+from stages.progress import watched
+
+HISTORY = ("loss", "grad_norm", "learning_rate")
+Update = Callable[[int], dict[str, Tensor]]
+State = dict[str, Any]
+
+
+class Settings(Protocol):
+    """The keys of a training's section of params.yaml that its course follows from."""
+
+    steps: int
+    batch_size: int
+    log_every: int
+    checkpoint_seconds: float
+
+
+def machine_of(params: Params) -> tuple[torch.device, str]:
+    """The device and the precision to train with; the process is made ready for them."""
+    device = pick_device(params.device)
+    prepare_machine(device)
+    return device, pick_precision(params.precision, device)
+
+
+def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
+    """Raises ValueError where a batch is larger than the data."""
+    if settings.batch_size > number:
+        raise ValueError(f"{section}.batch_size: {settings.batch_size} is not possible (allowed: 1 to {number} images)")
+
+
+def made_for(data: Dataset) -> dict[str, int]:
+    """The arguments of a network that follow from its data."""
+    _, channels, _, size = data.images.shape
+    return {"image_size": size, "image_channels": channels, "num_classes": len(data.class_names)}
+
+
+def train_to_the_end(
+    name: str,
+    update: Update,
+    state: Mapping[str, Any],
+    settings: Settings,
+    depends_on: Sequence[object],
+    files: Sequence[Path],
+    save: Callable[[], None],
+    report: Path,
+    machine: tuple[torch.device, str],
+    columns: Sequence[str] = HISTORY,
+) -> None:
+    """Train, `save` the result, and write history.csv and timing.json to `report`.
+
+    An interrupted training goes on where it was if `depends_on`, the bytes of `files`, the code and the machine are the
+    same.
+    """
+    device, precision = machine
+    key = fingerprint(name, *depends_on, str(device), precision, files=[*files, *sources()])
+    with Checkpoints(checkpoints_folder() / key, settings.checkpoint_seconds) as checkpoints:
+        steps = fit(update, state, settings.steps, settings.log_every, checkpoints)
+        steps = watched(steps, name, settings.steps, settings.batch_size)
+        rows = ((step, *(means[column] for column in columns)) for step, means in steps)
+        write_table(report / "history.csv", ("step", *columns), rows)
+        save()
+        timing = {
+            "seconds": round(checkpoints.seconds, 1),
+            "images_per_second": round(settings.steps * settings.batch_size / checkpoints.seconds, 1),
+            "peak_memory_mib": peak_memory_mib(),
+            "parameters": sum(p.numel() for p in state["net"].parameters()),
+            "batch_size": settings.batch_size,
+            **describe_machine(device, precision),
+        }
+        write_json(report / "timing.json", timing)
+
+
+def sources() -> list[Path]:
+    """The files of this project's code that this process runs: a checkpoint of other code is not resumed."""
+    ours = ("diffusion", "stages", "__main__")
+    modules = (module for name, module in sys.modules.items() if name.split(".")[0] in ours)
+    return [Path(module.__file__) for module in modules if getattr(module, "__file__", None)]
