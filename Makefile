@@ -5,7 +5,7 @@ export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all test bench frontier distill lesson lock clean help
+.PHONY: all test bench frontier distill study lesson lock clean help
 
 all: .venv/.installed
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
@@ -31,6 +31,10 @@ distill: .venv/.installed
 	  --judge models/judges/judge.safetensors --students models/students --report reports/frontier
 	dvc repro --force --single-item report
 
+study: .venv/.installed
+	python -m benchmarks.$(STUDY) --data data/processed --judge models/judges/judge.safetensors --report reports/$(STUDY)
+	dvc repro --force --single-item report
+
 lesson: .venv/.installed
 	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args)
 	mkdir -p reports/lesson
@@ -51,6 +55,7 @@ help:
 	@echo "make bench  images/s of training and sampling, overhead of the samplers"
 	@echo "make frontier  network calls against quality, every sampler (an hour or more): reports/frontier"
 	@echo "make distill   students of the default model for 8, 4, 2 and 1 network calls: models/students, reports/frontier"
+	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each: reports/stability"
 	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
 	@echo "make lock   write the versions in .venv to requirements.lock"
 	@echo "make clean  remove .venv and caches (data, models and reports stay)"

@@ -1,4 +1,4 @@
-"""`make study STUDY=stability`: how surely a training succeeds: three models, two learning rates, three seeds each.
+"""`make study STUDY=stability`: how surely three kinds of models train, with two learning rates and three seeds each.
 
 An hour or more on two cores: all 18 trainings are as long as those of the default run. Writes runs.csv and about.json
 to --report.
@@ -12,7 +12,7 @@ from types import ModuleType
 
 import torch
 
-from diffusion.data import Dataset
+from diffusion.data import Dataset, load_both
 from diffusion.denoiser import Denoiser
 from diffusion.evaluation import Reference, verdict
 from diffusion.gan import GanModel
@@ -24,7 +24,6 @@ from diffusion.vae import VaeModel
 from stages import gan, train, vae
 from stages.command import run
 from stages.compare import Contestant, by_diffusion, by_latent
-from diffusion.data import load_both
 from stages.outputs import write_json, write_table
 from stages.params import Params
 from stages.progress import watched
@@ -82,7 +81,9 @@ def contestant(name: str, params: Params, data: Dataset, state: State, precision
     if name == "diffusion":
         schedule = noise_schedule(params.schedule, params.timesteps)
         denoiser = Denoiser(net, schedule, params.train.target, precision)
-        return by_diffusion(denoiser, data.images.shape[1:], len(data.class_names), params.seed, params.compare.steps[0])
+        return by_diffusion(
+            denoiser, data.images.shape[1:], len(data.class_names), params.seed, params.compare.steps[0]
+        )
     model, latent = (GanModel, params.gan.latent) if name == "gan" else (VaeModel, params.vae.latent)
     return by_latent(name, model(net, precision), latent, params.seed)
 

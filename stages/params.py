@@ -125,6 +125,7 @@ class Vae(Net):
     batch_size: Count
     learning_rate: Positive
     weight_decay: Scale
+    kl_weight: Positive
     kl_warmup_steps: Natural
     ema_decay: Share
     log_every: Count

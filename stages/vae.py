@@ -65,6 +65,7 @@ def training_of(params: Params, data: Dataset, device: torch.device, precision: 
         data.images.to(device),
         data.labels.to(device),
         batch_size=settings.batch_size,
+        kl_weight=settings.kl_weight,
         kl_warmup_steps=settings.kl_warmup_steps,
         seed=params.seed,
     )

@@ -12,7 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ("reports/", "dvc.lock")  # of the default run
-KEPT_RESULTS = ("reports/lesson/", "reports/frontier/")  # of commands of their own, which the report only shows
+KEPT_RESULTS = (
+    "reports/lesson/",
+    "reports/frontier/",
+    "reports/stability/",
+)  # of commands of their own, which the report only shows
 DEADLINE_SECONDS = 300  # of whatever a test waits for: only a hang takes that long
 
 

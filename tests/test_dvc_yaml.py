@@ -97,7 +97,7 @@ def test_params_lists_stand_in_dvcs_own_style():
     ("changed", "direct"),
     [
         ("schedule", {"train"}),
-        ("timesteps", {"schedules", "train", "evaluate", "benchmark"}),
+        ("timesteps", {"schedules", "train", "evaluate", "benchmark", "compare"}),
         ("train.learning_rate", {"train"}),
         ("guidance.scales", {"guidance"}),
         ("evaluate.num_samples", {"evaluate"}),
@@ -106,6 +106,9 @@ def test_params_lists_stand_in_dvcs_own_style():
         ("judge.steps", {"judge"}),
         ("data.dataset", {"prepare"}),
         ("model.channels", {"train"}),
+        ("vae.latent", {"vae"}),
+        ("gan.r1_weight", {"gan"}),
+        ("compare.repeats", {"compare"}),
     ],
 )
 def test_what_a_changed_param_reruns(changed, direct):
@@ -121,10 +124,13 @@ def test_what_a_changed_param_reruns(changed, direct):
 @pytest.mark.parametrize(
     ("edited", "never"),
     [
-        ("src/diffusion/plots.py", {"prepare", "judge", "train", "evaluate", "benchmark", "guidance"}),
-        ("src/diffusion/metrics.py", {"prepare", "train", "benchmark", "schedules"}),
+        (
+            "src/diffusion/plots.py",
+            {"prepare", "judge", "train", "vae", "gan", "evaluate", "benchmark", "guidance", "compare"},
+        ),
+        ("src/diffusion/metrics.py", {"prepare", "train", "vae", "gan", "benchmark", "schedules"}),
         ("src/diffusion/report/builder.py", set(STAGES) - {"report"}),
-        ("src/diffusion/sampler.py", {"prepare", "judge", "train", "schedules"}),
+        ("src/diffusion/sampler.py", {"prepare", "judge", "train", "vae", "gan", "schedules"}),
         ("stages/params.py", set(STAGES)),
     ],
 )

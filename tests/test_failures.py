@@ -20,7 +20,9 @@ from diffusion.data import Dataset, save_split
 from diffusion.denoiser import save_denoiser
 from diffusion.judge import Judge
 from diffusion.nets.classifier import Classifier
+from diffusion.nets.gan import Generator
 from diffusion.nets.unet import UNet
+from diffusion.nets.vae import Vae
 
 SIZE, CHANNELS = 8, 1
 DIGITS = tuple("0123456789")
@@ -32,11 +34,14 @@ COMMANDS = {
     name: stage["cmd"].split("python -m ")[1].split()
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
 }
+GAN, VAE = "models/gan.safetensors", "models/vae.safetensors"
 READERS = {  # the stages that read a file
-    TRAIN: ["judge", "train", "evaluate", "guidance"],
-    TEST: ["judge", "schedules", "evaluate", "guidance"],
-    MODEL: ["evaluate", "benchmark", "guidance"],
-    JUDGE: ["evaluate", "guidance"],
+    TRAIN: ["judge", "train", "vae", "gan", "evaluate", "guidance", "compare"],
+    TEST: ["judge", "schedules", "evaluate", "guidance", "compare"],
+    MODEL: ["evaluate", "benchmark", "guidance", "compare"],
+    GAN: ["compare"],
+    VAE: ["compare"],
+    JUDGE: ["evaluate", "guidance", "compare"],
     NOISY_JUDGE: ["schedules"],
 }
 
@@ -56,6 +61,16 @@ def write_model(path, image_size=SIZE, image_channels=CHANNELS, num_classes=10):
     arguments |= {"patch": 1, "channels": [8], "blocks": 1, "attention_heads": 0, "dropout": 0.0}
     description = {"net": arguments, "schedule": "linear", "timesteps": 50, "target": "v", "class_names": list(DIGITS)}
     save_denoiser(path, UNet(**arguments).state_dict(), description)
+
+
+def write_opponent(path, image_size=SIZE, image_channels=CHANNELS, num_classes=10):
+    """The GAN's generator or the VAE, by the name of the file."""
+    arguments = {"image_size": image_size, "image_channels": image_channels, "num_classes": num_classes, "latent": 4}
+    arguments |= {"patch": 1, "channels": [8], "blocks": 1}
+    kind = path.stem
+    net = Vae(**arguments, mixtures=2) if kind == "vae" else Generator(**arguments)
+    extra = {"mixtures": 2} if kind == "vae" else {}
+    save_tensors(path, net.state_dict(), {"kind": kind, "net": arguments | extra})
 
 
 def write_judge(path, size=SIZE, channels=CHANNELS, num_classes=10, knows_noise=None):
@@ -84,6 +99,8 @@ def whole(tmp_path_factory):
     write_split(folder / TRAIN)
     write_split(folder / TEST)
     write_model(folder / MODEL)
+    write_opponent(folder / GAN)
+    write_opponent(folder / VAE)
     write_judge(folder / JUDGE)
     write_judge(folder / NOISY_JUDGE)
     return folder
@@ -156,6 +173,9 @@ FOREIGN = [
     (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, image_channels=3), "8x8"),
     (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, num_classes=4), "classes"),
     (MODEL, READERS[MODEL], write_judge, MODEL),
+    *((path, ["compare"], lambda path: write_opponent(path, image_size=16), "8x8") for path in (GAN, VAE)),
+    *((path, ["compare"], lambda path: write_opponent(path, num_classes=4), "classes") for path in (GAN, VAE)),
+    *((path, ["compare"], write_model, path) for path in (GAN, VAE)),
     (MODEL, READERS[MODEL], write_split, MODEL),
     (TRAIN, READERS[TRAIN], write_model, TRAIN),
     (JUDGE, READERS[JUDGE], write_model, JUDGE),
@@ -183,7 +203,7 @@ def test_a_whole_file_that_does_not_fit_is_refused(folder, monkeypatch, case):
         assert named in refusal(name, monkeypatch), name
 
 
-@pytest.mark.parametrize("name", ["judge", "train"])
+@pytest.mark.parametrize("name", ["judge", "train", "vae", "gan"])
 def test_a_batch_larger_than_the_data(folder, monkeypatch, name):
     set_param(folder, name, "batch_size", 101)
     assert f"error: {name}.batch_size: 101 is not possible (allowed: 1 to 100 images)" in refusal(name, monkeypatch)
@@ -222,7 +242,7 @@ def test_a_process_of_its_own_ends_with_status_1_and_no_traceback(folder):
 
 def test_the_whole_folder_is_whole(folder, monkeypatch):
     """Else the tests above pass for another reason."""
-    for name in ("benchmark", "guidance"):
+    for name in ("benchmark", "guidance", "compare"):
         monkeypatch.setattr(sys, "argv", [*COMMANDS[name]])
         runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
     assert json.loads((folder / "reports/benchmark/timing.json").read_text())["threads"]

@@ -17,8 +17,10 @@ from pipeline import ROOT, wait_until
 from diffusion.checkpoint import load_tensors, save_tensors
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-FROM_TRAIN_ON = ["train", "evaluate", "benchmark", "guidance", "report"]
-CLOCKS = {"reports/train/timing.json", "reports/benchmark/timing.json", "reports/benchmark/timing.csv"}
+FROM_TRAIN_ON = ["train", "evaluate", "benchmark", "guidance", "compare", "report"]
+TRAININGS = ("train", "vae", "gan")
+CLOCKS = {f"reports/{stage}/timing.json" for stage in (*TRAININGS, "benchmark", "compare")}
+CLOCKS |= {f"reports/{stage}/timing.csv" for stage in ("benchmark", "compare")}
 DRAWN_FROM_CLOCKS = ("reports/index.html", "reports/README.md", "reports/figures/", "dvc.lock")
 GO_BACK = "git restore . && dvc checkout"
 
@@ -43,9 +45,10 @@ def test_everything_is_there_and_nothing_reruns(finished):
     ("file", "reruns"),
     [
         ("src/diffusion/plots.py", {"schedules", "report"}),
-        ("src/diffusion/metrics.py", {"judge", "schedules", "evaluate", "guidance"}),
+        ("src/diffusion/metrics.py", {"judge", "schedules", "evaluate", "guidance", "compare"}),
         ("src/diffusion/report/templates/page.html.j2", {"report"}),
-        ("src/diffusion/nets/unet.py", {"judge", *FROM_TRAIN_ON}),
+        ("src/diffusion/nets/unet.py", {"judge", "vae", "gan", *FROM_TRAIN_ON}),
+        ("src/diffusion/vae.py", {"vae", "compare"}),
         ("stages/params.py", set()),
     ],
 )
@@ -64,7 +67,7 @@ def test_what_an_edit_reruns_at_most(finished, file, reruns):
 def test_another_schedule_there_and_back(repository):
     """In a copy first: the workspace, where somebody may be at work, is not touched, and then has it in its cache."""
     elsewhere = repository.dvc("exp", "run", "-S", "schedule=cosine", "--temp", "--name", "elsewhere")
-    assert elsewhere.ran == FROM_TRAIN_ON and not repository.changes()
+    assert {*elsewhere.ran} == {*FROM_TRAIN_ON} and not repository.changes()
 
     here = repository.dvc("exp", "run", "-S", "schedule=cosine", "--name", "here")
     assert set(here.ran) <= {"report"} and set(FROM_TRAIN_ON) - {"report"} <= set(here.from_cache)
@@ -198,12 +201,12 @@ def test_an_interrupted_training_goes_on_and_the_same_run_gives_the_same_bytes(f
     assert not (clone.path / "models/denoiser.safetensors").exists()
 
     rest = clone.dvc("repro")
-    assert rest.ran == ["judge", "train", "report"]  # the very same weights: nothing that reads them is stale
+    assert {*rest.ran} == {"judge", *TRAININGS, "report"}  # the very same weights: nothing that reads them is stale
     assert yaml.safe_load((clone.path / "reports/train/timing.json").read_text())["seconds"] > 1000
     assert "reports/train/timing.json" in clone.changes() and not deterministic(clone.changes())
     assert not list(clone.path.glob("checkpoints/*"))
 
-    clone.dvc("repro", "--force", "--single-item", "schedules", "evaluate", "guidance")
+    clone.dvc("repro", "--force", "--single-item", "schedules", "evaluate", "guidance", "compare")
     assert not deterministic(clone.changes())
 
 

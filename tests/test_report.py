@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_reports import built_reports, edit_csv, edit_json, write_fake_reports
+from fake_reports import built_reports, edit_csv, edit_json, write_csv, write_fake_reports
 
-from diffusion.report import claims, guidance, noise, overview, samplers, training, wording
+from diffusion.report import claims, compare, guidance, lesson_table, noise, overview, samplers, training, wording
 from diffusion.report.builder import build, inline_html, markdown_cell
 from diffusion.report.frontier import answer, averaged, best_times, frontier_blocks
 from diffusion.report.reading import Reports, png_size
@@ -123,6 +123,14 @@ def odd(tmp_path_factory) -> Path:
     unknown = {"fid": None, "fid_floor": {"mean": None, "std": None, "draws": 5, "n": 64}, "floor": nothing}
     edit_json(folder / "evaluate/metrics.json", n=64, **unknown, **nothing)
     edit_csv(folder / "guidance/metrics.csv", "n > 0", n=20, fid=None, **nothing)
+    unknown = {"fid": None, "coverage_within": None, **nothing}
+    edit_csv(folder / "compare/quality.csv", "n > 0", n=64, **unknown)
+    floor = {
+        "n": 64,
+        "mean": unknown | {"kid": 0.1, "classes": 10, "effective_classes": 9.9},
+        "std": unknown | {"kid": 0.1},
+    }
+    edit_json(folder / "compare/metrics.json", floor=floor)
     build(folder, params)
     return folder
 
@@ -329,13 +337,65 @@ def test_claims_agree_only_where_the_measurement_does(reports, params):
     edit_csv(reports.folder / "guidance/metrics.csv", "scale == 0", accuracy=0.99)
     edit_csv(reports.folder / "evaluate/samplers.csv", "sampler == 'ddim'", kid=9.0)
     edit_csv(reports.folder / "evaluate/eta.csv", "eta == 0", rms_difference=0.1)
-    edit_json(reports.folder / "evaluate/metrics.json", coverage=0.3)
     metrics = reports.record("schedules/metrics.json")
     gone = {"alpha_bar_T": metrics["alpha_bar_T"] | {"linear": 0.13}}
     shares = {"share_unrecognisable": metrics["share_unrecognisable"] | {"linear": 0.01}}
     edit_json(reports.folder / "schedules/metrics.json", **gone, **shares)
     after = verdicts()
-    assert {claim for claim, verdict in after.items() if verdict == claims.AGREES} == {"Sampling is slow"}
+    assert claims.AGREES not in after.values()
+
+
+def table_of_the_lesson(reports, params) -> dict[tuple[str, str], lesson_table.Entry]:
+    section = compare.compare_section(reports, params)
+    (table,) = [block for block in section.blocks if block.kind == "table" and block.headings[0] == "Property"]
+    entries = [lesson_table.Entry(*(cell.text for cell in row)) for row in table.rows]
+    return {(entry.name, entry.model): entry for entry in entries}
+
+
+def test_the_lessons_table_stands_beside_the_measured_one(reports, params):
+    entries = table_of_the_lesson(reports, params)
+    assert len(entries) == 15 and {entry.verdict for entry in entries.values()} == {claims.AGREES, claims.OPEN}
+    assert [key for key, entry in entries.items() if entry.verdict == claims.OPEN] == [
+        ("Density estimation", "Diffusion")
+    ]
+    assert "1 of 6 runs failed" in plain(entries["Training stability", "GAN"].measured)
+    assert plain(entries["Sampling speed", "Diffusion"].measured).startswith(
+        "3.10 with 1,000 calls, 62.0 with 50 calls"
+    )
+    answer = plain(compare.compare_section(reports, params).answer[0])
+    assert answer == "Of 15 entries of the lesson's table 14 were measured and 14 agree."
+
+
+def test_entries_that_the_measurements_contradict_are_named(reports, params):
+    edit_csv(reports.folder / "compare/quality.csv", "model == 'gan'", fid=5.0, precision=0.5, coverage_within=0.93)
+    edit_csv(reports.folder / "compare/quality.csv", "model == 'vae'", sharpness=0.99, classes=8)
+    edit_csv(reports.folder / "compare/timing.csv", "model == 'vae'", images_per_second=20.0)
+    edit_csv(reports.folder / "stability/runs.csv", "model == 'gan'", diverged_at=float("nan"), accuracy=0.96)
+    edit_csv(reports.folder / "stability/runs.csv", "model == 'vae' and seed == 1", accuracy=0.4)
+    wrong = {key for key, e in table_of_the_lesson(reports, params).items() if e.verdict == claims.DISAGREES}
+    assert wrong == {
+        *(("Training stability", model) for model in ("GAN", "VAE")),
+        *(("Image quality", model) for model in ("Diffusion", "GAN", "VAE")),
+        *(("Mode coverage", model) for model in ("GAN", "VAE")),
+        ("Sampling speed", "VAE"),
+    }
+    answer = plain(compare.compare_section(reports, params).answer[0])
+    assert "14 were measured and 6 agree" in answer and "GAN on mode coverage (“mode collapse”)" in answer
+
+
+def test_the_density_of_diffusion_is_shown_where_it_was_measured(reports, params):
+    row = {"model": "diffusion", "bound": "variational bound", "bits": 1.1, "error": 0.01, "n": 500}
+    write_csv(reports.folder / "score/bits.csv", [row])
+    entry = table_of_the_lesson(reports, params)["Density estimation", "Diffusion"]
+    assert entry.verdict == claims.AGREES and "1.100 ± 0.010 (variational bound)" in plain(entry.measured)
+    answer = plain(compare.compare_section(reports, params).answer[-1])
+    assert "Diffusion 1.100 ± 0.010" in answer and "VAE 1.280 ± 0.012 (importance-weighted" in answer
+
+
+def test_stability_is_open_without_its_study(reports, params):
+    shutil.rmtree(reports.folder / "stability")
+    entries = table_of_the_lesson(reports, params)
+    assert {entries["Training stability", model].verdict for model in ("Diffusion", "GAN", "VAE")} == {claims.OPEN}
 
 
 NUMBERS = {

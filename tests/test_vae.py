@@ -15,6 +15,7 @@ from diffusion.vae import Gaussian, Logistics, VaeModel, bounds, importance_boun
 NET = {"image_size": 8, "image_channels": 1, "num_classes": 3, "latent": 4, "mixtures": 2, "patch": 1}
 NET |= {"channels": [8, 16], "blocks": 1}
 CPU = torch.device("cpu")
+STANDARD = Gaussian(torch.zeros(1), torch.zeros(1))
 
 
 def draws(*shape, seed=0):
@@ -83,9 +84,11 @@ def test_gaussians_against_torch_distributions():
     ours, theirs = Gaussian(mean, log_variance), Independent(Normal(mean, (log_variance / 2).exp()), 1)
     z = ours.sample(eps)
     assert (ours.log_density(z) - theirs.log_prob(z)).abs().max() < 1e-4
-    standard = Independent(Normal(torch.zeros(4), torch.ones(4)), 1)
-    assert (ours.kl_to_standard() - kl_divergence(theirs, standard)).abs().max() < 1e-4
-    assert Gaussian(torch.zeros(1, 4), torch.zeros(1, 4)).kl_to_standard().item() == 0
+    prior = Gaussian(*draws(2, 5, 4, seed=1).unbind(0))
+    expected = kl_divergence(theirs, Independent(Normal(prior.mean, (prior.log_variance / 2).exp()), 1))
+    assert (ours.kl_to(prior) / expected - 1).abs().max() < 1e-4
+    standard = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1)  # the usual closed form
+    assert (ours.kl_to(STANDARD) - standard).abs().max() < 1e-4 and ours.kl_to(ours).abs().max() == 0
 
 
 class Linear:
@@ -110,7 +113,7 @@ def test_with_the_true_posterior_every_weight_is_the_evidence():
     """A sign or a constant missing in p(z) or q(z | x) shows here."""
     linear = Linear()
     weights = torch.stack(
-        [log_weight(linear.posterior(), linear.log_likelihood, draws(6, 1, seed=k)) for k in range(5)]
+        [log_weight(linear.posterior(), STANDARD, linear.log_likelihood, draws(6, 1, seed=k)) for k in range(5)]
     )
     assert (weights - linear.evidence()).abs().max() < 1e-4
     assert (importance_bound(weights) - linear.evidence()).abs().max() < 1e-4
@@ -120,14 +123,16 @@ def test_with_another_posterior_the_bounds_rise_from_the_elbo_to_the_evidence():
     linear = Linear()
     mean, log_variance = linear.posterior()
     wrong = Gaussian(mean + 0.2, log_variance + 0.5)
-    weights = torch.stack([log_weight(wrong, linear.log_likelihood, draws(6, 1, seed=k)) for k in range(4000)])
+    weights = torch.stack(
+        [log_weight(wrong, STANDARD, linear.log_likelihood, draws(6, 1, seed=k)) for k in range(4000)]
+    )
     elbo, evidence = weights.mean(0), linear.evidence()
     of_5, of_50 = (importance_bound(part).view(-1, 6).mean(0) for part in (weights.view(5, -1), weights.view(50, -1)))
     assert (elbo < of_5).all() and (of_5 < of_50).all() and (of_50 < evidence + 0.01).all()
     # E_q[log p(x | z)] in closed form, less the KL
     variance = (log_variance + 0.5).exp()
     error = (linear.x - linear.a * wrong.mean).square() + linear.a**2 * variance
-    expected = -0.5 * (error / linear.s**2 + math.log(2 * math.pi * linear.s**2)).sum(1) - wrong.kl_to_standard()
+    expected = -0.5 * (error / linear.s**2 + math.log(2 * math.pi * linear.s**2)).sum(1) - wrong.kl_to(STANDARD)
     assert (elbo - expected).abs().max() < 0.1
 
 
@@ -158,7 +163,10 @@ def test_encoder_and_decoder_fit_the_image(size, channels, patch):
 
 
 def test_images_that_cannot_be_halved_so_often_are_refused():
-    for build in (lambda: Encoder(28, 1, 10, 4, [8, 8], 1, outputs=1), lambda: Decoder(28, 10, 5, 4, [8, 8], 1, outputs=1)):
+    for build in (
+        lambda: Encoder(28, 1, 10, 4, [8, 8], 1, outputs=1),
+        lambda: Decoder(28, 10, 5, 4, [8, 8], 1, outputs=1),
+    ):
         with pytest.raises(ValueError, match="28x28 cannot be divided by 8"):
             build()
 
@@ -166,7 +174,9 @@ def test_images_that_cannot_be_halved_so_often_are_refused():
 def small_training(steps):
     net = small_vae()
     ema, optimiser = Ema(net, 0.9), Optimiser(net.parameters(), 3e-3, steps, warmup_steps=3)
-    update = vae_update(VaeModel(net), ema, optimiser, *some_images(), batch_size=8, kl_warmup_steps=4, seed=0)
+    update = vae_update(
+        VaeModel(net), ema, optimiser, *some_images(), batch_size=8, kl_weight=2.0, kl_warmup_steps=4, seed=0
+    )
     return update, {"net": net, "ema": ema, "optimiser": optimiser}
 
 

@@ -1,6 +1,6 @@
 """The variational autoencoder: its likelihood of 8-bit pixels, its bounds on log p(x), and its training.
 
-    log p(x | y) >= ELBO = E_q[log p(x | z, y)] - KL(q(z | x, y) || p(z)),        p(z) = N(0, 1)
+    log p(x | y) >= ELBO = E_q[log p(x | z, y)] - KL(q(z | x, y) || p(z | y))
 
 x is an image of 8-bit pixels, y its class. Pixels have probabilities, not densities, so that the bound in bits per
 dimension compares with that of other models of 8-bit images.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -69,15 +69,16 @@ class Gaussian(NamedTuple):
         squares = (z - self.mean).square() / self.log_variance.exp()
         return -0.5 * (squares + self.log_variance + math.log(2 * math.pi)).sum(1)
 
-    def kl_to_standard(self) -> Tensor:
-        """KL(q || N(0, 1)), (B,) nats (Kingma & Welling 2014, appendix B)."""
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - self.log_variance - 1).sum(1)
+    def kl_to(self, prior: Self) -> Tensor:
+        """KL(self || prior), (B,) nats; for a standard prior Kingma & Welling 2014, appendix B."""
+        ratio = self.log_variance - prior.log_variance
+        squares = (self.mean - prior.mean).square() / prior.log_variance.exp()
+        return 0.5 * (squares + ratio.exp() - ratio - 1).sum(1)
 
 
-def log_weight(posterior: Gaussian, log_likelihood: Callable[[Tensor], Tensor], eps: Tensor) -> Tensor:
+def log_weight(posterior: Gaussian, prior: Gaussian, log_likelihood: Callable[[Tensor], Tensor], eps: Tensor) -> Tensor:
     """log p(x | z) p(z) / q(z | x) at z = sample(eps), (B,): its mean is the ELBO (Burda et al. 2016, eq. 3)."""
     z = posterior.sample(eps)
-    prior = Gaussian(torch.zeros_like(z), torch.zeros_like(z))
     return log_likelihood(z) + prior.log_density(z) - posterior.log_density(z)
 
 
@@ -93,6 +94,10 @@ class VaeModel:
     net: Vae
     precision: str = "fp32"
 
+    def prior(self, label: Tensor) -> Gaussian:
+        """p(z | y) of labels (B,)."""
+        return Gaussian(*self.net.prior(label))
+
     def posterior(self, x: Tensor, label: Tensor) -> Gaussian:
         """q(z | x, y) of images (B, C, H, W) in [-1, 1] and labels (B,)."""
         with autocast(x.device, self.precision):
@@ -105,13 +110,14 @@ class VaeModel:
             parameters = self.net.decode(z, label)
         return Logistics(*(part.float() for part in parameters))
 
-    def __call__(self, z: Tensor, label: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [-1, 1]: the mean of p(x | z, y), as a draw has the noise of every pixel."""
-        return self.pixels(z, label).expectation()
+    def __call__(self, eps: Tensor, label: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [-1, 1] for standard normal draws (B, Z) and labels (B,): the mean of p(x | z, y),
+        since a draw from it has the noise of every pixel."""
+        return self.pixels(self.prior(label).sample(eps), label).expectation()
 
     def reconstruct(self, x: Tensor, label: Tensor) -> Tensor:
         """Images (B, C, H, W) to the mean of their latent and back."""
-        return self(self.posterior(x, label).mean, label)
+        return self.pixels(self.posterior(x, label).mean, label).expectation()
 
 
 def vae_update(
@@ -122,13 +128,15 @@ def vae_update(
     labels: Tensor,
     *,
     batch_size: int,
+    kl_weight: float,
     kl_warmup_steps: int,
     seed: int,
 ) -> Callable[[int], dict[str, Tensor]]:
     """The training step of a VAE for `fit`: images uint8 (N, C, H, W) and labels (N,), both on the device.
 
-    The loss is the negative ELBO in bits per dimension; over the first `kl_warmup_steps` the KL counts less, so that
-    the latent is in use before it has its price (Sonderby et al. 2016, section 2.3).
+    The loss is the negative ELBO in bits per dimension. The gradient is that of another: there the KL counts
+    `kl_weight` times (Higgins et al. 2017, eq. 4), less over the first `kl_warmup_steps`, so that the latent is in use
+    before it has its price (Sonderby et al. 2016, section 2.3).
     """
     device, per_bit = images.device, math.log(2) * images[0].numel()
 
@@ -138,8 +146,9 @@ def vae_update(
         posterior = model.posterior(x, label)
         eps = torch.randn(posterior.mean.shape, generator=generator(seed, "vae/noise", step, device), device=device)
         distortion = -model.pixels(posterior.sample(eps), label).log_probability(x).mean() / per_bit
-        rate = posterior.kl_to_standard().mean() / per_bit
-        norm_and_rate = optimiser.descend(distortion + min(1.0, (step + 1) / (kl_warmup_steps + 1)) * rate)
+        rate = posterior.kl_to(model.prior(label)).mean() / per_bit
+        weight = kl_weight * min(1.0, (step + 1) / (kl_warmup_steps + 1))
+        norm_and_rate = optimiser.descend(distortion + weight * rate)
         ema.update(model.net, step)
         return {"loss": (distortion + rate).detach(), "kl": rate.detach(), **norm_and_rate}
 
@@ -160,12 +169,13 @@ def bounds(model: VaeModel, images: Tensor, labels: Tensor, num_samples: int, se
     device, parts = next(model.net.parameters()).device, []
     for number, index in enumerate(torch.arange(len(images)).split(batch_size)):
         x, label = to_float(images[index]).to(device), labels[index].to(device)
-        posterior, draw = model.posterior(x, label), generator(seed, "vae/bounds", number)
+        posterior, prior = model.posterior(x, label), model.prior(label)
+        draw = generator(seed, "vae/bounds", number)
         noise = torch.randn(num_samples, *posterior.mean.shape, generator=draw).to(device)
         weights = torch.stack(
-            [log_weight(posterior, lambda z: model.pixels(z, label).log_probability(x), eps) for eps in noise]  # noqa: B023
+            [log_weight(posterior, prior, lambda z: model.pixels(z, label).log_probability(x), eps) for eps in noise]  # noqa: B023
         )
-        parts.append((weights.mean(0).cpu(), importance_bound(weights).cpu(), posterior.kl_to_standard().cpu()))
+        parts.append((weights.mean(0).cpu(), importance_bound(weights).cpu(), posterior.kl_to(prior).cpu()))
     return Bounds(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 

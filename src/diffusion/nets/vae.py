@@ -93,7 +93,11 @@ class Decoder(nn.Module):
 
 
 class Vae(nn.Module):
-    """Encoder to a diagonal Gaussian over latents, decoder to a mixture of `mixtures` logistics for every pixel."""
+    """Encoder to a diagonal Gaussian over latents, decoder to a mixture of `mixtures` logistics for every pixel.
+
+    Every class has a prior of its own (Sohn et al. 2015, section 4.1): with one for all, the latent says the class as
+    cheaply as it says anything, and the decoder need not listen to the label.
+    """
 
     def __init__(
         self,
@@ -109,12 +113,18 @@ class Vae(nn.Module):
         super().__init__()
         shape = (patch, channels, blocks)
         self.image_channels = image_channels
+        self.of_class = nn.Embedding(num_classes, 2 * latent)
+        nn.init.zeros_(self.of_class.weight)
         self.encoder = Encoder(image_size, image_channels, num_classes, *shape, 2 * latent)
         outputs = image_channels * mixtures * PARAMETERS_PER_LOGISTIC
         self.decoder = Decoder(image_size, num_classes, latent, *shape, outputs)
 
+    def prior(self, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance (B, Z) of the latent of a class."""
+        return self.of_class(label).chunk(2, dim=1)
+
     def encode(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance (B, Z) of the latent."""
+        """Mean and log variance (B, Z) of the latent of an image."""
         return self.encoder(x, label).chunk(2, dim=1)
 
     def decode(self, z: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from diffusion.report.content import Picture
 
-NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset")
+NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "model", "bound")
 FIGURES = "figures"
 
 
