@@ -90,7 +90,7 @@ def contestant(name: str, params: Params, data: Dataset, state: State, precision
 
 @torch.no_grad()
 def figures(one: Contestant, reference: Reference, params: Params) -> list[float | None]:
-    """FIGURES of its samples; all None where they are not finite."""
+    """FIGURES of its samples."""
     labels = torch.arange(params.compare.num_samples, device=reference.judge.device) % len(reference.train.class_names)
     found = verdict(reference, one.images(labels, "stability", params.evaluate.batch_size), labels).as_dict()
     return [found[name] for name in FIGURES]

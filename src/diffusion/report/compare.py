@@ -43,7 +43,7 @@ def compare_section(reports: Reports, params: dict[str, Any]) -> Section:
         answer,
         (
             samples_picture(reports, quality),
-            lesson_table(entries),
+            lesson_table(entries, best["n"].iloc[0]),
             Text(budgets(reports, params)),
             quality_table(quality, floor),
             tradeoff(reports, quality, clock, floor),

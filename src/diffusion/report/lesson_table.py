@@ -102,7 +102,7 @@ def coverage(model: str, best: pd.DataFrame, floor: dict[str, Any]) -> Measured:
 
 def likelihood(model: str, density: pd.DataFrame) -> Measured:
     """`possible` where there is a bound or an estimate of log p(x)."""
-    rows = density[density["model"] == model]
+    rows = density[(density["model"] == model) & ~density["bound"].str.startswith("KL")]
     if rows.empty and model == "diffusion":
         return Measured("stage `score` has not run", None)
     if rows.empty:
@@ -138,12 +138,13 @@ def fastest(clock: pd.DataFrame) -> pd.DataFrame:
     return clock.loc[clock.groupby(["model", "calls"], sort=False)["images_per_second"].idxmax()]
 
 
-def lesson_table(entries: list[Entry]) -> Table:
-    """The two tables as one."""
+def lesson_table(entries: list[Entry], n: float) -> Table:
+    """The two tables as one; n samples of each model."""
     caption = (
-        f"The lesson's table beside the measurements. Good: {percent(GOOD)} of what real images score; fast: {FAST} "
-        "times the images per second of diffusion with all its calls; blurry: sharpness (gradient energy) under "
-        f"{percent(GOOD)} of that of real images; collapsed: a class is missing, or half of the coverage within one."
+        f"The lesson's table beside the measurements, n = {whole(n)} samples of each model. Best: the lowest FID; "
+        f"good: {percent(GOOD)} of what real images score; blurry: sharpness (gradient energy) under {percent(GOOD)} "
+        f"of that of real images; fast: {FAST} times the images per second of diffusion with all its calls; collapsed: "
+        "a class is missing, or half of the coverage within one."
     )
     headings = ("Property", "Model", "The lesson says", "Measured", "Verdict")
     return Table(caption, headings, (False,) * 5, tuple(tuple(map(Cell, entry)) for entry in entries))
