@@ -7,7 +7,7 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check --constrain
 MNIST := data/raw
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all test bench frontier distill larger peers lesson lock clean help
+.PHONY: all test bench frontier distill peers study lesson lock clean help
 
 all: .venv/.installed
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
@@ -36,8 +36,9 @@ distill: .venv/.installed
 peers: .venv/.installed-peers
 	python -m benchmarks.peers --mnist $(MNIST)
 
-larger: .venv/.installed
-	python -m benchmarks.larger --data data/processed --judge models/judges/judge.safetensors --report reports/larger
+study: .venv/.installed
+	$(if $(STUDY),,$(error say which: make study STUDY=larger or STUDY=stability))
+	python -m benchmarks.$(STUDY) --data data/processed --judge models/judges/judge.safetensors --report reports/$(STUDY)
 	dvc repro --single-item report
 
 lesson: .venv/.installed
@@ -61,7 +62,8 @@ help:
 	@echo "make frontier  network calls against quality, every sampler (an hour or more): reports/frontier"
 	@echo "make distill   students of the default model for 8, 4, 2 and 1 network calls: models/students, reports/frontier"
 	@echo "make peers  this project beside other libraries, equal seconds of training (over an hour): reports/peers"
-	@echo "make larger  latents against pixels at the size of the data and at twice of it (an hour): reports/larger"
+	@echo "make study STUDY=larger  latents against pixels at the size of the data and at twice of it (an hour): reports/larger"
+	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each: reports/stability"
 	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
 	@echo "make lock   write the versions in .venv to requirements.lock"
 	@echo "make clean  remove .venv and caches (data, models and reports stay)"

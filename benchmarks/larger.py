@@ -1,4 +1,4 @@
-"""`make larger`: latents against pixels, at the size of the data and at twice of it.
+"""`make study STUDY=larger`: latents against pixels, at the size of the data and at twice of it.
 
 Cost, and quality for the same images seen and for the same seconds. Both models know the class alone, with the nets and
 the recipe of params.yaml; larger images are the same ones scaled up, their autoencoder halves once more, and samples

@@ -52,9 +52,12 @@ class Judge(Section):
     learning_rate: Positive
 
 
-class Latent(Section):
+class Net(Section):
     channels: Widths
     blocks: Count
+
+
+class Latent(Net):
     attention_heads: Natural
     dropout: Share
 
@@ -158,6 +161,44 @@ class Score(Section):
     inversion_images: Annotated[int, Field(ge=2)]
 
 
+class Vae(Net):
+    patch: Literal[1, 2, 4]
+    latent: Count
+    mixtures: Count
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    weight_decay: Scale
+    kl_weight: Positive
+    kl_warmup_steps: Natural
+    ema_decay: Share
+    log_every: Count
+    checkpoint_seconds: Scale
+
+
+class Gan(Net):
+    patch: Literal[1, 2, 4]
+    latent: Count
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    decay: Literal["constant", "cosine"]
+    adam_beta1: Share
+    r1_weight: Scale
+    r1_every: Count
+    ema_decay: Share
+    log_every: Count
+    checkpoint_seconds: Scale
+
+
+class Compare(Section):
+    num_samples: Count
+    steps: Counts
+    importance_samples: Count
+    batch_sizes: Counts
+    repeats: Count
+
+
 class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -178,6 +219,9 @@ class Params(Section):
     benchmark: Benchmark
     guidance: Guidance
     score: Score
+    vae: Vae
+    gan: Gan
+    compare: Compare
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -235,6 +279,7 @@ class Params(Section):
             "score.heun_steps": [self.score.heun_steps],
             "score.inversion_steps": self.score.inversion_steps,
             "sample_latent.steps": [self.sample_latent.steps],
+            "compare.steps": self.compare.steps,
         }
         return [
             (key, next((number for number in values if number > last), None), f"1 to timesteps = {last}")
@@ -261,16 +306,20 @@ class Params(Section):
         ]
 
     def _sizes(self) -> list[Conflict]:
-        size = IMAGE_SIZES.get(self.data.dataset, self.data.image_size)
-        folded = 2 ** len(self.autoencoder.channels)
+        size, folded = IMAGE_SIZES.get(self.data.dataset, self.data.image_size), 2 ** len(self.autoencoder.channels)
         return [
-            *_net("model", self.model, self.model.patch, size),
+            *(
+                _levels(name, net, net.patch, size)
+                for name, net in (("model", self.model), ("vae", self.vae), ("gan", self.gan))
+            ),
+            _heads("model", self.model),
             (
                 "autoencoder.channels",
                 size % folded and self.autoencoder.channels,
                 f"2^widths, here {folded}, divides the image size {size}",
             ),
-            *_net("latent", self.latent, 1, size // folded),
+            _levels("latent", self.latent, 1, size // folded),
+            _heads("latent", self.latent),
             ("latent.attention_heads", not self.latent.attention_heads and "0", "1 or more, to attend to captions"),
             (
                 "text.heads",
@@ -285,9 +334,14 @@ class Params(Section):
 
     def _numbers(self) -> list[Conflict]:
         evaluate, limit = self.evaluate, self.data.train_limit
+        trainings = {
+            name: getattr(self, name) for name in ("train", "judge", "vae", "gan", "autoencoder", "train_latent")
+        }
         at_most = {
-            "train.batch_size": (self.train.batch_size, limit or math.inf, f"{limit} images"),
-            "judge.batch_size": (self.judge.batch_size, limit or math.inf, f"{limit} images"),
+            **{
+                f"{name}.batch_size": (training.batch_size, limit or math.inf, f"{limit} images")
+                for name, training in trainings.items()
+            },
             "evaluate.sampler_samples": (
                 evaluate.sampler_samples,
                 evaluate.num_samples,
@@ -307,21 +361,18 @@ class Params(Section):
         return [(key, number > most and number, f"up to {text}") for key, (number, most, text) in at_most.items()]
 
 
-def _net(section: str, net: Latent, patch: int, size: int) -> list[Conflict]:
-    """What goes wrong with a U-Net of images of this size."""
-    divisor, heads, last = patch * 2 ** (len(net.channels) - 1), net.attention_heads, net.channels[-1]
-    return [
-        (
-            f"{section}.channels",
-            size % divisor and net.channels,
-            f"patch * 2^(levels - 1), here {divisor}, divides the image size {size}",
-        ),
-        (
-            f"{section}.attention_heads",
-            heads and last % heads and heads,
-            f"0 or a divisor of the last of {section}.channels, {last}",
-        ),
-    ]
+def _levels(section: str, net: Net, patch: int, size: int) -> Conflict:
+    """Images of this size must be halved from level to level."""
+    divisor = patch * 2 ** (len(net.channels) - 1)
+    allowed = f"patch * 2^(levels - 1), here {divisor}, divides the image size {size}"
+    return f"{section}.channels", size % divisor and net.channels, allowed
+
+
+def _heads(section: str, net: Latent) -> Conflict:
+    """Attention stands at the last level."""
+    heads, last = net.attention_heads, net.channels[-1]
+    allowed = f"0 or a divisor of the last of {section}.channels, {last}"
+    return f"{section}.attention_heads", heads and last % heads and heads, allowed
 
 
 def _describe(error: Any) -> str:

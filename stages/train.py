@@ -10,7 +10,15 @@ from diffusion.denoiser import save_denoiser
 from diffusion.nets.unet import UNet
 from stages.command import run
 from stages.params import Params
-from stages.training import State, Update, denoiser_training, machine_of, refuse_larger_batch, train_to_the_end
+from stages.training import (
+    State,
+    Update,
+    denoiser_training,
+    machine_of,
+    made_for,
+    refuse_larger_batch,
+    train_to_the_end,
+)
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
@@ -36,14 +44,8 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:
     """What it takes to build the denoiser again: see `save_denoiser`."""
-    net = {
-        "image_size": data.images.shape[-1],
-        "image_channels": data.images.shape[1],
-        "num_classes": len(data.class_names),
-        **params.model.model_dump(),
-    }
     return {
-        "net": net,
+        "net": made_for(data) | params.model.model_dump(),
         "schedule": params.schedule,
         "timesteps": params.timesteps,
         "target": params.train.target,

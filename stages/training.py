@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.checkpoint import Checkpoints, fingerprint
+from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser
 from diffusion.runtime import describe_machine, peak_memory_mib, pick_device, pick_precision, prepare_machine
 from diffusion.schedule import noise_schedule
@@ -43,6 +44,12 @@ def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
     """Raises ValueError where a batch is larger than the data."""
     if settings.batch_size > number:
         raise ValueError(f"{section}.batch_size: {settings.batch_size} is not possible (allowed: 1 to {number} images)")
+
+
+def made_for(data: Dataset) -> dict[str, int]:
+    """The arguments of a network that follow from its data."""
+    _, channels, _, size = data.images.shape
+    return {"image_size": size, "image_channels": channels, "num_classes": len(data.class_names)}
 
 
 def denoiser_training(

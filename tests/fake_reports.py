@@ -41,6 +41,8 @@ PARAMS = {
     "train": {"steps": 1200, "batch_size": 64, "learning_rate": 0.002, "target": "v"},
     "train_latent": {"steps": 1200, "batch_size": 64},
     "guidance": {"scales": [0.0, 1.0, 3.0, 7.5], "interval": [-3.0, 1.0], "rescale": 0.7},
+    "vae": {"steps": 1200, "batch_size": 64},
+    "gan": {"steps": 1200, "batch_size": 64},
 }
 MACHINE = {"device": "cpu (Some Processor)", "precision": "bf16", "threads": 2, "python": "3.11.2", "torch": "2.14.1"}
 
@@ -57,7 +59,9 @@ def write_fake_reports(folder: Path, class_names: list[str] = CLASSES, studies: 
     _guidance(folder / "guidance", digits, class_names)
     _score(folder / "score", digits)
     _latent(folder, digits, class_names)
+    _compare(folder, digits)
     if studies:
+        _stability(folder / "stability")
         _lesson(folder / "lesson", digits)
         _frontier(folder / "frontier")
         _larger(folder / "larger")
@@ -427,6 +431,59 @@ def _latent(folder: Path, digits: torch.Tensor, names: list[str]) -> None:
     judge = {"real": 0.986, "reconstructed": 0.975, "n": 1000}
     write_json(folder / "sample_latent/metrics.json", quality | {"reconstructed": {"fid": 18.4}, "judge": judge})
     write_json(folder / "sample_latent/timing.json", {"seconds": 0.62, "images": 16, "calls": 50} | MACHINE)
+
+
+def _compare(folder: Path, digits: torch.Tensor) -> None:
+    for stage, seconds in (("vae", 61.0), ("gan", 182.0)):
+        timing = {"seconds": seconds, "parameters": 600_000 if stage == "vae" else 500_000, "batch_size": 64}
+        write_json(folder / stage / "timing.json", timing | MACHINE)
+    columns = ("model", "calls", "fid", "accuracy", "precision", "recall", "coverage", "sharpness", "coverage_within")
+    rows = [
+        ("diffusion", 50, 8.7, 0.95, 0.91, 0.94, 0.94, 0.98, 0.93),
+        ("diffusion", 10, 11.2, 0.94, 0.88, 0.94, 0.92, 0.95, 0.91),
+        ("gan", 1, 12.9, 0.98, 0.93, 0.75, 0.88, 1.02, 0.45),
+        ("vae", 1, 31.0, 0.9, 0.97, 0.7, 0.86, 0.71, 0.9),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    table = table.assign(n=1000, kid=0.3, kid_std=0.1, density=0.9, classes=10, effective_classes=9.8)
+    write_csv(folder / "compare/quality.csv", table)
+    real = {"fid": 7.5, "kid": -0.1, "precision": 0.95, "recall": 0.93, "density": 1.0, "coverage": 0.96}
+    real |= {"coverage_within": 0.95, "classes": 10, "effective_classes": 9.97}
+    floor = {"n": 1000, "mean": real, "std": dict.fromkeys(real, 0.01)}
+    parameters = {"diffusion": 2_780_000, "gan": 250_000, "vae": 600_000}
+    write_json(folder / "compare/metrics.json", {"floor": floor, "parameters": parameters, "n_test": 1000})
+    clock = [
+        ("diffusion", 10, 1, 40.0),
+        ("diffusion", 10, 64, 310.0),
+        ("diffusion", 50, 64, 62.0),
+        ("diffusion", 1000, 64, 3.1),
+        ("gan", 1, 1, 350.0),
+        ("gan", 1, 256, 6200.0),
+        ("vae", 1, 64, 5100.0),
+    ]
+    table = pd.DataFrame(clock, columns=("model", "calls", "batch", "images_per_second"))
+    table = table.assign(slowest=table["images_per_second"], fastest=table["images_per_second"], repeats=3)
+    write_csv(folder / "compare/timing.csv", table)
+    write_json(folder / "compare/timing.json", MACHINE)
+    bounds = (("ELBO", 1.31), ("importance-weighted, 50 samples", 1.28), ("KL, a part of the ELBO", 0.05))
+    rows = [{"model": "vae", "bound": bound, "bits": bits, "error": 0.012, "n": 1000} for bound, bits in bounds]
+    write_csv(folder / "compare/density.csv", rows)
+    save_sheet(folder / "compare/samples.png", digits[:, :10].flatten(0, 1), 20)
+    save_sheet(folder / "compare/reconstructions.png", digits[:, :4].flatten(0, 1), 20)
+
+
+def _stability(folder: Path) -> None:
+    rows = [
+        {"model": model, "factor": factor, "learning_rate": 0.002 * factor, "seed": seed, "n": 1000}
+        | {"diverged_at": None, "seconds": 290.0, "accuracy": 0.95 + 0.005 * seed, "fid": 9.0 * factor + seed}
+        for model in ("diffusion", "gan", "vae")
+        for factor in (1, 4)
+        for seed in range(3)
+    ]
+    write_csv(folder / "runs.csv", rows)
+    edit_csv(
+        folder / "runs.csv", "model == 'gan' and factor == 4 and seed == 2", diverged_at=75, accuracy=None, fid=None
+    )
 
 
 def _lesson(folder: Path, digits: torch.Tensor) -> None:

@@ -97,7 +97,7 @@ def test_params_lists_stand_in_dvcs_own_style():
     ("changed", "direct"),
     [
         ("schedule", {"train", "train_latent"}),
-        ("timesteps", {"schedules", "train", "train_latent", "evaluate", "benchmark"}),
+        ("timesteps", {"schedules", "train", "train_latent", "evaluate", "benchmark", "compare"}),
         ("train.learning_rate", {"train"}),
         ("guidance.scales", {"guidance"}),
         ("evaluate.num_samples", {"evaluate"}),
@@ -110,6 +110,9 @@ def test_params_lists_stand_in_dvcs_own_style():
         ("captions.left_out", {"captions"}),
         ("text.width", {"train_latent"}),
         ("sample_latent.scales", {"sample_latent"}),
+        ("vae.latent", {"vae"}),
+        ("gan.r1_weight", {"gan"}),
+        ("compare.repeats", {"compare"}),
     ],
 )
 def test_what_a_changed_param_reruns(changed, direct):
@@ -127,12 +130,19 @@ def test_what_a_changed_param_reruns(changed, direct):
     [
         (
             "src/diffusion/plots.py",
-            {"prepare", "judge", "train", "evaluate", "benchmark", "guidance", "train_latent", "sample_latent"},
+            {"prepare", "judge", "train", "vae", "gan", "evaluate", "benchmark", "guidance", "compare", "score"}
+            | {"train_latent", "sample_latent"},
         ),
-        ("src/diffusion/metrics.py", {"prepare", "train", "benchmark", "schedules", "autoencoder", "train_latent"}),
-        ("src/diffusion/captions.py", {"train", "evaluate", "autoencoder"}),
+        (
+            "src/diffusion/metrics.py",
+            {"prepare", "train", "vae", "gan", "benchmark", "schedules", "autoencoder", "train_latent"},
+        ),
+        ("src/diffusion/captions.py", {"train", "evaluate", "autoencoder", "compare"}),
         ("src/diffusion/report/builder.py", set(STAGES) - {"report"}),
-        ("src/diffusion/sampler.py", {"prepare", "judge", "train", "schedules", "autoencoder", "train_latent"}),
+        (
+            "src/diffusion/sampler.py",
+            {"prepare", "judge", "train", "vae", "gan", "schedules", "autoencoder", "train_latent"},
+        ),
         ("stages/params.py", set(STAGES)),
     ],
 )

@@ -104,6 +104,18 @@ def test_samples_of_one_class_are_precise_but_cover_little(
     assert seen.accuracy_by_class[0] > 0.9 and max(seen.accuracy_by_class[1:]) < 0.05
 
 
+def test_coverage_within_classes_sees_a_class_of_copies(reference: Reference, splits: tuple[Dataset, Dataset]) -> None:
+    """One image per class, of which copies are made, is what a collapsed conditional model draws."""
+    train = splits[0].take(slice(600))
+    features = reference.judge.see(train.images).features
+    fresh = reference.coverage_within_classes(features, train.labels)
+    first = torch.stack([features[train.labels == k][0] for k in range(10)])
+    copies = first[train.labels] + 1e-4 * torch.randn(600, 128, generator=torch.Generator().manual_seed(0))
+    assert fresh > 0.8 and reference.coverage_within_classes(copies, train.labels) < 0.5 * fresh
+    assert reference.coverage_within_classes(features, (train.labels + 1) % 10) < 0.1  # of other classes
+    assert reference.coverage_within_classes(features[:400], train.labels[:400]) is None
+
+
 def test_noise_is_judged_bad(reference: Reference) -> None:
     noise = torch.rand(500, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     seen = verdict(reference, noise, torch.arange(500) % 10)

@@ -24,7 +24,9 @@ from diffusion.judge import Judge
 from diffusion.latent import save_latent, text_unet
 from diffusion.nets.autoencoder import Autoencoder
 from diffusion.nets.classifier import Classifier
+from diffusion.nets.gan import Generator
 from diffusion.nets.unet import UNet
+from diffusion.nets.vae import Vae
 
 SIZE, CHANNELS = 8, 1
 DIGITS = tuple("0123456789")
@@ -38,11 +40,25 @@ COMMANDS = {
 }
 AUTOENCODER, STROKES = "models/autoencoder.safetensors", "data/captions/strokes.safetensors"
 LATENT = "models/latent.safetensors"
+GAN, VAE = "models/gan.safetensors", "models/vae.safetensors"
 READERS = {  # the stages that read a file
-    TRAIN: ["judge", "train", "autoencoder", "captions", "train_latent", "evaluate", "guidance"],
-    TEST: ["judge", "schedules", "autoencoder", "captions", "sample_latent", "evaluate", "guidance"],
-    MODEL: ["evaluate", "benchmark", "guidance"],
-    JUDGE: ["evaluate", "guidance", "sample_latent"],
+    TRAIN: [
+        "judge",
+        "train",
+        "vae",
+        "gan",
+        "autoencoder",
+        "captions",
+        "train_latent",
+        "evaluate",
+        "guidance",
+        "compare",
+    ],
+    TEST: ["judge", "schedules", "autoencoder", "captions", "sample_latent", "evaluate", "guidance", "compare"],
+    MODEL: ["evaluate", "benchmark", "guidance", "score", "compare"],
+    GAN: ["compare"],
+    VAE: ["compare"],
+    JUDGE: ["evaluate", "guidance", "score", "sample_latent", "compare"],
     NOISY_JUDGE: ["schedules"],
     AUTOENCODER: ["train_latent"],
     STROKES: ["train_latent", "sample_latent"],
@@ -93,6 +109,16 @@ def write_autoencoder(path, image_size=SIZE, channels=CHANNELS):
     save_autoencoder(path, Autoencoder(**arguments), arguments)
 
 
+def write_opponent(path, image_size=SIZE, image_channels=CHANNELS, num_classes=10):
+    """The GAN's generator or the VAE, by the name of the file."""
+    arguments = {"image_size": image_size, "image_channels": image_channels, "num_classes": num_classes, "latent": 4}
+    arguments |= {"patch": 1, "channels": [8], "blocks": 1}
+    kind = path.stem
+    net = Vae(**arguments, mixtures=2) if kind == "vae" else Generator(**arguments)
+    extra = {"mixtures": 2} if kind == "vae" else {}
+    save_tensors(path, net.state_dict(), {"kind": kind, "net": arguments | extra})
+
+
 def write_judge(path, size=SIZE, channels=CHANNELS, num_classes=10, knows_noise=None):
     knows_noise = path.name.startswith("noisy") if knows_noise is None else knows_noise
     net = Classifier(size, channels, num_classes, knows_noise=knows_noise)
@@ -119,6 +145,8 @@ def whole(tmp_path_factory):
     write_split(folder / TRAIN)
     write_split(folder / TEST)
     write_model(folder / MODEL)
+    write_opponent(folder / GAN)
+    write_opponent(folder / VAE)
     write_judge(folder / JUDGE)
     write_judge(folder / NOISY_JUDGE)
     write_autoencoder(folder / AUTOENCODER)
@@ -194,6 +222,9 @@ FOREIGN = [
     (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, image_channels=3), "8x8"),
     (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, num_classes=4), "classes"),
     (MODEL, READERS[MODEL], write_judge, MODEL),
+    *((path, ["compare"], lambda path: write_opponent(path, image_size=16), "8x8") for path in (GAN, VAE)),
+    *((path, ["compare"], lambda path: write_opponent(path, num_classes=4), "classes") for path in (GAN, VAE)),
+    *((path, ["compare"], write_model, path) for path in (GAN, VAE)),
     (MODEL, READERS[MODEL], write_split, MODEL),
     (TRAIN, READERS[TRAIN], write_model, TRAIN),
     (JUDGE, READERS[JUDGE], write_model, JUDGE),
@@ -230,7 +261,7 @@ def test_a_whole_file_that_does_not_fit_is_refused(folder, monkeypatch, case):
         assert named in refusal(name, monkeypatch), name
 
 
-@pytest.mark.parametrize("name", ["judge", "train"])
+@pytest.mark.parametrize("name", ["judge", "train", "vae", "gan"])
 def test_a_batch_larger_than_the_data(folder, monkeypatch, name):
     set_param(folder, name, "batch_size", 101)
     assert f"error: {name}.batch_size: 101 is not possible (allowed: 1 to 100 images)" in refusal(name, monkeypatch)
@@ -269,7 +300,7 @@ def test_a_process_of_its_own_ends_with_status_1_and_no_traceback(folder):
 
 def test_the_whole_folder_is_whole(folder, monkeypatch):
     """Else the tests above pass for another reason."""
-    for name in ("benchmark", "guidance"):
+    for name in ("benchmark", "guidance", "compare"):
         monkeypatch.setattr(sys, "argv", [*COMMANDS[name]])
         runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
     assert json.loads((folder / "reports/benchmark/timing.json").read_text())["threads"]

@@ -167,3 +167,9 @@ def test_every_metric_refuses_values_that_are_not_finite(name: str, value: float
 def test_too_few_samples_are_refused(name: str, number: int) -> None:
     with pytest.raises(ValueError, match="too few"):
         METRICS[name](FAKE[:number])
+
+
+def test_the_effective_number_of_classes():
+    assert metrics.effective_number(torch.tensor([7, 7, 7, 0])) == pytest.approx(3)
+    assert metrics.effective_number(torch.tensor([0, 5])) == pytest.approx(1)
+    assert metrics.effective_number(torch.tensor([1, 3])) == pytest.approx(4 / 3**0.75)

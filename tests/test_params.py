@@ -92,6 +92,12 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"evaluate.ddpm_samples": 600}, "evaluate.ddpm_samples: 600 .*evaluate.sampler_samples = 500"),
         ({"evaluate.sampler_samples": 2000}, "evaluate.sampler_samples: 2000 .*evaluate.num_samples = 1000"),
         ({"evaluate.ddpm_samples": 8}, "evaluate.ddpm_samples: 8 .*16"),
+        ({"vae.channels": [8, 8, 8]}, "vae.channels: .*image size 28"),
+        ({"gan.patch": 4, "gan.channels": [8, 8]}, "gan.channels: .*here 8, divides the image size 28"),
+        ({"vae.kl_weight": 0}, "vae.kl_weight: 0 "),
+        ({"gan.adam_beta1": 1.0}, "gan.adam_beta1: 1.0 "),
+        ({"compare.steps": [50, 2000]}, "compare.steps: 2000 .*1 to timesteps = 1000"),
+        ({"data.train_limit": 64, "vae.batch_size": 65}, "vae.batch_size: 65 .*up to 64 images"),
         ({"seed": -1}, "seed: -1 "),
         ({"train": 5}, "train: 5 "),
     ],
@@ -104,7 +110,7 @@ def test_wrong_values_are_refused_in_one_line(tmp_path, changes, message):
 
 def test_so_few_steps_that_scaled_betas_reach_1(tmp_path):
     few = {"evaluate.steps": [5], "evaluate.eta_steps": [5], "evaluate.solver_steps": [5], "evaluate.verdict_steps": 5}
-    few |= {"guidance.steps": 5, "sample_latent.steps": 5, "timesteps": 20}
+    few |= {"guidance.steps": 5, "sample_latent.steps": 5, "compare.steps": [5], "timesteps": 20}
     few |= {"score.sde_steps": [5], "score.inversion_steps": [5]}
     with pytest.raises(ValueError, match="timesteps: 20 .*21 or more for schedule linear"):
         load(tmp_path, few)

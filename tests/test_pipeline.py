@@ -17,10 +17,11 @@ from pipeline import ROOT, wait_until
 from diffusion.checkpoint import load_tensors, save_tensors
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-FROM_TRAIN_ON = {"train", "evaluate", "benchmark", "guidance", "train_latent", "sample_latent", "report"}
-TRAININGS = ("train", "autoencoder", "train_latent")
-CLOCKS = {f"reports/{stage}/timing.json" for stage in (*TRAININGS, "benchmark", "sample_latent")}
-CLOCKS |= {"reports/benchmark/timing.csv"}
+FROM_TRAIN_ON = {"train", "evaluate", "benchmark", "guidance", "score", "compare"}
+FROM_TRAIN_ON |= {"train_latent", "sample_latent", "report"}
+TRAININGS = ("train", "vae", "gan", "autoencoder", "train_latent")
+CLOCKS = {f"reports/{stage}/timing.json" for stage in (*TRAININGS, "benchmark", "compare", "sample_latent")}
+CLOCKS |= {f"reports/{stage}/timing.csv" for stage in ("benchmark", "compare")}
 DRAWN_FROM_CLOCKS = ("reports/index.html", "reports/README.md", "reports/figures/", "dvc.lock")
 GO_BACK = "git restore . && dvc checkout"
 
@@ -45,10 +46,14 @@ def test_everything_is_there_and_nothing_reruns(finished):
     ("file", "reruns"),
     [
         ("src/diffusion/plots.py", {"schedules", "report"}),
-        ("src/diffusion/metrics.py", {"judge", "schedules", "evaluate", "guidance", "sample_latent"}),
+        (
+            "src/diffusion/metrics.py",
+            {"judge", "schedules", "evaluate", "guidance", "sample_latent", "score", "compare"},
+        ),
         ("src/diffusion/report/templates/page.html.j2", {"report"}),
-        ("src/diffusion/nets/unet.py", {"judge", "autoencoder", *FROM_TRAIN_ON}),
+        ("src/diffusion/nets/unet.py", {"judge", "autoencoder", "vae", "gan", *FROM_TRAIN_ON}),
         ("src/diffusion/captions.py", {"captions", "train_latent", "sample_latent"}),
+        ("src/diffusion/vae.py", {"vae", "compare"}),
         ("stages/params.py", set()),
     ],
 )
@@ -207,7 +212,8 @@ def test_an_interrupted_training_goes_on_and_the_same_run_gives_the_same_bytes(f
     assert "reports/train/timing.json" in clone.changes() and not deterministic(clone.changes())
     assert not list(clone.path.glob("checkpoints/*"))
 
-    clone.dvc("repro", "--force", "--single-item", "schedules", "evaluate", "guidance", "sample_latent")
+    stages = ("schedules", "evaluate", "guidance", "score", "sample_latent", "compare")
+    clone.dvc("repro", "--force", "--single-item", *stages)
     assert not deterministic(clone.changes())
 
 

@@ -18,6 +18,7 @@ from diffusion.sampler import (
     euler_maruyama,
     final,
     generate,
+    generate_at_once,
     heun,
     predictor_corrector,
     sde_dpmpp_2m,
@@ -321,3 +322,14 @@ def test_unknown_sampler_and_too_many_steps_are_refused():
         SamplerSetting("euler", 10).start(gaussian_denoiser(schedule), schedule, normals(1))
     with pytest.raises(ValueError, match="steps: 101 "):
         SamplerSetting("ddim", 101).start(gaussian_denoiser(schedule), schedule, normals(1))
+
+
+def test_images_at_once_have_the_latents_and_labels_of_their_number():
+    asked, labels = [], torch.tensor([3, 1, 4, 1, 5])
+
+    def latents_for(indices):
+        asked.append(list(indices))
+        return iter([torch.tensor(indices, dtype=torch.float32)[:, None]])
+
+    batches = list(generate_at_once(lambda z, label: 10 * z + label[:, None], labels, latents_for, 2))
+    assert asked == [[0, 1], [2, 3], [4]] and torch.cat(batches).flatten().tolist() == [3, 11, 24, 31, 45]

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +43,21 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(description, dict):
         raise ValueError(f"{path}: not a .safetensors file of this project (its description is no object)")
     return tensors, description
+
+
+@contextmanager
+def described(path: Path, kind: str) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+    """`load_tensors` for a block that builds a model of a `kind` from what is in the file.
+
+    Raises ValueError for a file of another kind, and where the block finds that weights and description do not fit.
+    """
+    tensors, description = load_tensors(path)
+    if description.get("kind") != kind:
+        raise ValueError(f"{path}: holds {description.get('kind')!r} (expected {kind!r})")
+    try:
+        yield tensors, description
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: weights and description do not fit together ({error})") from error
 
 
 class Checkpoints:

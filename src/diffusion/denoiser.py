@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.checkpoint import described, save_tensors
 from diffusion.nets.unet import UNet
 from diffusion.runtime import autocast
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
@@ -142,15 +142,10 @@ def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Den
 
     Raises ValueError for a file that is not a denoiser of this project.
     """
-    tensors, description = load_tensors(path)
-    if description.get("kind") != "denoiser":
-        raise ValueError(f"{path}: holds {description.get('kind')!r} (expected a denoiser written by stage train)")
-    try:
+    with described(path, "denoiser") as (tensors, description):
         net = UNet(**description["net"])
         net.load_state_dict(tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: weights and description do not fit together ({error})") from error
     net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     return Denoiser(net, schedule, description["target"], precision), description

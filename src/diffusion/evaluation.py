@@ -92,10 +92,20 @@ class Reference:
         prdc = metrics.precision_recall_density_coverage(self.test_features, features) if enough else [None] * 4
         return Quality(len(features), fid, kid, kid_std, *prdc)
 
+    def coverage_within_classes(self, features: Tensor, labels: Tensor) -> float | None:
+        """The coverage of a class's test images by the samples of it (features (N, 128), labels (N,)), averaged over
+        the classes that have enough of both; None where n is under 500."""
+        pairs = [(self.test_features[self.test.labels == k], features[labels == k]) for k in labels.unique()]
+        enough = [pair for pair in pairs if min(map(len, pair)) > metrics.NEIGHBOURS]
+        if len(features) < MIN_SAMPLES or not enough:
+            return None
+        return mean(metrics.precision_recall_density_coverage(*pair).coverage for pair in enough)
+
     def floor(self, num_samples: int, draws: int = 5) -> Floor:
         """Quality of `num_samples` random training images (or all there are): mean and spread of the draws."""
         number = min(num_samples, len(self.train.images))
-        rows = [asdict(self.quality(self._train_features(number, draw))) for draw in range(draws)]
+        real = (self.training_draw(number, draw).images for draw in range(draws))
+        rows = [asdict(self.quality(self.judge.see(images).features)) for images in real]
         table = {name: [row[name] for row in rows] for name in rows[0] if name not in ("n", "kid_std")}
         return Floor(
             number,
@@ -104,9 +114,10 @@ class Reference:
             std={name: None if None in values or draws < 2 else stdev(values) for name, values in table.items()},
         )
 
-    def _train_features(self, number: int, draw: int) -> Tensor:
+    def training_draw(self, number: int, draw: int) -> Dataset:
+        """`number` random training images: the draw-th of such draws."""
         order = torch.randperm(len(self.train.images), generator=generator(self.seed, "evaluation/floor", draw))
-        return self.judge.see(self.train.images[order[:number]]).features
+        return self.train.take(order[:number])
 
     def memorisation(self, images: Tensor) -> metrics.Memorisation:
         """Pixel distances of uint8 samples to the training images, beside those of the test images."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+NEIGHBOURS = 5  # the k of precision, recall, density and coverage
 MAX_ELEMENTS = 2**22  # of one block of distances: 32 MiB
 
 
@@ -82,7 +83,9 @@ def kernel_distance(
     return KernelDistance(estimates[0].item(), estimates[1:].std().item())
 
 
-def precision_recall_density_coverage(real: Tensor, fake: Tensor, k: int = 5, max_elements: int = MAX_ELEMENTS) -> Prdc:
+def precision_recall_density_coverage(
+    real: Tensor, fake: Tensor, k: int = NEIGHBOURS, max_elements: int = MAX_ELEMENTS
+) -> Prdc:
     """Whether samples lie in the k-nearest-neighbour balls of the other set.
 
     Precision and recall: Kynkaanniemi et al. 2019, eq. 2; density and coverage: Naeem et al. 2020, eq. 4 and 5.
@@ -169,6 +172,12 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> T
     """Counts (num_classes, num_classes): row = actual class, column = predicted class."""
     assert predictions.shape == labels.shape
     return (labels * num_classes + predictions).bincount(minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def effective_number(counts: Tensor) -> float:
+    """exp of the entropy of shares, from counts (K,): K where all are equal, 1 where one has everything."""
+    shares = counts[counts > 0].double() / counts.sum()
+    return (-(shares * shares.log()).sum()).exp().item()
 
 
 def _refuse_not_finite(x: Tensor) -> None:

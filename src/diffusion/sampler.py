@@ -107,6 +107,17 @@ def generate(
         yield final(setting.start(denoise, schedule, noise_for(indices.tolist())))
 
 
+def generate_at_once(
+    model: Callable[[Tensor, Tensor], Tensor],
+    labels: Tensor,
+    latents_for: Callable[[Sequence[int]], Iterator[Tensor]],
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """The same by a model that makes images (B, C, H, W) of latents (B, Z) and labels (B,) in one call."""
+    for indices in torch.arange(len(labels)).split(batch_size):
+        yield model(next(latents_for(indices.tolist())), labels[indices.to(labels.device)])
+
+
 def final(steps: Iterable[Step]) -> Tensor:
     """The finished images of a sampler, (B, C, H, W); only one step is held at a time."""
     return deque(steps, maxlen=1)[0].x_t

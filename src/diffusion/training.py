@@ -28,6 +28,10 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
+class Diverged(ValueError):
+    """A training whose loss, or whatever else it logs, is no number any more."""
+
+
 class Progress(NamedTuple):
     """Steps done, and the mean of every logged scalar since the last report."""
 
@@ -45,7 +49,7 @@ def fit(
     """Call update(0), ..., update(num_steps - 1), each a whole training step that returns scalars to log.
 
     Yields a Progress every `log_every` steps and at the end; after a resume the earlier ones come first, again.
-    `state` is everything that update changes. Raises ValueError as soon as a reported scalar is not finite.
+    `state` is everything that update changes. Raises Diverged as soon as a reported scalar is not finite.
     """
     history = [Progress(*row) for row in checkpoints.restore(state)] if checkpoints else []
     yield from history
@@ -66,10 +70,10 @@ def fit(
 
 
 def refuse_not_finite(progress: Progress) -> None:
-    """Raises ValueError where training has diverged."""
+    """Raises Diverged where a scalar is infinite or NaN."""
     for name, value in progress.means.items():
         if not math.isfinite(value):
-            raise ValueError(
+            raise Diverged(
                 f"training diverged: {name} is {value} at step {progress.step} "
                 "(try a smaller learning_rate, or precision: fp32)"
             )
@@ -91,10 +95,11 @@ class Optimiser:
         max_grad_norm: float = 1.0,
         decay: str = "cosine",
         beta2: float = 0.99,
+        beta1: float = 0.9,
     ) -> None:
         self.parameters = list(parameters)
         self.adamw = torch.optim.AdamW(
-            self.parameters, learning_rate, betas=(0.9, beta2), weight_decay=weight_decay, fused=True
+            self.parameters, learning_rate, betas=(beta1, beta2), weight_decay=weight_decay, fused=True
         )
         self.learning_rate_at = lambda step: (
             learning_rate * min(1.0, (step + 1) / max(1, warmup_steps)) * DECAYS[decay](step / num_steps)

@@ -34,13 +34,7 @@ class UNet(nn.Module):
         context_dim: int = 0,
     ) -> None:
         super().__init__()
-        divisor = patch * 2 ** (len(channels) - 1)
-        if image_size % divisor:
-            raise ValueError(
-                f"model: images of {image_size}x{image_size} cannot be divided by {divisor} "
-                f"(patch {patch} and {len(channels) - 1} halvings for channels {list(channels)}); "
-                "allowed: a patch and a number of channels whose product patch * 2^(levels - 1) divides the image size"
-            )
+        coarsest_side(image_size, patch, channels)
         self.null_label = num_classes
         self.patch = patch
         widths = list(channels)
@@ -145,6 +139,21 @@ class TimeEmbedding(nn.Module):
     def forward(self, time: Tensor) -> Tensor:
         angle = time[:, None].float() * self.frequency  # (B, dim/8)
         return self.layers(torch.cat([angle.cos(), angle.sin()], dim=1))  # (B, dim)
+
+
+def coarsest_side(image_size: int, patch: int, channels: Sequence[int]) -> int:
+    """The side of an image after its patches are folded and it is halved once per level but the first.
+
+    Raises ValueError where it cannot be halved that often.
+    """
+    divisor = patch * 2 ** (len(channels) - 1)
+    if image_size % divisor:
+        raise ValueError(
+            f"model: images of {image_size}x{image_size} cannot be divided by {divisor} "
+            f"(patch {patch} and {len(channels) - 1} halvings for channels {list(channels)}); "
+            "allowed: a patch and a number of channels whose product patch * 2^(levels - 1) divides the image size"
+        )
+    return image_size // divisor
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from diffusion.report.appendix import appendix_section, data_section, judge_section
 from diffusion.report.claims import claims_section
+from diffusion.report.compare import compare_section
 from diffusion.report.content import Section
 from diffusion.report.guidance import guidance_section
 from diffusion.report.latent import latent_section
@@ -61,6 +62,7 @@ def sections(reports: Reports, params: dict[str, Any]) -> list[Section]:
         guidance_section(reports, params),
         score_section(reports),
         latent_section(reports, params),
+        compare_section(reports, params),
         memorisation_section(reports),
         claims_section(reports, params),
         data_section(reports),

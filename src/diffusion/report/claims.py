@@ -12,7 +12,6 @@ from diffusion.report.training import PURE_NOISE_AMPLITUDE
 from diffusion.report.wording import differ, fixed, listing, number, percent, share_error, spread, whole
 
 AGREES, DISAGREES, OPEN = "agrees", "does not agree", "not measured"
-GOOD_COVERAGE = 0.9
 Claim = tuple[str, str, str]
 
 
@@ -22,7 +21,6 @@ def claims_section(reports: Reports, params: dict[str, Any]) -> Section:
         *noise_claims(reports, params),
         *sampler_claims(reports),
         *guidance_claims(reports),
-        *quality_claims(reports),
         *latent_claims(reports),
     ]
     counts = [(sum(verdict == kind for _, _, verdict in claims), kind) for kind in (AGREES, DISAGREES, OPEN)]
@@ -108,30 +106,6 @@ def guidance_claims(reports: Reports) -> Iterator[Claim]:
             "w < 1 follows the class less",
             text,
             AGREES if guidance.change(weaker, full, "accuracy") == "rises" else DISAGREES,
-        )
-
-
-def quality_claims(reports: Reports) -> Iterator[Claim]:
-    """From the lesson's summary table, as far as one model alone can say."""
-    verdict, rows = reports.record("evaluate/metrics.json"), samplers.joined(reports)
-    ddpm, fastest = samplers.compared(rows)[0], rows.loc[rows["seconds"].idxmin()]
-    text = (
-        f"{number(ddpm['images_per_second'])} images / s by DDPM; {number(fastest['images_per_second'])} by "
-        f"{fastest['label']} with {fastest['steps']} steps"
-    )
-    yield (
-        "Sampling is slow",
-        f"{text}. A GAN or a VAE needs one network call, DDPM {whole(ddpm['calls'])}",
-        AGREES if ddpm["calls"] > 100 else DISAGREES,
-    )
-    coverage, floor = verdict["coverage"], verdict["floor"].get("coverage")
-    if coverage is not None and floor is not None:
-        good = coverage >= GOOD_COVERAGE * floor
-        yield (
-            "Mode coverage is good",
-            f"coverage {fixed(coverage)}, real images {fixed(floor)} (good: {percent(GOOD_COVERAGE)} of it), n = "
-            f"{whole(verdict['n'])}",
-            AGREES if good else DISAGREES,
         )
 
 

@@ -125,7 +125,7 @@ def beside_pixels(reports: Reports, params: dict[str, Any]) -> Block:
 
 
 def larger_blocks(reports: Reports) -> list[Block]:
-    """The committed results of `make larger`; nothing where there are none (about.json is written last)."""
+    """The committed results of `make study STUDY=larger`; nothing where there are none (about.json is written last)."""
     if f"{LARGER}/about.json" not in reports:
         return []
     rows = reports.table(f"{LARGER}/larger.csv")
@@ -145,8 +145,8 @@ def larger_blocks(reports: Reports) -> list[Block]:
     small, large = (rates(rows, size) for size in (rows["size"].min(), rows["size"].max()))
     text = Text(
         f"At {whole(rows['size'].min())} pixels a side latents train on {number(small)} times as many images per "
-        f"second as pixels do, at {whole(rows['size'].max())} on {number(large)} times as many (`make larger`, models "
-        "of the class alone)."
+        f"second as pixels do, at {whole(rows['size'].max())} on {number(large)} times as many (`make study "
+        "STUDY=larger`, models of the class alone)."
     )
     caption = (
         f"Latents, pixels for as many images seen, and pixels for as many seconds as latents and autoencoder took; "
@@ -172,9 +172,11 @@ def _pixel_clock(reports: Reports, calls: int) -> float:
 def _reconstructions(reports: Reports) -> list[Block]:
     figures = reports.record("autoencoder/metrics.json")
     sheet = "autoencoder/reconstructions.png"
-    plots.labelled_sheet(reports.figure("reconstructions.png"), reports.folder / sheet, ["image", "reconstructed"])
+    plots.labelled_sheet(
+        reports.figure("autoencoder_reconstructions.png"), reports.folder / sheet, ["image", "reconstructed"]
+    )
     picture = reports.drawn(
-        "reconstructions.png",
+        "autoencoder_reconstructions.png",
         f"Test images above what the autoencoder makes of their latents; root mean square error "
         f"{number(figures['rms_error'])} on n = {whole(figures['n_test'])} (pixels run from −1 to 1).",
         "Test images and their reconstructions",

@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffusion.report.content import Picture
 
-NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind")
+NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind", "model", "bound")
 FIGURES = "figures"
 
 

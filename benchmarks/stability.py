@@ -1,0 +1,100 @@
+"""`make study STUDY=stability`: how surely three kinds of models train, with two learning rates and three seeds each.
+
+An hour or more on two cores: all 18 trainings are as long as those of the default run. Writes runs.csv and about.json
+to --report.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from itertools import product
+from types import ModuleType
+
+import torch
+
+from diffusion.data import Dataset, load_both
+from diffusion.denoiser import Denoiser
+from diffusion.evaluation import Reference, verdict
+from diffusion.gan import GanModel
+from diffusion.judge import Judge
+from diffusion.runtime import describe_machine
+from diffusion.schedule import noise_schedule
+from diffusion.training import Diverged, fit
+from diffusion.vae import VaeModel
+from stages import gan, train, vae
+from stages.command import run
+from stages.compare import Contestant, by_diffusion, by_latent
+from stages.outputs import write_json, write_table
+from stages.params import Params
+from stages.progress import watched
+from stages.training import Settings, State, Update, machine_of
+
+MODELS: dict[str, tuple[str, ModuleType]] = {"diffusion": ("train", train), "gan": ("gan", gan), "vae": ("vae", vae)}
+FACTORS = (1, 4)  # of the default run's learning rate
+SEEDS = (0, 1, 2)
+FIGURES = ("accuracy", "fid", "precision", "recall", "coverage")
+COLUMNS = ("model", "factor", "learning_rate", "seed", "diverged_at", "seconds", "n", *FIGURES)
+
+
+def main(params: Params, arguments: argparse.Namespace) -> None:
+    """Train on --data, judge by --judge, write to --report."""
+    machine = machine_of(params)
+    data, test = load_both(arguments.data)
+    reference = Reference(Judge.load(arguments.judge, machine[0]), data, test, params.seed)
+    write_table(arguments.report / "runs.csv", COLUMNS, rows(params, data, reference, machine))
+    followed = params.model_dump(include={"data", "schedule", "timesteps", "model", "train", "vae", "gan", "compare"})
+    write_json(arguments.report / "about.json", {"params": followed} | describe_machine(*machine))
+
+
+def rows(
+    params: Params, data: Dataset, reference: Reference, machine: tuple[torch.device, str]
+) -> Iterator[list[object]]:
+    """COLUMNS of every training."""
+    for (name, (section, stage)), factor, seed in product(MODELS.items(), FACTORS, SEEDS):
+        learning_rate = factor * getattr(params, section).learning_rate
+        changed = params.changed([f"seed={seed}", f"{section}.learning_rate={learning_rate}"])
+        update, state = stage.training_of(changed, data, *machine)
+        start = time.monotonic()
+        diverged_at = course(f"{name}, {factor} x, seed {seed}", update, state, getattr(changed, section))
+        seconds = round(time.monotonic() - start, 1)
+        row = [name, factor, learning_rate, seed, diverged_at, seconds, params.compare.num_samples]
+        if diverged_at is None:
+            row += figures(contestant(name, changed, data, state, machine[1]), reference, changed)
+        yield row + [None] * (len(COLUMNS) - len(row))
+
+
+def course(name: str, update: Update, state: State, settings: Settings) -> int | None:
+    """Train to the end; the last step at which all was finite where that is not the end, None where it is."""
+    last = 0
+    try:
+        steps = fit(update, state, settings.steps, settings.log_every)
+        for last, _ in watched(steps, name, settings.steps, settings.batch_size):  # noqa: B007
+            pass
+    except Diverged:
+        return last
+    return None
+
+
+def contestant(name: str, params: Params, data: Dataset, state: State, precision: str) -> Contestant:
+    """The trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
+    net = state["ema"].net
+    if name == "diffusion":
+        schedule = noise_schedule(params.schedule, params.timesteps)
+        denoiser = Denoiser(net, schedule, params.train.target, precision)
+        return by_diffusion(
+            denoiser, data.images.shape[1:], len(data.class_names), params.seed, params.compare.steps[0]
+        )
+    model, latent = (GanModel, params.gan.latent) if name == "gan" else (VaeModel, params.vae.latent)
+    return by_latent(name, model(net, precision), latent, params.seed)
+
+
+@torch.no_grad()
+def figures(one: Contestant, reference: Reference, params: Params) -> list[float | None]:
+    """FIGURES of its samples."""
+    labels = torch.arange(params.compare.num_samples, device=reference.judge.device) % len(reference.train.class_names)
+    found = verdict(reference, one.images(labels, "stability", params.evaluate.batch_size), labels).as_dict()
+    return [found[name] for name in FIGURES]
+
+
+if __name__ == "__main__":
+    run(main, "data", "judge", "report")

@@ -1,0 +1,89 @@
+"""Stage `gan`: a generative adversarial network, to hold the denoiser against. Writes weights, history and clock."""
+
+import argparse
+from typing import Any
+
+import torch
+from torch import nn
+
+from diffusion.checkpoint import save_tensors
+from diffusion.data import Dataset, load_split
+from diffusion.gan import GanModel, gan_update
+from diffusion.nets.gan import Discriminator, Generator
+from diffusion.training import Ema, Optimiser
+from stages.command import run
+from stages.params import Params
+from stages.training import State, Update, machine_of, made_for, refuse_larger_batch, train_to_the_end
+
+WARMUP_STEPS = 50
+HISTORY = ("loss", "discriminator_loss", "penalty", "grad_norm", "learning_rate")
+
+
+def main(params: Params, arguments: argparse.Namespace) -> None:
+    """Train on --data, write the generator's EMA weights to --model and the loss curves and timing to --report."""
+    machine = machine_of(params)
+    split = arguments.data / "train.safetensors"
+    data = load_split(split)
+    refuse_larger_batch("gan", params.gan, len(data.images))
+    update, state = training_of(params, data, *machine)
+    description = {"kind": "gan", "net": generator_arguments(params, data), "class_names": list(data.class_names)}
+    train_to_the_end(
+        "gan",
+        update,
+        state,
+        params.gan,
+        depends_on=[params.model_dump(include={"seed", "gan"})],
+        files=[split],
+        save=lambda: save_tensors(arguments.model, state["ema"].state_dict(), description),
+        report=arguments.report,
+        machine=machine,
+        columns=HISTORY,
+    )
+
+
+def generator_arguments(params: Params, data: Dataset) -> dict[str, Any]:
+    """What builds the generator."""
+    return made_for(data) | params.gan.model_dump(include={"latent", "patch", "channels", "blocks"})
+
+
+def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
+    """The training that params ask for, not begun: its step for `fit`, and its state (net, ema, optimisers)."""
+    settings = params.gan
+    torch.manual_seed(params.seed)
+    shape = settings.model_dump(include={"patch", "channels", "blocks"})
+    nets = nn.ModuleDict(
+        {
+            "generator": Generator(**generator_arguments(params, data)),
+            "discriminator": Discriminator(**made_for(data), **shape),
+        }
+    ).to(device, memory_format=torch.channels_last)
+    ema = Ema(nets["generator"], settings.ema_decay)
+    optimisers = {
+        name: Optimiser(
+            net.parameters(),
+            settings.learning_rate,
+            settings.steps,
+            warmup_steps=WARMUP_STEPS,
+            decay=settings.decay,
+            beta1=settings.adam_beta1,
+        )
+        for name, net in nets.items()
+    }
+    update = gan_update(
+        GanModel(nets["generator"], precision),
+        nets["discriminator"],
+        ema,
+        (optimisers["generator"], optimisers["discriminator"]),
+        data.images.to(device),
+        data.labels.to(device),
+        batch_size=settings.batch_size,
+        latent=settings.latent,
+        r1_weight=settings.r1_weight,
+        r1_every=settings.r1_every,
+        seed=params.seed,
+    )
+    return update, {"net": nets, "ema": ema, **{f"{name}_optimiser": part for name, part in optimisers.items()}}
+
+
+if __name__ == "__main__":
+    run(main, "data", "model", "report")
