@@ -2,6 +2,7 @@
 
 import argparse
 from itertools import product
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,53 +14,54 @@ from stages.command import run
 from stages.outputs import write_json, write_table
 from stages.params import Params
 
-EXAMPLES = 12  # of every grade, on the sheet
+EXAMPLES = 12  # images of every property, on the sheet
 SHOWN_TEXTS = 12
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Measure and caption the splits in --data; write the captions to --out and their card to --report."""
     train, test = load_both(arguments.data)
-    values, num_classes = measured(train.images), len(train.class_names)
-    bounds = terciles(values, train.labels, num_classes)
+    values = measured(train.images)
+    bounds = terciles(values, train.labels, len(train.class_names))
     captions = captioned_split(params, train, values, bounds, graded(measured(test.images), test.labels, bounds))
     captions.save(arguments.out)
-
-    report = arguments.report
-    unseen = captions.unseen(train.labels, captions.train_grades)
-    save_sheet(report / "examples.png", examples(train.images, values), EXAMPLES)
-    write_table(
-        report / "terciles.csv",
-        ["class", "property", "lower", "upper"],
-        [
-            [name, PROPERTIES[column], *bounds[label, column].tolist()]
-            for (label, name), column in product(enumerate(train.class_names), range(len(PROPERTIES)))
-        ],
-    )
-    shown = [k for k, texts in enumerate(captions.texts) if texts][:SHOWN_TEXTS]
-    write_table(
-        report / "captions.csv",
-        ["class", "caption"],
-        [[train.class_names[train.labels[k]], captions.texts[k][0]] for k in shown],
-    )
-    combinations = [
-        {
-            "class": train.class_names[c.label],
-            "property": c.name,
-            "value": ADJECTIVES[c.name][c.grade],
-            "n_train": int((unseen == index).sum()),
-        }
-        for index, c in enumerate(captions.held_out)
-    ]
+    save_sheet(arguments.report / "examples.png", examples(train.images, values), EXAMPLES)
+    write_tables(arguments.report, captions, train)
     card = {
         "n_train": len(train.images),
-        "n_captioned": int((unseen < 0).sum()),
+        "n_captioned": sum(map(bool, captions.texts)),
         "captions_per_image": params.captions.per_image,
         "vocabulary": list(captions.vocabulary.words),
-        "held_out": combinations,
+        "held_out": combinations(captions, train),
         "medians": dict(zip(PROPERTIES, values.median(dim=0).values.tolist(), strict=True)),
     }
-    write_json(report / "card.json", card)
+    write_json(arguments.report / "card.json", card)
+
+
+def write_tables(report: Path, captions: Captions, train: Dataset) -> None:
+    """The terciles of every class, and a caption of each of the first images that have one."""
+    rows = [
+        [name, PROPERTIES[column], *captions.bounds[label, column].tolist()]
+        for (label, name), column in product(enumerate(train.class_names), range(len(PROPERTIES)))
+    ]
+    write_table(report / "terciles.csv", ["class", "property", "lower", "upper"], rows)
+    shown = [k for k, texts in enumerate(captions.texts) if texts][:SHOWN_TEXTS]
+    texts = [[train.class_names[train.labels[k]], captions.texts[k][0]] for k in shown]
+    write_table(report / "captions.csv", ["class", "caption"], texts)
+
+
+def combinations(captions: Captions, train: Dataset) -> list[dict[str, str | int]]:
+    """The held-out combinations in words, and how many training images each takes away."""
+    unseen = captions.unseen(train.labels, captions.train_grades)
+    return [
+        {
+            "class": train.class_names[combination.label],
+            "property": combination.name,
+            "value": ADJECTIVES[combination.name][combination.grade],
+            "n_train": int((unseen == index).sum()),
+        }
+        for index, combination in enumerate(captions.held_out)
+    ]
 
 
 def captioned_split(params: Params, train: Dataset, values: Tensor, bounds: Tensor, test_grades: Tensor) -> Captions:
@@ -67,8 +69,8 @@ def captioned_split(params: Params, train: Dataset, values: Tensor, bounds: Tens
     settings = params.captions
     words = tuple(map(class_word, train.class_names))
     grades = graded(values, train.labels, bounds)
-    combinations = tuple(held_out(len(words), settings.held_out))
-    without = Captions(words, combinations, bounds, grades, test_grades, ())
+    out = tuple(held_out(len(words), settings.held_out))
+    without = Captions(words, out, bounds, grades, test_grades, ())
     unseen = without.unseen(train.labels, grades).tolist()
     texts = tuple(
         ()
@@ -76,7 +78,7 @@ def captioned_split(params: Params, train: Dataset, values: Tensor, bounds: Tens
         else captioned(words[label], of_image, k, settings.per_image, settings.left_out, params.seed)
         for k, (label, of_image) in enumerate(zip(train.labels.tolist(), grades.tolist(), strict=True))
     )
-    return Captions(words, combinations, bounds, grades, test_grades, texts)
+    return Captions(words, out, bounds, grades, test_grades, texts)
 
 
 def examples(images: Tensor, values: Tensor) -> Tensor:

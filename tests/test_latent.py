@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from diffusion.autoencoder import standardise
+from diffusion.autoencoder import encoded, standardise
+from diffusion.checkpoint import Checkpoints
 from diffusion.denoiser import Denoiser, conditional, guided, save_denoiser
 from diffusion.latent import LatentModel, attention_noted, load_latent, numbering, padded, save_latent, text_unet
 from diffusion.nets.autoencoder import Autoencoder
@@ -149,33 +150,44 @@ def test_captions_are_dropped_whole_and_per_sample():
     assert torch.equal(empty, (seen[0] == PAD).any(dim=1)) and 0.2 < empty.float().mean() < 0.4
 
 
-@pytest.mark.parametrize("image_size", [8, 56])
-def test_the_same_code_learns_larger_images(tmp_path, image_size):
-    """At 56 x 56 the latents are no larger than here at 28 x 28, with one halving more."""
-    widths = [8, 8, 8] if image_size == 56 else [8, 8]
-    autoencoder = Autoencoder(image_size, 1, 4, widths)
-    standardise(autoencoder, torch.randint(0, 256, (20, 1, image_size, image_size), dtype=torch.uint8))
-    channels, _, side = autoencoder.latent_shape
-    assert side == (7 if image_size == 56 else 2)
-    net = text_unet(
-        {"image_size": side, "image_channels": channels, "num_classes": 0, "patch": 1, "channels": [16], "blocks": 1}
-        | {"attention_heads": 2, "dropout": 0.0},
-        TEXT,
-        len(WORDS),
-    )
-    ema, optimiser = Ema(net, 0.9), Optimiser(net.parameters(), 1e-3, 3)
-    update = denoising_update(
-        Denoiser(net, noise_schedule("linear", 100), "v"),
-        ema,
-        optimiser,
-        torch.randn(20, channels, side, side),
-        padded([[1, 2]] * 20),
-        batch_size=8,
-        dropout=0.1,
-        null=PAD,
-        times="cosine",
-        weighting="none",
-        seed=0,
-    )
-    (progress,) = fit(update, {"net": net, "ema": ema, "optimiser": optimiser}, 3, 3)
+def training(net, latents, tokens, steps):
+    """A whole training on captions: (update, state)."""
+    ema, optimiser = Ema(net, 0.9), Optimiser(net.parameters(), 1e-3, steps)
+    denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
+    options = {"batch_size": 8, "dropout": 0.1, "null": PAD, "times": "cosine", "weighting": "none", "seed": 0}
+    update = denoising_update(denoiser, ema, optimiser, latents, tokens, **options)
+    return update, {"net": net, "ema": ema, "optimiser": optimiser}
+
+
+def test_training_on_captions_goes_on_to_the_bit(tmp_path):
+    items, tokens = torch.randn(20, 4, 2, 2, generator=torch.Generator().manual_seed(0)), padded([[1, 2], [4]] * 10)
+
+    def begun():
+        return training(described()[1], items, tokens, steps=6)
+
+    update, whole = begun()
+    history = list(fit(update, whole, 6, 1))
+    update, stopped = begun()
+    with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
+        for progress in fit(update, stopped, 6, 1, checkpoints):
+            if progress.step == 4:
+                raise InterruptedError
+    update, resumed = begun()
+    with Checkpoints(tmp_path / "run", 0) as checkpoints:
+        assert list(fit(update, resumed, 6, 1, checkpoints)) == history
+    a, b = (state["ema"].state_dict() for state in (whole, resumed))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("image_size", [28, 56])
+def test_the_same_code_learns_larger_images(image_size):
+    """At 56 x 56, with one halving more, latents are as small as those of 28 x 28."""
+    autoencoder = Autoencoder(image_size, 1, 4, [8, 8, 8] if image_size == 56 else [8, 8])
+    images = torch.randint(0, 256, (20, 1, image_size, image_size), dtype=torch.uint8)
+    standardise(autoencoder, images)
+    assert autoencoder.latent_shape == (4, 7, 7)
+    unet = described()[0]["net"] | {"image_size": 7}
+    net = text_unet(unet, TEXT, len(WORDS))
+    update, state = training(net, encoded(autoencoder, images), padded([[1, 2]] * 20), steps=3)
+    (progress,) = fit(update, state, 3, 3)
     assert progress.means["loss"] < 3

@@ -67,7 +67,7 @@ def standardise(net: Autoencoder, images: Tensor) -> None:
     """Set `mean` and `std`: the latents of these uint8 images get mean 0 and standard deviation 1 per channel."""
     net.mean.zero_()
     net.std.fill_(1)
-    latents = encoded(net, images).double()
+    latents = encoded(net, images).cpu().double()
     std, mean = torch.std_mean(latents, dim=(0, 2, 3), keepdim=True, correction=0)
     net.mean.copy_(mean[0])
     net.std.copy_(std[0])
