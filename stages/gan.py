@@ -64,7 +64,6 @@ def training_of(params: Params, data: Dataset, device: torch.device, precision: 
             settings.learning_rate,
             settings.steps,
             warmup_steps=WARMUP_STEPS,
-            decay=settings.decay,
             beta1=settings.adam_beta1,
         )
         for name, net in nets.items()

@@ -182,7 +182,6 @@ class Gan(Net):
     steps: Count
     batch_size: Count
     learning_rate: Positive
-    decay: Literal["constant", "cosine"]
     adam_beta1: Share
     r1_weight: Scale
     r1_every: Count

@@ -23,6 +23,7 @@ from diffusion.training import (
     loss_tables,
     stratified_times,
 )
+from stages import gan, train, vae
 from stages.params import Params
 from stages.train import training_of
 
@@ -77,6 +78,37 @@ def test_n_steps_a_stop_and_n_steps_are_2n_steps_to_the_bit(tmp_path):
     assert again == history and [p.step for p in history] == [2, 4, 6, 8, 10, 12]
     assert all(torch.equal(a, b) for a, b in zip(tensors_of(whole), tensors_of(resumed), strict=True))
     assert not (tmp_path / "run").exists()
+
+
+def every_tensor(part):
+    """All tensors of a nested state, in order."""
+    if isinstance(part, torch.Tensor):
+        return [part]
+    return [tensor for value in part.values() for tensor in every_tensor(value)] if isinstance(part, dict) else []
+
+
+@pytest.mark.parametrize("stage", [train, vae, gan])
+def test_what_a_stage_trains_can_stop_and_go_on_to_the_bit(tmp_path, stage):
+    """Its state has to be whole: a GAN's second network or optimiser, left out, would start anew."""
+    section = stage.__name__.split(".")[-1]
+    small = [f"{section}.channels=[8,16]"] if stage is not train else ["model.channels=[8,16]"]
+    params = Params.load(ROOT / "params.yaml").changed([*small, f"{section}.steps=6", f"{section}.batch_size=8"])
+    draw = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (20, 1, 28, 28), generator=draw, dtype=torch.uint8)
+    data, machine = Dataset(images, torch.arange(20) % 4, tuple("abcd")), (torch.device("cpu"), "fp32")
+
+    update, whole = stage.training_of(params, data, *machine)
+    history = list(fit(update, whole, 6, 1))
+    update, stopped = stage.training_of(params, data, *machine)
+    with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
+        for progress in fit(update, stopped, 6, 1, checkpoints):
+            if progress.step == 4:
+                raise InterruptedError
+    update, resumed = stage.training_of(params, data, *machine)
+    with Checkpoints(tmp_path / "run", 0) as checkpoints:
+        assert list(fit(update, resumed, 6, 1, checkpoints)) == history
+    pairs = [[every_tensor(dict(part.state_dict())) for part in state.values()] for state in (whole, resumed)]
+    assert all(torch.equal(a, b) for x, y in zip(*pairs, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def test_a_checkpoint_holds_tensors_and_json_alone(tmp_path):
