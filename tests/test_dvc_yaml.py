@@ -101,6 +101,8 @@ def test_params_lists_stand_in_dvcs_own_style():
         ("train.learning_rate", {"train"}),
         ("guidance.scales", {"guidance"}),
         ("evaluate.num_samples", {"evaluate"}),
+        ("evaluate.sampler_samples", {"evaluate", "score"}),
+        ("score.stretches", {"score"}),
         ("evaluate.steps", {"evaluate", "benchmark"}),
         ("benchmark.repeats", {"benchmark"}),
         ("judge.steps", {"judge"}),
@@ -121,7 +123,8 @@ def test_what_a_changed_param_reruns(changed, direct):
 @pytest.mark.parametrize(
     ("edited", "never"),
     [
-        ("src/diffusion/plots.py", {"prepare", "judge", "train", "evaluate", "benchmark", "guidance"}),
+        ("src/diffusion/plots.py", {"prepare", "judge", "train", "evaluate", "benchmark", "guidance", "score"}),
+        ("src/diffusion/likelihood.py", set(STAGES) - {"score"}),
         ("src/diffusion/metrics.py", {"prepare", "train", "benchmark", "schedules"}),
         ("src/diffusion/report/builder.py", set(STAGES) - {"report"}),
         ("src/diffusion/sampler.py", {"prepare", "judge", "train", "schedules"}),

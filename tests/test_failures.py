@@ -33,10 +33,10 @@ COMMANDS = {
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
 }
 READERS = {  # the stages that read a file
-    TRAIN: ["judge", "train", "evaluate", "guidance"],
-    TEST: ["judge", "schedules", "evaluate", "guidance"],
-    MODEL: ["evaluate", "benchmark", "guidance"],
-    JUDGE: ["evaluate", "guidance"],
+    TRAIN: ["judge", "train", "evaluate", "guidance", "score"],
+    TEST: ["judge", "schedules", "evaluate", "guidance", "score"],
+    MODEL: ["evaluate", "benchmark", "guidance", "score"],
+    JUDGE: ["evaluate", "guidance", "score"],
     NOISY_JUDGE: ["schedules"],
 }
 

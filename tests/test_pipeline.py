@@ -17,7 +17,7 @@ from pipeline import ROOT, wait_until
 from diffusion.checkpoint import load_tensors, save_tensors
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-FROM_TRAIN_ON = ["train", "evaluate", "benchmark", "guidance", "report"]
+FROM_TRAIN_ON = ["train", "evaluate", "benchmark", "guidance", "score", "report"]
 CLOCKS = {"reports/train/timing.json", "reports/benchmark/timing.json", "reports/benchmark/timing.csv"}
 DRAWN_FROM_CLOCKS = ("reports/index.html", "reports/README.md", "reports/figures/", "dvc.lock")
 GO_BACK = "git restore . && dvc checkout"
@@ -43,7 +43,7 @@ def test_everything_is_there_and_nothing_reruns(finished):
     ("file", "reruns"),
     [
         ("src/diffusion/plots.py", {"schedules", "report"}),
-        ("src/diffusion/metrics.py", {"judge", "schedules", "evaluate", "guidance"}),
+        ("src/diffusion/metrics.py", {"judge", "schedules", "evaluate", "guidance", "score"}),
         ("src/diffusion/report/templates/page.html.j2", {"report"}),
         ("src/diffusion/nets/unet.py", {"judge", *FROM_TRAIN_ON}),
         ("stages/params.py", set()),
@@ -203,7 +203,7 @@ def test_an_interrupted_training_goes_on_and_the_same_run_gives_the_same_bytes(f
     assert "reports/train/timing.json" in clone.changes() and not deterministic(clone.changes())
     assert not list(clone.path.glob("checkpoints/*"))
 
-    clone.dvc("repro", "--force", "--single-item", "schedules", "evaluate", "guidance")
+    clone.dvc("repro", "--force", "--single-item", "schedules", "evaluate", "guidance", "score")
     assert not deterministic(clone.changes())
 
 

@@ -13,6 +13,8 @@ from diffusion.report.wording import differ, fixed, listing, number, percent, sh
 
 AGREES, DISAGREES, OPEN = "agrees", "does not agree", "not measured"
 GOOD_COVERAGE = 0.9
+GOOD_SCORE_ERROR = 0.1
+UNIFORM_BITS = 8  # of a model that knows nothing: every grey value as likely as any other
 Claim = tuple[str, str, str]
 
 
@@ -23,6 +25,7 @@ def claims_section(reports: Reports, params: dict[str, Any]) -> Section:
         *sampler_claims(reports),
         *guidance_claims(reports),
         *quality_claims(reports),
+        *score_claims(reports),
     ]
     counts = [(sum(verdict == kind for _, _, verdict in claims), kind) for kind in (AGREES, DISAGREES, OPEN)]
     words = {AGREES: "agree with the measurements", DISAGREES: "do not agree", OPEN: "cannot be decided by one run"}
@@ -132,6 +135,28 @@ def quality_claims(reports: Reports) -> Iterator[Claim]:
             f"{whole(verdict['n'])}",
             AGREES if good else DISAGREES,
         )
+
+
+def score_claims(reports: Reports) -> Iterator[Claim]:
+    """About the score, and from the summary table: density estimation."""
+    errors = reports.table("score/mixture_error.csv")
+    median = (errors["error"] / errors["score"]).median()
+    yield (
+        "A network that predicts ε knows the score",
+        f"on mixtures of Gaussians, where the score is known, the learned one is off by {percent(median)} of its size "
+        f"(median over {whole(len(errors))} noise levels and mixtures)",
+        AGREES if median < GOOD_SCORE_ERROR else DISAGREES,
+    )
+    bits = reports.table("score/bits.csv")
+    bound = bits[(bits["method"] == "bound") & (bits["label"] == "none") & (bits["denoiser"] == "grey-aware")]
+    digits, *others = bound.to_dict("records")
+    strange = min(others, key=lambda row: row["bits"])
+    yield (
+        "Density estimation is possible",
+        f"{spread(digits['bits'], digits['error'])} bits per dimension of test digits by the variational bound, "
+        f"{spread(strange['bits'], strange['error'])} of {strange['kind']}, n = {whole(digits['n'])} each",
+        AGREES if digits["bits"] < UNIFORM_BITS else DISAGREES,
+    )
 
 
 def _eta_one(ddpm: pd.Series, noisy: pd.DataFrame) -> Claim:
