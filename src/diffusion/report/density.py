@@ -57,8 +57,8 @@ def bits_blocks(reports: Reports) -> list[Block]:
     stretches = terms["log_snr"].nunique()
     caption = (
         "Bits per dimension of 8-bit images, ± one standard error between images; smaller is more probable. Class "
-        "“none”: the network was asked without a label. Grey-aware: its estimates are drawn to the grey values that are "
-        "frequent in training images."
+        "“none”: the network was asked without a label. Grey-aware: its estimates are drawn to the grey values "
+        "that are frequent in training images."
     )
     how = Text(
         "Both methods bound −log P from above, in fp32, with x₀ not clipped. Both dequantise by the forward process: "

@@ -110,8 +110,8 @@ def inversion_blocks(reports: Reports) -> list[Block]:
     caption = (
         "Test digits to noise and back by DDIM, no class told: root mean square difference (pixels from −1 to 1), and "
         "the standard deviation of the noise they were turned into, 1 if it is as normal as it should be. The digit "
-        "starts as x₁, with the little noise that belongs to t = 1: a clean one is no point of the flow, and ends nearer "
-        "to 0."
+        "starts as x₁, with the little noise that belongs to t = 1: a clean one is no point of the flow, and ends "
+        "nearer to 0."
     )
     return [
         table(rows, columns, caption),
