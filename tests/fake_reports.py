@@ -304,7 +304,10 @@ def _score(folder: Path, digits: torch.Tensor) -> None:
     save_sheet(folder / "interpolation.png", row[: 11 * 6], 11)
     write_csv(
         folder / "inversion.csv",
-        [{"steps": steps, "n": 32, "rms_error": 2 / steps, "error": 0.01, "noise_std": 0.98} for steps in (10, 100)],
+        [
+            {"steps": steps, "n": 32, "rms_error": 2 / steps, "error": 0.01, "noise_std": 0.98, "clean_noise_std": 0.6}
+            for steps in (10, 100)
+        ],
     )
     _mixtures(folder)
     kinds = [
@@ -314,7 +317,7 @@ def _score(folder: Path, digits: torch.Tensor) -> None:
             **dict.fromkeys(("prior", "diffusion", "reconstruction"), bits if method == "bound" else None),
         }
         for kind, bits in zip(KINDS, (1.35, 1.4, 5.2, 9.1), strict=True)
-        for k, (method, n) in enumerate((("bound", 128), ("ode", 32)))
+        for k, (method, n) in enumerate((("bound", 128), ("ODE", 32), ("bound of the ODE's images", 32)))
     ]
     told, bare = kinds[0] | {"label": "class", "bits": 1.3}, kinds[0] | {"denoiser": "network", "bits": 1.57}
     write_csv(folder / "bits.csv", [*kinds, told, bare])

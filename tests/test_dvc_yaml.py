@@ -101,6 +101,8 @@ def test_params_lists_stand_in_dvcs_own_style():
         ("train.learning_rate", {"train"}),
         ("guidance.scales", {"guidance"}),
         ("evaluate.num_samples", {"evaluate"}),
+        ("evaluate.sampler_samples", {"evaluate", "score"}),
+        ("score.stretches", {"score"}),
         ("evaluate.steps", {"evaluate", "benchmark"}),
         ("benchmark.repeats", {"benchmark"}),
         ("judge.steps", {"judge"}),
@@ -133,6 +135,7 @@ def test_what_a_changed_param_reruns(changed, direct):
             {"prepare", "judge", "train", "vae", "gan", "evaluate", "benchmark", "guidance", "compare", "score"}
             | {"train_latent", "sample_latent"},
         ),
+        ("src/diffusion/likelihood.py", set(STAGES) - {"score"}),
         (
             "src/diffusion/metrics.py",
             {"prepare", "train", "vae", "gan", "benchmark", "schedules", "autoencoder", "train_latent"},

@@ -98,6 +98,14 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"gan.adam_beta1": 1.0}, "gan.adam_beta1: 1.0 "),
         ({"compare.steps": [50, 2000]}, "compare.steps: 2000 .*1 to timesteps = 1000"),
         ({"data.train_limit": 64, "vae.batch_size": 65}, "vae.batch_size: 65 .*up to 64 images"),
+        ({"score.sde_steps": [1]}, "score.sde_steps.0: 1 .*greater than or equal to 2"),
+        ({"score.sde_steps": [2000]}, "score.sde_steps: 2000 .*1 to timesteps = 1000"),
+        ({"score.heun_steps": 1001}, "score.heun_steps: 1001 .*1 to timesteps = 1000"),
+        ({"score.inversion_steps": [10, 1001]}, "score.inversion_steps: 1001 .*1 to timesteps = 1000"),
+        ({"score.tolerance": 0}, "score.tolerance: 0.* .*greater than 0"),
+        ({"score.ode_tolerance": 1.0}, "score.ode_tolerance: 1.0 .*less than or equal to 0.1"),
+        ({"score.ode_images": 500}, "score.ode_images: 500 .*score.likelihood_images = 128"),
+        ({"score.inversion_images": 1}, "score.inversion_images: 1 .*greater than or equal to 2"),
         ({"seed": -1}, "seed: -1 "),
         ({"train": 5}, "train: 5 "),
     ],
@@ -111,7 +119,7 @@ def test_wrong_values_are_refused_in_one_line(tmp_path, changes, message):
 def test_so_few_steps_that_scaled_betas_reach_1(tmp_path):
     few = {"evaluate.steps": [5], "evaluate.eta_steps": [5], "evaluate.solver_steps": [5], "evaluate.verdict_steps": 5}
     few |= {"guidance.steps": 5, "sample_latent.steps": 5, "compare.steps": [5], "timesteps": 20}
-    few |= {"score.sde_steps": [5], "score.inversion_steps": [5]}
+    few |= {"score.sde_steps": [5], "score.heun_steps": 5, "score.inversion_steps": [5]}
     with pytest.raises(ValueError, match="timesteps: 20 .*21 or more for schedule linear"):
         load(tmp_path, few)
     assert load(tmp_path, few | {"schedule": "cosine"}).timesteps == 20

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diffusion import plots
+from diffusion import plots, score_plots
 
 T = np.arange(1, 11)
 CURVES = {
@@ -27,6 +27,15 @@ POINTS = pd.DataFrame(
 SCALES = pd.DataFrame(
     {"scale": [0.0, 1.0, 7.5], "accuracy": [0.1, 0.9, 1], "precision": 0.9, "coverage": [0.8, 0.8, 0.4]}
 )
+GRID = pd.DataFrame([(x, y) for x in (-1.0, 0, 1) for y in (-1.0, 0, 1)], columns=["x", "y"])
+FIELD = GRID.assign(true_x=-GRID["x"], true_y=-GRID["y"], learned_x=0.1, learned_y=-GRID["y"], t=5.0)
+FIELDS = pd.concat([FIELD.assign(mixture=name, log_snr=level) for name in ("a", "b") for level in (4, 1)])
+WAYS = pd.DataFrame({"path": [0, 0, 1, 1], "t": [9, 0, 9, 0], "x": [0.0, 1, 2, 1], "y": [1.0, 0, 1, 2]})
+PATHS = pd.concat([WAYS.assign(mixture=name, sampler="heun") for name in ("a", "b")])
+PLACES = pd.concat([WAYS.assign(mixture=name, sampler="mixture") for name in ("a", "b")])
+LEVELS = pd.DataFrame(
+    {"kind": ["a", "a", "b", "b"], "log_snr": [-1.0, 1, -1, 1], "value": [1.0, 2, 3, 4], "error": 0.1}
+)
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
 DRAWINGS = {
     "curves": lambda path: plots.schedule_curves(path, CURVES, "snr", "SNR", log_scale=True),
@@ -39,6 +48,10 @@ DRAWINGS = {
     "tradeoff": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": 0.9, "precision": 0.9}),
     "tradeoff, no floor": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": None, "precision": None}),
     "scales": lambda path: plots.measures_by_scale(path, SCALES, {"accuracy": "accuracy", "coverage": "coverage"}),
+    "fields": lambda path: score_plots.score_fields(path, FIELDS),
+    "one field": lambda path: score_plots.score_fields(path, FIELD.assign(mixture="a", log_snr=1)),
+    "ways": lambda path: score_plots.trajectories(path, PATHS, PLACES, {"heun": "Heun"}),
+    "levels": lambda path: score_plots.by_noise_level(path, LEVELS, "kind", "bits", log_scale=True),
     "confusions": lambda path: plots.confusions(
         path, {str(k): np.eye(3) * k for k in range(4)}, ["a", "b", "a long name"]
     ),

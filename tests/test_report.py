@@ -18,13 +18,16 @@ from diffusion.data import save_sheet
 from diffusion.report import (
     claims,
     compare,
+    density,
     guidance,
     latent,
     lesson_table,
+    mixtures,
     noise,
     overview,
     prompts,
     samplers,
+    score,
     training,
     wording,
 )
@@ -340,6 +343,34 @@ def test_limits_of_guidance_are_held_against_guidance_everywhere(reports, params
     assert guidance.limited_blocks(reports, reports.table("guidance/metrics.csv"), params) == []
 
 
+def test_the_error_of_a_learned_score_is_that_of_the_worse_mixture(reports):
+    edit_csv(reports.folder / "score/mixture_error.csv", "mixture == 'ring' and log_snr == 5", error=1.5)
+    answer = plain(mixtures.field_answer(reports.table("score/mixture_error.csv")))
+    assert "3.3 % of the score's size where the points are at log-SNR −3.0, and 50.0 % at log-SNR 5.0" in answer
+
+
+def test_samplers_of_the_score_are_the_best_of_their_kind(reports):
+    answer = plain(score.samplers_answer(reports.table("score/samplers.csv")))
+    assert "KID on n = 200: Euler–Maruyama 0.600 with 100 network calls per image (97.0 %" in answer
+    assert "the adaptive solver 0.440 with 61 network calls" in answer
+    edit_csv(reports.folder / "score/samplers.csv", "sampler == 'heun'", kid=0.1)
+    assert "Heun 0.100 with 39 network calls" in plain(score.samplers_answer(reports.table("score/samplers.csv")))
+    edit_csv(reports.folder / "score/samplers.csv", "subset == 'all'", fid=12.0)
+    assert "by its score, FID on" in plain(score.samplers_answer(reports.table("score/samplers.csv")))
+
+
+def test_bits_are_told_by_bound_and_ode_of_the_same_digits(reports):
+    answer = plain(density.bits_answer(reports.table("score/bits.csv")))
+    assert "test digits cost 1.350 ± 0.030 (n = 128) by the variational bound with no class told" in answer
+    assert "ODE they cost 1.450 ± 0.030 (n = 32), where the bound says 1.550 ± 0.030 (n = 32)" in answer
+    assert "digits, pixels shuffled 5.200 ± 0.030 and uniform noise 9.100 ± 0.030" in answer
+
+
+def test_the_way_back_is_told_for_the_fewest_and_the_most_steps(reports):
+    answer = plain(score.inversion_answer(reports.table("score/inversion.csv")))
+    assert "differ by 0.200 ± 0.010 with 10 steps and by 0.020 ± 0.010 with 100" in answer
+
+
 def test_claims_agree_only_where_the_measurement_does(reports, params):
     def verdicts() -> dict[str, str]:
         (table,) = claims.claims_section(reports, params).blocks
@@ -354,6 +385,7 @@ def test_claims_agree_only_where_the_measurement_does(reports, params):
     edit_csv(reports.folder / "evaluate/eta.csv", "eta == 0", rms_difference=0.1)
     edit_json(reports.folder / "train_latent/timing.json", images_per_second=100.0)
     edit_csv(reports.folder / "larger/larger.csv", "size == 56 and space == 'latent'", images_per_second=100.0)
+    edit_csv(reports.folder / "score/mixture_error.csv", "log_snr < 9", error=2.0)
     metrics = reports.record("schedules/metrics.json")
     gone = {"alpha_bar_T": metrics["alpha_bar_T"] | {"linear": 0.13}}
     shares = {"share_unrecognisable": metrics["share_unrecognisable"] | {"linear": 0.01}}

@@ -18,7 +18,7 @@ def score_fields(path: Path, field: pd.DataFrame) -> None:
     """
     mixtures, levels = list(dict.fromkeys(field["mixture"])), list(dict.fromkeys(field["log_snr"]))
     figure, grid = _figure(3.1 * len(levels), 3.2 * len(mixtures) + 0.3, len(levels), len(mixtures))
-    for (row, column), axes in np.ndenumerate(np.atleast_2d(grid)):
+    for (row, column), axes in np.ndenumerate(np.reshape(grid, (len(mixtures), len(levels)))):
         rows = field[(field["mixture"] == mixtures[row]) & (field["log_snr"] == levels[column])]
         at, step = (rows["x"], rows["y"]), np.diff(np.unique(rows["x"])).min()
         longest = np.hypot(rows["true_x"], rows["true_y"]).max()
@@ -42,7 +42,7 @@ def trajectories(path: Path, paths: pd.DataFrame, points: pd.DataFrame, names: d
     """
     mixtures = list(dict.fromkeys(paths["mixture"]))
     figure, grid = _figure(3.7 * len(names), 3.7 * len(mixtures), len(names), len(mixtures))
-    for (row, column), axes in np.ndenumerate(np.atleast_2d(grid)):
+    for (row, column), axes in np.ndenumerate(np.reshape(grid, (len(mixtures), len(names)))):
         sampler = list(names)[column]
         real = points[(points["mixture"] == mixtures[row]) & (points["sampler"] == "mixture")]
         axes.plot(real["x"], real["y"], ".", color="#b9c0c4", markersize=3)

@@ -12,6 +12,7 @@ from diffusion.report.training import PURE_NOISE_AMPLITUDE
 from diffusion.report.wording import differ, fixed, listing, number, percent, share_error, spread, whole
 
 AGREES, DISAGREES, OPEN = "agrees", "does not agree", "not measured"
+GOOD_SCORE_ERROR = 0.1
 Claim = tuple[str, str, str]
 
 
@@ -21,6 +22,7 @@ def claims_section(reports: Reports, params: dict[str, Any]) -> Section:
         *noise_claims(reports, params),
         *sampler_claims(reports),
         *guidance_claims(reports),
+        *score_claims(reports),
         *latent_claims(reports),
     ]
     counts = [(sum(verdict == kind for _, _, verdict in claims), kind) for kind in (AGREES, DISAGREES, OPEN)]
@@ -125,6 +127,18 @@ def latent_claims(reports: Reports) -> Iterator[Claim]:
             f"as in pixel space, {number(small)} times at {whole(rows['size'].min())}"
         )
         yield "Latent diffusion gains more on larger images", text, AGREES if large > small else DISAGREES
+
+
+def score_claims(reports: Reports) -> Iterator[Claim]:
+    """About the score."""
+    errors = reports.table("score/mixture_error.csv")
+    median = (errors["error"] / errors["score"]).median()
+    yield (
+        "A network that predicts ε knows the score",
+        f"on mixtures of Gaussians, where the score is known, the learned one is off by {percent(median)} of its size "
+        f"(median over {whole(len(errors))} noise levels and mixtures)",
+        AGREES if median < GOOD_SCORE_ERROR else DISAGREES,
+    )
 
 
 def _eta_one(ddpm: pd.Series, noisy: pd.DataFrame) -> Claim:
