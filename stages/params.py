@@ -78,7 +78,7 @@ class Train(Section):
     ema_decay: Share
     label_dropout: Share
     target: Literal["eps", "x0", "v"]
-    times: Literal["uniform", "cosine"]
+    times: Literal["uniform", "cosine", "focused"]
     weighting: Literal["none", "min_snr"]
     compile: bool
     log_every: Count

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -180,6 +181,17 @@ def test_times_drawn_as_under_cosine_have_its_log_snr_on_any_schedule(name):
         assert (
             times.double().quantile(torch.tensor([0.25, 0.5, 0.75]).double()) - torch.tensor([250, 500, 750])
         ).abs().max() < 20
+
+
+@pytest.mark.parametrize("name", ["linear", "sigmoid", "linear_zero_snr", "cosine"])
+def test_focused_times_are_those_of_a_mixture_on_any_schedule(name):
+    """Closed form: nine tenths normal in log-SNR, one tenth as under cosine, so that both ends are seen too."""
+    schedule, normal = noise_schedule(name, 1000), NormalDist(-1, 1)
+    log_snr = schedule.snr(drawn_times(TIME_SHARES["focused"](schedule)).flatten()).log()
+    for level in (-4.0, -2.0, -1.0, 0.0, 2.0, 5.0):
+        expected = 0.9 * (1 - normal.cdf(level)) + 0.1 * 2 / math.pi * math.atan(math.exp(-level / 2))
+        assert abs((log_snr > level).double().mean() - expected) < 0.01, level
+    assert (log_snr > 5).any() and (log_snr < -6).any()
 
 
 @pytest.mark.parametrize("target", ["eps", "x0", "v"])

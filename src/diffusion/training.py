@@ -232,12 +232,30 @@ def denoising_update(
     return update
 
 
-# The share of training times up to t = 0 .. T, up to a factor: (schedule) -> (T + 1,) rising from 0.
+def uniform_shares(schedule: NoiseSchedule) -> Tensor:
+    """Every time as often as any other (Ho et al. 2020, algorithm 1)."""
+    return torch.arange(schedule.timesteps + 1, dtype=torch.float64) / schedule.timesteps
+
+
+def cosine_shares(schedule: NoiseSchedule) -> Tensor:
+    """The density sech(log-SNR / 2) that uniform t has under the cosine schedule, whatever the schedule of the times is
+    (Kingma & Gao 2023, table 1): few times where all is noise, or nothing is."""
+    rising = (1 / schedule.snr(torch.arange(schedule.timesteps + 1))).sqrt().atan()
+    return rising / rising[-1]
+
+
+def focused_shares(schedule: NoiseSchedule) -> Tensor:
+    """Nine times in ten log-SNR is normal around -1 with spread 1, where strokes join into digits; else as `cosine`."""
+    log_snr = schedule.snr(torch.arange(schedule.timesteps + 1)).log()
+    rising = torch.special.ndtr(-1 - log_snr)
+    return 0.9 * rising / rising[-1] + 0.1 * cosine_shares(schedule)
+
+
+# How t is drawn: (schedule) -> the share of training times up to t = 0 .. T, float64 (T + 1,), rising from 0 to 1.
 TIME_SHARES: dict[str, Callable[[NoiseSchedule], Tensor]] = {
-    "uniform": lambda schedule: torch.arange(schedule.timesteps + 1, dtype=torch.float64),
-    # The density sech(log-SNR / 2) that uniform t has under the cosine schedule, whatever the schedule of the times
-    # is (Kingma & Gao 2023, table 1): few times where all is noise, or nothing is.
-    "cosine": lambda schedule: (1 / schedule.snr(torch.arange(schedule.timesteps + 1))).sqrt().atan(),
+    "uniform": uniform_shares,
+    "cosine": cosine_shares,
+    "focused": focused_shares,
 }
 
 
