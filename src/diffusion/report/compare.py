@@ -221,7 +221,13 @@ def budgets(reports: Reports, params: dict[str, Any]) -> str:
             f"{NAMES[model]}: {whole(training['steps'] * training['batch_size'])} images, "
             f"{duration(timing['seconds'])}, {whole(weights[model])} weights to sample with{trained}"
         )
-    return f"What they learned from. {'; '.join(parts)}. All three know the class and are made of the same blocks."
+    kl_weight = number(params["vae"]["kl_weight"], 2)
+    return (
+        f"What they learned from. {'; '.join(parts)}. All three know the class and are made of the same blocks. The "
+        "GAN has a gradient penalty on real images (R1), and a moving average of its generator samples. The VAE's "
+        f"gradient counts the KL {kl_weight} times, which makes its samples better and its bound worse; the bound "
+        "shown counts it once."
+    )
 
 
 def stability_blocks(reports: Reports) -> list[Block]:
