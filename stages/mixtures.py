@@ -22,7 +22,7 @@ WIDTH, LAYERS, BATCH_SIZE, LEARNING_RATE, EMA_DECAY = 128, 3, 256, 0.003, 0.99
 LEVELS = (8, 6, 4, 2, 0, -2, -4, -6)  # log-SNR of the errors
 FIELD_LEVELS = (5, 2, 0, -3)  # ... and of the pictures
 BOX, GRID = 2.0, 15
-ERROR_POINTS, SAMPLES, PATHS, PATH_POINTS, SHOWN_POINTS = 4000, 2000, 14, 50, 400
+ERROR_POINTS, SAMPLES, PATHS, PATH_POINTS, SHOWN_POINTS = 4000, 2000, 5, 50, 400
 SETTINGS = (
     SamplerSetting("heun", 50, times="log_snr"),
     SamplerSetting("euler_maruyama", 500),

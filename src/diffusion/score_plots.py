@@ -7,6 +7,7 @@ import pandas as pd
 
 from diffusion.plots import COLOURS, FLOOR_COLOUR, MARKERS, _figure, _line, _save, styled
 
+PLANE = 2.8  # half a side of the pictures of trajectories
 TRUE, LEARNED = FLOOR_COLOUR, COLOURS[1]
 
 
@@ -49,10 +50,11 @@ def trajectories(path: Path, paths: pd.DataFrame, points: pd.DataFrame, names: d
         of_sampler = paths[(paths["mixture"] == mixtures[row]) & (paths["sampler"] == sampler)]
         for number, way in of_sampler.groupby("path"):
             colour = COLOURS[number % len(COLOURS)]
-            axes.plot(way["x"], way["y"], color=colour, linewidth=0.9)
+            axes.plot(way["x"], way["y"], color=colour, linewidth=0.8)
             axes.plot(way["x"].iloc[0], way["y"].iloc[0], "o", color=colour, markersize=4)
             axes.plot(way["x"].iloc[-1], way["y"].iloc[-1], "^", color=colour, markersize=5)
         _bare_plane(axes)
+        axes.set(xlim=(-PLANE, PLANE), ylim=(-PLANE, PLANE))
         if row == 0:
             axes.set_title(names[sampler], fontsize=10)
         if column == 0:

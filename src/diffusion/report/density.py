@@ -66,7 +66,8 @@ def bits_blocks(reports: Reports) -> list[Block]:
         "shares of grey values in training images. The bound adds the prior, what x at T still knows of the image, and "
         f"the diffusion term in continuous time, one draw from each of {whole(stretches)} stretches of log-SNR. The "
         "ODE takes log p(x₁) from the divergence of its flow by Hutchinson's estimate, one probe of random signs per "
-        "image, and the divergence of q(x₁ | x₀) from it; its images are the first of those of the bound."
+        "image, and adds log q(x₁ | x₀); its images are the first of those of the bound. The two are densities of two "
+        "processes, which agree as far as the score is right: on digits, and less on what the network never saw."
     )
     picture = reports.drawn(
         "score_terms.png",
