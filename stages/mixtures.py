@@ -23,11 +23,7 @@ LEVELS = (8, 6, 4, 2, 0, -2, -4, -6)  # log-SNR of the errors
 FIELD_LEVELS = (5, 2, 0, -3)  # ... and of the pictures
 BOX, GRID = 2.0, 15
 ERROR_POINTS, SAMPLES, PATHS, PATH_POINTS, SHOWN_POINTS = 4000, 2000, 5, 50, 400
-SETTINGS = (
-    SamplerSetting("heun", 50, times="log_snr"),
-    SamplerSetting("euler_maruyama", 500),
-    SamplerSetting("predictor_corrector", 250),
-)
+SETTINGS = (("heun", 50, "log_snr"), ("euler_maruyama", 500, "trailing"), ("predictor_corrector", 250, "trailing"))
 
 
 def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, steps: int, seed: int) -> None:
@@ -41,7 +37,8 @@ def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, 
         draw = partial(generator, seed, f"score/{name}")
         real = mixture.sample(SAMPLES, draw())
         points += [[name, "mixture", *point] for point in real[:SHOWN_POINTS].tolist()]
-        for setting in SETTINGS:
+        for sampler, most, times in SETTINGS:
+            setting = SamplerSetting(sampler, min(most, schedule.timesteps), times=times)
             learned, made = travelled(learned_denoise(denoiser), schedule, setting, seed)
             _, exact = travelled(exact_denoise(mixture, schedule), schedule, setting, seed)
             paths += [[name, setting.sampler, *row] for row in learned]

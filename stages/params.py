@@ -158,7 +158,7 @@ class Score(Section):
     ode_images: Annotated[int, Field(ge=2)]
     ode_tolerance: Annotated[Positive, Field(le=0.1)]
     inversion_steps: Counts
-    inversion_images: Annotated[int, Field(ge=2)]
+    inversion_images: Annotated[int, Field(ge=12)]  # six pairs to interpolate between
 
 
 class Vae(Net):

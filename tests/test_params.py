@@ -105,7 +105,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"score.tolerance": 0}, "score.tolerance: 0.* .*greater than 0"),
         ({"score.ode_tolerance": 1.0}, "score.ode_tolerance: 1.0 .*less than or equal to 0.1"),
         ({"score.ode_images": 500}, "score.ode_images: 500 .*score.likelihood_images = 128"),
-        ({"score.inversion_images": 1}, "score.inversion_images: 1 .*greater than or equal to 2"),
+        ({"score.inversion_images": 11}, "score.inversion_images: 11 .*greater than or equal to 12"),
         ({"seed": -1}, "seed: -1 "),
         ({"train": 5}, "train: 5 "),
     ],
