@@ -60,7 +60,7 @@ def pixels():
     shares[0] = 0.8
     draw = torch.Generator().manual_seed(0)
     images = torch.multinomial(shares.expand(64, GREYS), 64, replacement=True, generator=draw)
-    greys = Greys(to_float(torch.arange(GREYS)), shares.log())
+    greys = Greys(to_float(torch.arange(GREYS, dtype=torch.uint8)), shares.log())
     return images.to(torch.uint8).view(64, *SHAPE), greys
 
 

@@ -23,7 +23,7 @@ class Greys:
         """Of uint8 images."""
         counts = images.flatten().bincount(minlength=GREYS).double() + 1
         log_share = (counts / counts.sum()).log().float()
-        return cls(to_float(torch.arange(GREYS, device=images.device)), log_share)
+        return cls(to_float(torch.arange(GREYS, dtype=torch.uint8, device=images.device)), log_share)
 
     def log_weights(self, seen: Tensor, scale: Tensor, std: Tensor) -> Tensor:
         """log(share_k N(seen; scale * value_k, std^2)) (..., GREYS) up to a constant, for pixels (...)."""
