@@ -193,8 +193,12 @@ def test_a_frontier_of_another_model_says_so(reports, params):
     assert "another model" not in answer.text and answer == frontier_blocks(reports, params)[0]
 
 
-def test_the_frontier_is_shown_before_there_are_students(reports, params):
-    (reports.folder / "frontier/distilled.json").unlink()
+@pytest.mark.parametrize("of_another_model", [True, False])
+def test_the_frontier_is_shown_without_students_of_its_model(reports, params, of_another_model):
+    if of_another_model:
+        edit_json(reports.folder / "frontier/distilled.json", model_md5="1" * 32)
+    else:
+        (reports.folder / "frontier/distilled.json").unlink()
     (text, *_, rows) = frontier_blocks(reports, params)
     assert "DDPM with 1,000 network calls" in plain(text.text)
     assert not any("student" in cell.text for row in rows.rows for cell in row)

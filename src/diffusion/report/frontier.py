@@ -39,9 +39,9 @@ def frontier_blocks(reports: Reports, params: dict[str, Any]) -> list[Block]:
     if f"{FRONTIER}/about.json" not in reports:
         return []
     rows = averaged(reports.table(f"{FRONTIER}/frontier.csv"))
-    other = other_params(reports.record(f"{FRONTIER}/about.json")["params"], params)
-    shown, texts = best_times(rows), [*map(Text, other), Text(answer(rows))]
-    if f"{FRONTIER}/distilled.json" in reports:
+    about = reports.record(f"{FRONTIER}/about.json")
+    shown, texts = best_times(rows), [*map(Text, other_params(about["params"], params)), Text(answer(rows))]
+    if students_belong(reports, about):
         distilled = averaged(reports.table(f"{FRONTIER}/distilled.csv")).assign(label=STUDENT)
         texts.append(Text(students_answer(distilled, reports.record(f"{FRONTIER}/distilled.json")["seconds"])))
         students = distilled[distilled["model"] == "student"].sort_values("calls")
@@ -66,6 +66,12 @@ def frontier_blocks(reports: Reports, params: dict[str, Any]) -> list[Block]:
         "Quality of every sampler against its network calls",
     )
     return [*texts, picture, frontier_table(rows)]
+
+
+def students_belong(reports: Reports, about: dict[str, Any]) -> bool:
+    """Whether there are students, and of the model that the samplers were measured on."""
+    name = f"{FRONTIER}/distilled.json"
+    return name in reports and reports.record(name)["model_md5"] == about["model_md5"]
 
 
 def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[str]:
