@@ -436,7 +436,7 @@ def test_entries_that_the_measurements_contradict_are_named(reports, params):
 def test_the_density_of_diffusion_is_shown_where_it_was_measured(reports, params):
     row = {"kind": "test digits", "label": "class", "denoiser": "grey-aware", "method": "bound", "n": 128}
     row |= {"bits": 1.1, "error": 0.01}
-    others = [{"label": "none", "method": "ode", "bits": 1.2}, {"denoiser": "network", "bits": 1.0}, {"kind": "noise"}]
+    others = [{"label": "none", "method": "ODE", "bits": 1.2}, {"denoiser": "network", "bits": 1.0}, {"kind": "noise"}]
     write_csv(reports.folder / "score/bits.csv", [row, *(row | other for other in others)])
     entry = table_of_the_lesson(reports, params)["Density estimation", "Diffusion"]
     assert entry.verdict == claims.AGREES and plain(entry.measured) == (

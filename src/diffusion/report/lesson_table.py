@@ -135,7 +135,7 @@ def densities(reports: Reports) -> pd.DataFrame:
     rows = reports.table(SCORE)
     rows = rows[(rows["kind"] == rows["kind"].iloc[0]) & (rows["denoiser"] != "network")]  # the first kind: test images
     told = rows["label"].map({"class": "told the class", "none": "not told the class"})
-    bounds = rows["method"].map({"bound": "variational bound", "ode": "ODE"}) + ", " + told
+    bounds = rows["method"].replace({"bound": "variational bound"}) + ", " + told
     return pd.concat([rows.assign(model="diffusion", bound=bounds)[of_vae.columns], of_vae])
 
 
