@@ -27,7 +27,7 @@ def latent_section(reports: Reports, params: dict[str, Any]) -> Section:
         *larger_blocks(reports),
         *prompt_blocks(reports),
     )
-    return Section("latent", "Latent diffusion with text", answer, blocks, "Part 7")
+    return Section("latent", "Latent diffusion with text", answer, blocks, "Lesson, part 7")
 
 
 def costs(reports: Reports) -> dict[str, float]:
