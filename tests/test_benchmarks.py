@@ -87,5 +87,5 @@ def test_a_frontier_keeps_the_rows_of_the_same_model_alone():
 def test_the_committed_frontier_is_of_the_default_model():
     about = json.loads((ROOT / "reports/frontier/about.json").read_text())
     lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]["train"]["outs"]
-    assert about["model_md5"] in {out["md5"] if "md5" in out else out["hash"] for out in lock}
+    assert about["model_md5"] in {out["md5"] for out in lock}
     assert about["params"] == Params.load(ROOT / "params.yaml").model_dump(include=set(about["params"]))
