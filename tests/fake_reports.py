@@ -477,7 +477,7 @@ def _compare(folder: Path, digits: torch.Tensor) -> None:
 
 def _stability(folder: Path) -> None:
     rows = [
-        {"model": model, "factor": factor, "learning_rate": 0.002 * factor, "seed": seed, "n": 1000}
+        {"model": model, "factor": factor, "learning_rate": 0.002 * factor, "steps": 875, "seed": seed, "n": 1000}
         | {"diverged_at": None, "seconds": 290.0, "accuracy": 0.95 + 0.005 * seed, "fid": 9.0 * factor + seed}
         for model in ("diffusion", "gan", "vae")
         for factor in (1, 4)

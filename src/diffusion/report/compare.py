@@ -235,7 +235,7 @@ def stability_blocks(reports: Reports) -> list[Block]:
     if STABILITY not in reports:
         return []
     runs = reports.table(STABILITY)
-    groups = runs.groupby(["model", "learning_rate"], sort=False)
+    groups = runs.groupby(["model", "steps", "learning_rate"], sort=False)
     shown = groups.agg(
         runs=("seed", "size"),
         diverged=("diverged_at", "count"),
@@ -248,6 +248,7 @@ def stability_blocks(reports: Reports) -> list[Block]:
     columns: list[tuple[str, str, Any]] = [
         ("model", "Model", lambda model: NAMES[model]),
         ("learning_rate", "Learning rate", number),
+        ("steps", "Steps", whole),
         ("runs", "Seeds", whole),
         ("diverged", "Diverged", whole),
         ("accuracy", "Class accuracy", percent),
