@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from diffusion import plots
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Cell, Section, Table, Text, table
 from diffusion.report.reading import Reports
 from diffusion.report.wording import duration, number, percent, whole
@@ -35,9 +35,7 @@ def data_section(reports: Reports) -> Section:
         f"{' '.join(origin)} Pixels are scaled to [−1, 1] ({pixels}). SHA-256 of the source: `{card['checksum']}`."
     )
     names = reports.class_names()
-    plots.labelled_sheet(
-        reports.figure("data.png"), reports.folder / "data/examples.png", names if len(names) <= 20 else []
-    )
+    labelled_sheet(reports.figure("data.png"), reports.folder / "data/examples.png", names if len(names) <= 20 else [])
     examples = reports.drawn(
         "data.png", "Real training images, a row per class.", "Grid of real images, a row per class"
     )

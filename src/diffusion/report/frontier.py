@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.samplers import quality_by_calls
 from diffusion.report.content import Block, Text, table
 from diffusion.report.reading import Reports
 from diffusion.report.wording import NB, differ, duration, fixed, number, percent, spread, whole
@@ -57,7 +57,7 @@ def frontier_blocks(reports: Reports, params: dict[str, Any]) -> list[Block]:
         (names[name], shown.assign(value=shown[name], error=shown[f"{name}_std"]), floor)
         for name, floor in floors.items()
     ]
-    plots.quality_by_calls(reports.figure("frontier.png"), panels)
+    quality_by_calls(reports.figure("frontier.png"), panels)
     n, seeds = whole(rows["n"].iloc[0]), whole(rows["seeds"].iloc[0])
     picture = reports.drawn(
         "frontier.png",

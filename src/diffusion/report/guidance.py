@@ -4,7 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.confusion import confusions
+from diffusion.plots.guidance import fidelity_by_limit, fidelity_coverage, measures_by_scale
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Folded, Gallery, Section, Text, table
 from diffusion.report.overview import confusion_matrix
 from diffusion.report.reading import Reports
@@ -146,7 +148,7 @@ def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any])
     weak = rows[rows["scale"] == PLAIN].assign(limit="everywhere")
     if shown["coverage"].notna().any():
         lines = pd.concat([weak.assign(limit=name) for name in names.values()] + [shown]).sort_values("scale")
-        plots.fidelity_by_limit(reports.figure("guidance_limited.png"), lines)
+        fidelity_by_limit(reports.figure("guidance_limited.png"), lines)
         trade = reports.drawn(
             "guidance_limited.png",
             "The same trade-off with guidance everywhere, in the interval alone, and rescaled. Up and right is good.",
@@ -154,7 +156,7 @@ def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any])
         )
         blocks.insert(1, trade)
     classes = reports.class_names()
-    plots.labelled_sheet(
+    labelled_sheet(
         reports.figure("guidance_limited_samples.png"),
         reports.folder / "guidance/limited.png",
         classes if len(classes) <= 20 else [],
@@ -194,7 +196,7 @@ def _limited_sentence(limited: pd.DataFrame, everywhere: pd.DataFrame, limit: st
 
 def _sheets(reports: Reports, rows: pd.DataFrame) -> list[Block]:
     names, scales = reports.class_names(), [f"w = {scale:g}" for scale in rows["scale"]]
-    plots.labelled_sheet(
+    labelled_sheet(
         reports.figure("guidance.png"), reports.folder / "guidance/sheet.png", names if len(names) <= 20 else [], scales
     )
     caption = "Each row one class and one start noise, each column a guidance scale."
@@ -216,7 +218,7 @@ def _curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> li
         "saturation": "saturation",
     }
     measures = {key: name for key, name in measures.items() if rows[key].notna().any()}
-    plots.measures_by_scale(reports.figure("guidance_measures.png"), rows, measures)
+    measures_by_scale(reports.figure("guidance_measures.png"), rows, measures)
     by_scale = reports.drawn(
         "guidance_measures.png",
         "Each measure against the guidance scale; 1 is the value of real images for diversity and sharpness.",
@@ -224,7 +226,7 @@ def _curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> li
     )
     if not rows["coverage"].notna().any():
         return [by_scale]
-    plots.fidelity_coverage(reports.figure("guidance_tradeoff.png"), rows, verdict["floor"])
+    fidelity_coverage(reports.figure("guidance_tradeoff.png"), rows, verdict["floor"])
     trade = reports.drawn(
         "guidance_tradeoff.png",
         "Fidelity against coverage, w along the line. Up and right is good.",
@@ -236,7 +238,7 @@ def _curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> li
 def _confusion(reports: Reports, rows: pd.DataFrame) -> Block:
     counts, names = reports.table("guidance/confusion.csv"), reports.class_names()
     matrices = {f"w = {scale:g}": confusion_matrix(counts[counts["scale"] == scale], names) for scale in rows["scale"]}
-    plots.confusions(reports.figure("guidance_confusion.png"), matrices, names)
+    confusions(reports.figure("guidance_confusion.png"), matrices, names)
     return reports.drawn(
         "guidance_confusion.png",
         "What the judge reads at each scale: row = class asked for, column = class read.",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Section, Text, table
 from diffusion.report.prompts import prompt_blocks, prompts_answer
 from diffusion.report.reading import Reports
@@ -172,7 +172,7 @@ def _pixel_clock(reports: Reports, calls: int) -> float:
 def _reconstructions(reports: Reports) -> list[Block]:
     figures = reports.record("autoencoder/metrics.json")
     sheet = "autoencoder/reconstructions.png"
-    plots.labelled_sheet(
+    labelled_sheet(
         reports.figure("autoencoder_reconstructions.png"), reports.folder / sheet, ["image", "reconstructed"]
     )
     picture = reports.drawn(

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.confusion import confusions
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Cell, Folded, Section, Table, Text, Tile, table
 from diffusion.report.reading import Reports
 from diffusion.report.wording import duration, fixed, number, percent, share_error, spread, whole
@@ -59,7 +60,7 @@ def verdict_section(reports: Reports) -> Section:
         "same test images; no model can be expected to do better."
     )
     names = reports.class_names()
-    plots.labelled_sheet(
+    labelled_sheet(
         reports.figure("samples.png"), reports.folder / "evaluate/samples.png", names if len(names) <= 20 else []
     )
     samples = reports.drawn(
@@ -96,7 +97,7 @@ def memorisation_section(reports: Reports) -> Section:
         f"The median sample is {number(memory['ratio_median'])} times as far from its nearest training image as a "
         f"test image is from its own. " + _distance_reading(memory["ratio_median"])
     )
-    plots.labelled_sheet(
+    labelled_sheet(
         reports.figure("nearest.png"),
         reports.folder / "evaluate/nearest.png",
         ["sample", "nearest in training", "nearest in test"],
@@ -187,7 +188,7 @@ def _confusion(reports: Reports, verdict: dict[str, Any]) -> list[Block]:
         "real test images": confusion_matrix(reports.table("judge/confusion.csv"), names),
         "samples": confusion_matrix(reports.table("evaluate/confusion.csv"), names),
     }
-    plots.confusions(reports.figure("confusion.png"), matrices, names)
+    confusions(reports.figure("confusion.png"), matrices, names)
     caption = (
         f"What the judge reads where: the class (real images, left) or the class asked for (n = "
         f"{whole(verdict['n'])} samples, right) is the row, "

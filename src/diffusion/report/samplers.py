@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.samplers import quality_by_calls, speed_quality
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Section, table
 from diffusion.report.frontier import frontier_blocks, label
 from diffusion.report.reading import Reports, png_size
@@ -46,8 +47,8 @@ def samplers_section(reports: Reports, params: dict[str, Any]) -> Section:
         frame = with_fid.assign(value=with_fid["fid_all"], error=0.0, sampler=with_fid["label"])
         fid_floor = (verdict["fid_floor"]["mean"], verdict["fid_floor"]["std"] or 0.0)
         panels.append((f"FID (n = {whole(with_fid['n_all'].min())}, lower is better)", frame, fid_floor))
-    plots.speed_quality(reports.figure("speed_quality.png"), panels, int(images))
-    plots.quality_by_calls(reports.figure("calls.png"), panels[:1])
+    speed_quality(reports.figure("speed_quality.png"), panels, int(images))
+    quality_by_calls(reports.figure("calls.png"), panels[:1])
     speed = reports.drawn(
         "speed_quality.png",
         f"Seconds for {whole(images)} images (logarithmic) against quality; labels are network calls, bars one "
@@ -172,7 +173,7 @@ def eta_blocks(reports: Reports) -> list[Block]:
         "pixels. Diversity: feature distance within a class over that of real images."
     )
     names = [f"η = {value:g}, run {run}" for value in dict.fromkeys(eta["eta"]) for run in "AB"]
-    plots.labelled_sheet(reports.figure("eta.png"), reports.folder / "evaluate/eta.png", names)
+    labelled_sheet(reports.figure("eta.png"), reports.folder / "evaluate/eta.png", names)
     sheet = reports.drawn(
         "eta.png",
         f"Two runs per η with {whole(eta['steps'].max())} steps, each column from the same start noise: equal "
@@ -193,7 +194,7 @@ def film_blocks(reports: Reports) -> list[Block]:
     blocks: list[Block] = []
     for name, caption in captions.items():
         sheet = reports.folder / f"evaluate/film_{name}.png"
-        plots.labelled_sheet(reports.figure(f"film_{name}.png"), sheet, _row_names(reports, sheet, len(times)), times)
+        labelled_sheet(reports.figure(f"film_{name}.png"), sheet, _row_names(reports, sheet, len(times)), times)
         blocks.append(reports.drawn(f"film_{name}.png", caption, caption))
     return blocks
 
@@ -206,7 +207,7 @@ def _row_names(reports: Reports, sheet: Any, columns: int) -> list[str]:
 
 def _sheet(reports: Reports, rows: pd.DataFrame) -> Block:
     names = [f"{name}, {steps:,}" for name, steps in zip(rows["label"], rows["calls"], strict=True)]
-    plots.labelled_sheet(reports.figure("samplers.png"), reports.folder / "evaluate/samplers.png", names)
+    labelled_sheet(reports.figure("samplers.png"), reports.folder / "evaluate/samplers.png", names)
     caption = (
         "The same 16 start noises and classes by every sampler; the number is its network calls. Deterministic "
         "samplers with enough steps agree on the image."

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Section, table
 from diffusion.report.density import bits_answer, bits_blocks
 from diffusion.report.frontier import label
@@ -83,7 +83,7 @@ def sampler_blocks(reports: Reports) -> list[Block]:
     made = reports.table("score/samplers.csv")
     made = made[made["subset"] == "all"]
     names = [f"{named(row)}, {whole(row['calls'])}" for _, row in made.iterrows()]
-    plots.labelled_sheet(reports.figure("score_samplers.png"), reports.folder / "score/samplers.png", names)
+    labelled_sheet(reports.figure("score_samplers.png"), reports.folder / "score/samplers.png", names)
     sheet = reports.drawn(
         "score_samplers.png",
         "The same 16 start noises and classes by each of them; the number is network calls per image.",
@@ -97,8 +97,8 @@ def inversion_blocks(reports: Reports) -> list[Block]:
     """Digits to noise and back, and digits between two others."""
     rows = reports.table("score/inversion.csv")
     names = ["test digits", *(f"{whole(steps)} steps" for steps in rows["steps"])]
-    plots.labelled_sheet(reports.figure("score_inversion.png"), reports.folder / "score/inversion.png", names)
-    plots.labelled_sheet(reports.figure("score_interpolation.png"), reports.folder / "score/interpolation.png", [], [])
+    labelled_sheet(reports.figure("score_inversion.png"), reports.folder / "score/inversion.png", names)
+    labelled_sheet(reports.figure("score_interpolation.png"), reports.folder / "score/interpolation.png", [], [])
     columns = [
         ("steps", "Steps each way", whole),
         ("n", "n", whole),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.training import training_loss
 from diffusion.report.content import Block, Cell, Gallery, Section, Table, Text
 from diffusion.report.reading import Reports
 from diffusion.report.wording import duration, fixed, listing, number, percent, whole
@@ -17,7 +17,7 @@ LOSSES = {"eps": "ε", "x0": "x₀", "v": "v"}
 def training_section(reports: Reports, params: dict[str, Any]) -> Section:
     """Exercise 3, from the default run, and from the lesson's full run where the folder holds one."""
     history = reports.table("train/history.csv")
-    plots.training_loss(
+    training_loss(
         reports.figure("loss.png"), history, f"loss (mean squared error of {LOSSES[params['train']['target']]})"
     )
     loss = reports.drawn(
@@ -92,7 +92,7 @@ def lesson_run(reports: Reports) -> list[Block]:
             )
         )
     if f"{LESSON}/history.csv" in reports:
-        plots.training_loss(reports.figure("lesson_loss.png"), thinned(reports.table(f"{LESSON}/history.csv")), "loss")
+        training_loss(reports.figure("lesson_loss.png"), thinned(reports.table(f"{LESSON}/history.csv")), "loss")
         pictures.append(
             reports.drawn(
                 "lesson_loss.png", "The lesson's run: training loss, logarithmic.", "Loss of the lesson's run"
