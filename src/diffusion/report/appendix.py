@@ -4,7 +4,7 @@ from typing import Any
 
 from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Cell, Section, Table, Text, table
-from diffusion.report.reading import Reports
+from diffusion.report.reading import Reports, flat
 from diffusion.report.wording import duration, number, percent, whole
 
 MEASURED = {
@@ -34,8 +34,7 @@ def data_section(reports: Reports) -> Section:
     text = Text(
         f"{' '.join(origin)} Pixels are scaled to [−1, 1] ({pixels}). SHA-256 of the source: `{card['checksum']}`."
     )
-    names = reports.class_names()
-    labelled_sheet(reports.figure("data.png"), reports.folder / "data/examples.png", names if len(names) <= 20 else [])
+    labelled_sheet(reports.figure("data.png"), reports.folder / "data/examples.png", reports.row_names())
     examples = reports.drawn(
         "data.png", "Real training images, a row per class.", "Grid of real images, a row per class"
     )
@@ -99,16 +98,8 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _params(params: dict[str, Any]) -> Table:
-    rows = tuple((Cell(key), Cell(_plain(value))) for key, value in flattened(params))
+    rows = tuple((Cell(key), Cell(_plain(value))) for key, value in flat(params).items())
     return Table("params.yaml of this run.", ("Key", "Value"), (False, False), rows)
-
-
-def flattened(params: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested params as (dotted key, value), in their order."""
-    pairs = []
-    for key, value in params.items():
-        pairs += flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return pairs
 
 
 def _plain(value: Any) -> str:

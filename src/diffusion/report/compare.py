@@ -111,7 +111,7 @@ def quality_table(quality: pd.DataFrame, floor: dict[str, Any]) -> Table:
     """Every measure of every model, real images last."""
     real = pd.DataFrame([floor["mean"] | {"model": "real images", "sharpness": 1.0, "kid_std": floor["std"]["kid"]}])
     shown = pd.concat([quality.assign(model=labels(quality)), real])
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("model", "Model", str),
         ("fid", "FID", number),
         ("kid", "KID", number),
@@ -246,7 +246,7 @@ def stability_blocks(reports: Reports) -> list[Block]:
         fid_std=("fid", "std"),
         seconds=("seconds", "mean"),
     ).reset_index()
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("model", "Model", lambda model: NAMES[model]),
         ("learning_rate", "Learning rate", number),
         ("runs", "Seeds", whole),

@@ -6,8 +6,8 @@ import pandas as pd
 
 from diffusion.plots.samplers import quality_by_calls
 from diffusion.report.content import Block, Text, table
-from diffusion.report.reading import Reports
-from diffusion.report.wording import NB, differ, duration, fixed, number, percent, spread, whole
+from diffusion.report.reading import Reports, flat
+from diffusion.report.wording import NB, calls_of, differ, duration, fixed, number, percent, spread, whole
 
 FRONTIER = "frontier"
 LABELS = {
@@ -81,15 +81,6 @@ def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[str]:
     return [f"What follows was measured on another model, with {', '.join(different)}."] if different else []
 
 
-def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested params with keys as in `section.key`."""
-    return {
-        name: value
-        for key, content in params.items()
-        for name, value in (flat(content, f"{key}.") if isinstance(content, dict) else {prefix + key: content}).items()
-    }
-
-
 def averaged(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per setting: every figure's mean over the sampling seeds, and its standard deviation as `..._std`."""
     key = [*(name for name in ("model",) if name in rows), "sampler", "steps", "eta", "times", "calls", "n"]
@@ -141,7 +132,7 @@ def students_answer(rows: pd.DataFrame, seconds: float) -> str:
     """How far students of few calls are from their teacher."""
     (teacher,) = rows[rows["model"] == "teacher"].to_dict("records")
     parts = [
-        f"{whole(row['calls'])} call{'s' if row['calls'] > 1 else ''}: FID {spread(row['fid'], row['fid_std'])}, "
+        f"{calls_of(row['calls'])}: FID {spread(row['fid'], row['fid_std'])}, "
         f"{number(row['fid'] / teacher['fid'])} times the teacher's, and {percent(row['accuracy'])} class accuracy"
         for row in rows[rows["model"] == "student"].sort_values("calls", ascending=False).to_dict("records")
     ]

@@ -7,7 +7,7 @@ import pandas as pd
 from diffusion.plots.confusion import confusions
 from diffusion.plots.guidance import fidelity_by_limit, fidelity_coverage, measures_by_scale
 from diffusion.plots.sheet import labelled_sheet
-from diffusion.report.content import Block, Folded, Gallery, Section, Text, table
+from diffusion.report.content import Block, Folded, Gallery, Section, Text, table, with_values
 from diffusion.report.overview import confusion_matrix
 from diffusion.report.reading import Reports
 from diffusion.report.wording import fixed, listing, movement, number, percent, share_error, whole
@@ -74,9 +74,8 @@ def _fidelity_sentence(weak: pd.Series, strong: pd.Series) -> str:
 
 
 def _cost_sentence(weak: pd.Series, strong: pd.Series) -> str:
-    words = {"rises": "rises", "falls": "falls", "stays": "stays"}
     parts = [
-        f"{name} {words[change(weak, strong, key)]} from {fixed(weak[key])} to {fixed(strong[key])}"
+        f"{name} {change(weak, strong, key)} from {fixed(weak[key])} to {fixed(strong[key])}"
         for key, name in (("coverage", "coverage"), ("diversity", "diversity within a class"))
         if pd.notna(weak[key]) and pd.notna(strong[key])
     ]
@@ -91,10 +90,11 @@ def _cost_sentence(weak: pd.Series, strong: pd.Series) -> str:
 
 def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Block:
     """A row per scale."""
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("scale", "w", lambda value: f"{value:g}"),
         ("n", "n", whole),
         ("accuracy", "Class accuracy", percent),
+        ("fid", "FID", lambda value: fixed(value, 1)),
         *(
             (key, key.capitalize(), fixed)
             for key in ("precision", "recall", "density", "coverage", "diversity", "sharpness")
@@ -102,9 +102,6 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Block:
         ("saturation", "Saturation", percent),
         ("calls_per_image", "Calls", whole),
     ]
-    columns = [column for column in columns if rows[column[0]].notna().any()]
-    if "fid" in rows and rows["fid"].notna().any():
-        columns.insert(3, ("fid", "FID", lambda value: fixed(value, 1)))
     floor = {key: value for key, value in verdict["floor"].items() if value is not None}
     real = (
         f"; real images at n = {whole(verdict['n'])}: "
@@ -117,7 +114,7 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Block:
         "Saturation: share of pixels of the predicted x₀ beyond ±1 before clipping. "
         f"Same start noise at every w{real}."
     )
-    return table(rows, columns, caption)
+    return table(rows, with_values(rows, columns), caption)
 
 
 def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any]) -> list[Block]:
@@ -134,17 +131,16 @@ def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any])
         "rescale": f"everywhere, rescaled by {params['guidance']['rescale']:g}",
     }
     shown = shown.assign(limit=shown["limit"].map(names))
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("scale", "w", lambda value: f"{value:g}"),
         ("limit", "Guided", str),
         ("calls_per_image", "Calls", number),
         *((key, heading, percent) for key, heading in (("accuracy", "Class accuracy"), ("saturation", "Saturation"))),
         *((key, key.capitalize(), fixed) for key in ("precision", "coverage", "diversity", "sharpness")),
     ]
-    columns = [column for column in columns if shown[column[0]].notna().any()]
     caption = f"Guidance that costs less and saturates less, n = {whole(shown['n'].iloc[0])} each, same start noise."
     sentences = [_limited_sentence(limited, everywhere, limit, name) for limit, name in list(names.items())[1:]]
-    blocks = [Text(" ".join(sentences)), table(shown, columns, caption)]
+    blocks = [Text(" ".join(sentences)), table(shown, with_values(shown, columns), caption)]
     weak = rows[rows["scale"] == PLAIN].assign(limit="everywhere")
     if shown["coverage"].notna().any():
         lines = pd.concat([weak.assign(limit=name) for name in names.values()] + [shown]).sort_values("scale")
@@ -155,11 +151,10 @@ def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any])
             "Class accuracy against coverage by guidance scale and limit",
         )
         blocks.insert(1, trade)
-    classes = reports.class_names()
     labelled_sheet(
         reports.figure("guidance_limited_samples.png"),
         reports.folder / "guidance/limited.png",
-        classes if len(classes) <= 20 else [],
+        reports.row_names(),
         ["plain", "interval", "rescale"],
     )
     sheet = reports.drawn(
@@ -195,10 +190,8 @@ def _limited_sentence(limited: pd.DataFrame, everywhere: pd.DataFrame, limit: st
 
 
 def _sheets(reports: Reports, rows: pd.DataFrame) -> list[Block]:
-    names, scales = reports.class_names(), [f"w = {scale:g}" for scale in rows["scale"]]
-    labelled_sheet(
-        reports.figure("guidance.png"), reports.folder / "guidance/sheet.png", names if len(names) <= 20 else [], scales
-    )
+    scales = [f"w = {scale:g}" for scale in rows["scale"]]
+    labelled_sheet(reports.figure("guidance.png"), reports.folder / "guidance/sheet.png", reports.row_names(), scales)
     caption = "Each row one class and one start noise, each column a guidance scale."
     sheet = reports.drawn("guidance.png", caption, "Classes against guidance scales")
     by_scale = [

@@ -59,10 +59,7 @@ def verdict_section(reports: Reports) -> Section:
         f"({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against the "
         "same test images; no model can be expected to do better."
     )
-    names = reports.class_names()
-    labelled_sheet(
-        reports.figure("samples.png"), reports.folder / "evaluate/samples.png", names if len(names) <= 20 else []
-    )
+    labelled_sheet(reports.figure("samples.png"), reports.folder / "evaluate/samples.png", reports.row_names())
     samples = reports.drawn(
         "samples.png",
         "Samples, not picked: ten per class, a row for each class asked for.",

@@ -1,5 +1,6 @@
 """Exercise 4: every sampler's quality joined with its clock, and what eta does."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -132,8 +133,7 @@ def eta_answer(eta: pd.DataFrame) -> list[str]:
 
 def samplers_table(rows: pd.DataFrame) -> Block:
     """Quality and clock side by side."""
-    shown = rows.assign(kid_text=[spread(m, s) for m, s in zip(rows["kid"], rows["kid_std"], strict=True)])
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("label", "Sampler", str),
         ("calls", "Calls", whole),
         ("seconds", "Seconds", number),
@@ -153,13 +153,13 @@ def samplers_table(rows: pd.DataFrame) -> Block:
         f"of bare network calls. KID and class accuracy: first {whole(rows['n'].iloc[0])} "
         "images of every sampler, same start noise and classes, so rows compare; “all” are all images drawn of it."
     )
-    return table(shown, columns, caption)
+    return table(rows, columns, caption)
 
 
 def eta_blocks(reports: Reports) -> list[Block]:
     """Table and sheet of eta: two runs from the same start noise."""
     eta = reports.table("evaluate/eta.csv")
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("eta", "η", lambda value: f"{value:g}"),
         ("steps", "Steps", whole),
         ("n", "n", whole),
@@ -194,15 +194,16 @@ def film_blocks(reports: Reports) -> list[Block]:
     blocks: list[Block] = []
     for name, caption in captions.items():
         sheet = reports.folder / f"evaluate/film_{name}.png"
-        labelled_sheet(reports.figure(f"film_{name}.png"), sheet, _row_names(reports, sheet, len(times)), times)
+        labelled_sheet(reports.figure(f"film_{name}.png"), sheet, _film_rows(reports, sheet, len(times)), times)
         blocks.append(reports.drawn(f"film_{name}.png", caption, caption))
     return blocks
 
 
-def _row_names(reports: Reports, sheet: Any, columns: int) -> list[str]:
+def _film_rows(reports: Reports, sheet: Path, columns: int) -> list[str]:
+    """Names of the rows where a film has one of every class."""
     width, height = png_size(sheet)
-    names = reports.class_names()
-    return names if round(height / (width / columns)) == len(names) <= 20 else []
+    names = reports.row_names()
+    return names if round(height / (width / columns)) == len(names) else []
 
 
 def _sheet(reports: Reports, rows: pd.DataFrame) -> Block:
