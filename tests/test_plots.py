@@ -100,6 +100,20 @@ def test_a_dark_sheet_is_not_stretched_to_white(tmp_path):
     assert np.asarray(Image.open(tmp_path / "labelled.png").convert("L"))[15, -16] == pytest.approx(40, abs=1)
 
 
+def test_of_many_paths_a_few_are_drawn_and_each_grows_clearer(tmp_path):
+    """From left to right through the middle: all of an SDE's paths, equally strong, hide each other."""
+    way = pd.DataFrame({"t": np.linspace(100, 0, 21), "x": np.linspace(-2, 2, 21), "y": 0.0})
+    paths = [way.assign(mixture="a", sampler="heun", path=k, y=k / 2) for k in range(6)]
+    few, many = tmp_path / "few.png", tmp_path / "many.png"
+    trajectories(few, pd.concat(paths[:3]), PLACES.iloc[:0], {"heun": "Heun"})
+    trajectories(many, pd.concat(paths), PLACES.iloc[:0], {"heun": "Heun"})
+    assert few.read_bytes() == many.read_bytes()
+    pixels = np.asarray(Image.open(few).convert("L")).astype(int)
+    height, width = pixels.shape
+    left, right = (pixels[height // 4 : 3 * height // 4, round(share * width)].min() for share in (0.3, 0.7))
+    assert left > right + 50
+
+
 def test_equal_curves_are_both_seen():
     widths = [line(index)["linewidth"] for index in range(5)]
     styles = [(line(index)["color"], str(line(index)["linestyle"])) for index in range(7)]

@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
 from diffusion.plots.style import COLOURS, FLOOR_COLOUR, MARKERS, line, panel, panels, save, styled
 
 PLANE = 2.8  # half a side of the pictures of trajectories
+PATHS = 3  # that are drawn: more of an SDE cannot be told apart
+FAINTEST, THINNEST, WIDEST = 0.1, 0.5, 1.8  # opacity and widths of a path, from noise to sample
 TRUE, LEARNED = FLOOR_COLOUR, COLOURS[1]
 
 
@@ -38,9 +41,10 @@ def score_fields(path: Path, field: pd.DataFrame) -> None:
 
 @styled
 def trajectories(path: Path, paths: pd.DataFrame, points: pd.DataFrame, names: dict[str, str]) -> None:
-    """Ways from noise to samples, a row per mixture and a column per sampler (`names`: as in the tables, as shown).
+    """Paths from noise to samples, a row per mixture and a column per sampler (`names`: as in the tables, as shown).
 
-    Grey: points of the mixture. Each line begins at its dot, soon after the start noise, and ends at its triangle.
+    Grey: points of the mixture. Each path begins at its dot, soon after the start noise, and ends at its triangle. It
+    is the fainter the more noise there is, so that one sees where it settles.
     """
     mixtures = list(dict.fromkeys(paths["mixture"]))
     figure, grid = panels(3.7 * len(names), 3.7 * len(mixtures), len(names), len(mixtures))
@@ -49,11 +53,8 @@ def trajectories(path: Path, paths: pd.DataFrame, points: pd.DataFrame, names: d
         real = points[(points["mixture"] == mixtures[row]) & (points["sampler"] == "mixture")]
         axes.plot(real["x"], real["y"], ".", color="#b9c0c4", markersize=3)
         of_sampler = paths[(paths["mixture"] == mixtures[row]) & (paths["sampler"] == sampler)]
-        for number, way in of_sampler.groupby("path"):
-            colour = COLOURS[number % len(COLOURS)]
-            axes.plot(way["x"], way["y"], color=colour, linewidth=0.8)
-            axes.plot(way["x"].iloc[0], way["y"].iloc[0], "o", color=colour, markersize=4)
-            axes.plot(way["x"].iloc[-1], way["y"].iloc[-1], "^", color=colour, markersize=5)
+        for number, way in of_sampler[of_sampler["path"] < PATHS].groupby("path"):
+            _fading_path(axes, way, COLOURS[number])
         _bare_plane(axes)
         axes.set(xlim=(-PLANE, PLANE), ylim=(-PLANE, PLANE))
         if row == 0:
@@ -76,6 +77,16 @@ def by_noise_level(path: Path, table: pd.DataFrame, series: str, label: str, log
         axes.set_yscale("log")
     axes.legend()
     save(figure, path)
+
+
+def _fading_path(axes: Axes, points: pd.DataFrame, colour: str) -> None:
+    at, t = points[["x", "y"]].to_numpy(), points["t"].to_numpy()
+    clear = (1 - t[1:] / t.max()) ** 2  # 0 at the start, 1 at t = 0
+    opacity, width = FAINTEST + (1 - FAINTEST) * clear, THINNEST + (WIDEST - THINNEST) * clear
+    steps = np.stack([at[:-1], at[1:]], axis=1)  # (steps, 2 ends, 2 coordinates)
+    axes.add_collection(LineCollection(steps, colors=colour, alpha=opacity, linewidths=width))
+    axes.plot(*at[0], "o", color=colour, markersize=4)
+    axes.plot(*at[-1], "^", color=colour, markersize=6)
 
 
 def _bare_plane(axes: Axes) -> None:

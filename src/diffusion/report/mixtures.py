@@ -49,8 +49,9 @@ def mixture_blocks(reports: Reports) -> list[Block]:
         ),
         reports.drawn(
             "score_paths.png",
-            "Ways from noise (dots) to samples (triangles) along the learned score; grey: points of the mixture. The "
-            "ODE's ways are smooth, the SDE's are not; each sampler has the same start noise.",
+            "Paths from noise (dots) to samples (triangles) along the learned score, the fainter the more noise there "
+            "is; grey: points of the mixture. The ODE's paths are smooth, the SDE's are not; each sampler has the same "
+            "start noise.",
             "Trajectories of three samplers in the plane",
         ),
         reports.drawn(
