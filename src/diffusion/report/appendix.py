@@ -22,9 +22,8 @@ def data_section(reports: Reports) -> Section:
     splits = card["splits"]
     channels, height, width = card["image_shape"]
     answer = (
-        f"{card['dataset']}: {whole(splits['train']['n'])} images to train on and {whole(splits['test']['n'])} "
-        f"held back, in "
-        f"{len(counts)} classes, {width} × {height} pixels, {'grey' if channels == 1 else 'colour'}."
+        f"{card['dataset']}: {whole(splits['train']['n'])} images to train on and {whole(splits['test']['n'])} held "
+        f"back, in {len(counts)} classes, {width} × {height} pixels, {'grey' if channels == 1 else 'colour'}."
     )
     pixels = "; ".join(
         f"{name} split: mean {number(split['mean'])}, standard deviation {number(split['std'])}"
@@ -49,17 +48,14 @@ def judge_section(reports: Reports) -> Section:
     accuracy, n = metrics["accuracy"], metrics["n_test"]
     answer = (
         f"The judge, a small classifier with {whole(metrics['parameters'])} weights, reads {percent(accuracy)} of "
-        f"{whole(n)} real "
-        "test images right, so one image in "
-        f"{whole(1 / max(1 - accuracy, 1 / (n + 1)))} is misread by the judge itself."
+        f"{whole(n)} real test images right, so one image in {whole(1 / max(1 - accuracy, 1 / (n + 1)))} is misread "
+        "by the judge itself."
     )
     text = Text(
-        "It was trained on real training images alone and never saw a sample. A second classifier, trained on "
-        "noised images at "
-        f"every level of noise, decides what is still recognisable; on clean test images it is right "
-        f"{percent(metrics['noisy']['accuracy_clean'])} "
-        "of the time. One trained on clean images only would fail there because noise is strange to it, not "
-        "because the digit is gone."
+        "It was trained on real training images alone and never saw a sample. A second classifier, trained on noised "
+        "images at every level of noise, decides what is still recognisable; on clean test images it is right "
+        f"{percent(metrics['noisy']['accuracy_clean'])} of the time. One trained on clean images only would fail "
+        "there because noise is strange to it, not because the digit is gone."
     )
     return Section("judge", "The judge", (answer,), (text,))
 

@@ -49,15 +49,14 @@ def verdict_section(reports: Reports) -> Section:
     worst = by_class.loc[by_class["accuracy"].idxmin()]
     answer = (
         *_coverage_sentence(verdict),
-        f"The class that fails most often is {worst['class']}: {percent(worst['accuracy'])} of "
-        f"{whole(worst['n'])} are read as it.",
+        f"The class that fails most often is {worst['class']}: {percent(worst['accuracy'])} of {whole(worst['n'])} "
+        "are read as it.",
     )
     floor_images = verdict["fid_floor"].get("n") or verdict["n"]
     basis = (
-        f"All measures compare {whole(verdict['n'])} samples with the {verdict['reference']}, in the features of "
-        f"the judge "
-        f"({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against the "
-        "same test images; no model can be expected to do better."
+        f"All measures compare {whole(verdict['n'])} samples with the {verdict['reference']}, in the features of the "
+        f"judge ({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against "
+        "the same test images; no model can be expected to do better."
     )
     labelled_sheet(reports.figure("samples.png"), reports.folder / "evaluate/samples.png", reports.row_names())
     samples = reports.drawn(
@@ -116,8 +115,7 @@ def _coverage_sentence(verdict: dict[str, Any]) -> list[str]:
     weak = "in variety" if floor - coverage > real - precision else "in looks"
     return [
         f"{percent(precision)} of the samples look like real images (of real images {percent(real)} do), and they "
-        f"cover "
-        f"{percent(coverage)} of the real ones (real images: {percent(floor)}): the model is further from the "
+        f"cover {percent(coverage)} of the real ones (real images: {percent(floor)}): the model is further from the "
         f"data {weak}."
     ]
 
@@ -187,9 +185,9 @@ def _confusion(reports: Reports, verdict: dict[str, Any]) -> list[Block]:
     }
     confusions(reports.figure("confusion.png"), matrices, names)
     caption = (
-        f"What the judge reads where: the class (real images, left) or the class asked for (n = "
-        f"{whole(verdict['n'])} samples, right) is the row, "
-        "the class that it reads the column. Off the diagonal on the left are the judge's own mistakes."
+        f"What the judge reads where: the class (real images, left) or the class asked for (n = {whole(verdict['n'])} "
+        "samples, right) is the row, the class that it reads the column. Off the diagonal on the left are the judge's "
+        "own mistakes."
     )
     return [reports.drawn("confusion.png", caption, "Confusion matrices of real images and of samples")]
 

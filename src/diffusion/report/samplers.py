@@ -80,9 +80,9 @@ def speed_answer(rows: pd.DataFrame) -> str:
     ratio = ddpm["seconds"] / ddim["seconds"]
     faster = f"DDIM is {number(ratio)} times faster" if ratio > 1 else f"DDIM is not faster ({number(ratio)} times)"
     return (
-        f"{whole(ddpm['images'])} images take {duration(ddpm['seconds'])} by DDPM with {whole(ddpm['calls'])} "
-        f"network calls and {duration(ddim['seconds'])} by DDIM "
-        f"(η = 0) with {whole(ddim['calls'])}: {faster} (median of {whole(ddpm['repeats'])} runs)."
+        f"{whole(ddpm['images'])} images take {duration(ddpm['seconds'])} by DDPM with {whole(ddpm['calls'])} network "
+        f"calls and {duration(ddim['seconds'])} by DDIM (η = 0) with {whole(ddim['calls'])}: {faster} (median of "
+        f"{whole(ddpm['repeats'])} runs)."
     )
 
 
@@ -124,10 +124,9 @@ def eta_answer(eta: pd.DataFrame) -> list[str]:
     n = f"n = {whole(low['n'])} each" if low["n"] == high["n"] else f"n = {whole(low['n'])} and {whole(high['n'])}"
     diversity = "hardly changes" if abs(change) < 0.02 else "rises" if change > 0 else "falls"
     return [
-        f"With the same start noise and {whole(low['steps'])} steps, DDIM with η = {low['eta']:g} {same} in a "
-        f"second run, with η = {high['eta']:g} {other} (pixels run "
-        f"from −1 to 1). Diversity within a class {diversity}: {fixed(low['diversity'])} against "
-        f"{fixed(high['diversity'])} of that of real images ({n})."
+        f"With the same start noise and {whole(low['steps'])} steps, DDIM with η = {low['eta']:g} {same} in a second "
+        f"run, with η = {high['eta']:g} {other} (pixels run from −1 to 1). Diversity within a class {diversity}: "
+        f"{fixed(low['diversity'])} against {fixed(high['diversity'])} of that of real images ({n})."
     ]
 
 
@@ -149,9 +148,9 @@ def samplers_table(rows: pd.DataFrame) -> Block:
     if rows["fid_all"].notna().any():
         columns.append(("fid_all", "FID, all", number))
     caption = (
-        f"Seconds: median for {whole(rows['images'].iloc[0])} images. Overhead: time over that of the same number "
-        f"of bare network calls. KID and class accuracy: first {whole(rows['n'].iloc[0])} "
-        "images of every sampler, same start noise and classes, so rows compare; “all” are all images drawn of it."
+        f"Seconds: median for {whole(rows['images'].iloc[0])} images. Overhead: time over that of the same number of "
+        f"bare network calls. KID and class accuracy: first {whole(rows['n'].iloc[0])} images of every sampler, same "
+        "start noise and classes, so rows compare; “all” are all images drawn of it."
     )
     return table(rows, columns, caption)
 

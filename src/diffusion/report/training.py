@@ -47,10 +47,9 @@ def training_answer(reports: Reports, params: dict[str, Any]) -> str:
     )
     ddpm = samplers[(samplers["sampler"] == "ddpm") & (samplers["subset"] == "first")].iloc[0]
     return (
-        f"{whole(steps)} steps of {whole(batch)} images ({number(steps * batch / n, 2)} epochs of {whole(n)}) "
-        f"took {duration(timing['seconds'])}, and {trend}. "
-        f"Of {whole(ddpm['n'])} samples by DDPM with {whole(ddpm['steps'])} steps the judge reads "
-        f"{percent(ddpm['accuracy'])} as the class asked for."
+        f"{whole(steps)} steps of {whole(batch)} images ({number(steps * batch / n, 2)} epochs of {whole(n)}) took "
+        f"{duration(timing['seconds'])}, and {trend}. Of {whole(ddpm['n'])} samples by DDPM with "
+        f"{whole(ddpm['steps'])} steps the judge reads {percent(ddpm['accuracy'])} as the class asked for."
     )
 
 
@@ -72,10 +71,9 @@ def short_chain_answer(reports: Reports, params: dict[str, Any]) -> list[str]:
         else f" `dvc exp run -S timesteps={chain['timesteps']}` trains it."
     )
     return [
-        f"With T = {chain['timesteps']} the lesson's betas, unscaled, end at ᾱ = "
-        f"{number(left['linear_unscaled'])}: x at T still holds {percent(amplitude['linear_unscaled'])} of the "
-        f"image's amplitude, {end}. Scaled by 1,000 / T, as `linear` does here, they leave "
-        f"{percent(amplitude['linear'])}.{trained}"
+        f"With T = {chain['timesteps']} the lesson's betas, unscaled, end at ᾱ = {number(left['linear_unscaled'])}: x "
+        f"at T still holds {percent(amplitude['linear_unscaled'])} of the image's amplitude, {end}. Scaled by 1,000 / "
+        f"T, as `linear` does here, they leave {percent(amplitude['linear'])}.{trained}"
     ]
 
 
