@@ -43,6 +43,9 @@ DRAWINGS = {
     "colour grid": lambda path: plots.picture_grid(path, np.stack([IMAGES] * 3, axis=-1), ["a", "b", "c"]),
     "recognisability": lambda path: plots.recognisability(path, SEEN, 0.1),
     "loss": lambda path: plots.training_loss(path, pd.DataFrame({"step": T, "loss": 1 / T}), "loss"),
+    "losses": lambda path: plots.training_losses(
+        path, {str(k): pd.DataFrame({"step": T, "loss": k / T}) for k in range(1, 5)}, "loss"
+    ),
     "speed": lambda path: plots.speed_quality(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (10, 1))], 16),
     "calls": lambda path: plots.quality_by_calls(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (None, 0.0))]),
     "tradeoff": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": 0.9, "precision": 0.9}),

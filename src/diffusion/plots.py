@@ -116,12 +116,18 @@ def training_loss(path: Path, history: pd.DataFrame, label: str) -> None:
     """Training loss against the step on a logarithmic axis, from `step, loss`."""
     figure, axes = _figure(4.8, 3.5)
     axes.plot(history["step"], history["loss"], color=COLOURS[0], linewidth=1.4)
-    axes.set(xlabel="training step", ylabel=label, yscale="log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(_short_number))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    _loss_by_step(axes, label)
+    _save(figure, path)
+
+
+@styled
+def training_losses(path: Path, histories: Mapping[str, pd.DataFrame], label: str) -> None:
+    """The same for several trainings (tables with `step, loss`) on shared axes."""
+    figure, axes = _figure(7.6, 4.2)
+    for index, (name, history) in enumerate(histories.items()):
+        axes.plot(history["step"], history["loss"], label=name, **_line(index))
+    _loss_by_step(axes, label)
+    axes.legend()
     _save(figure, path)
 
 
@@ -272,6 +278,15 @@ def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
     plt.close(figure)
+
+
+def _loss_by_step(axes: Axes, label: str) -> None:
+    axes.set(xlabel="training step", ylabel=label, yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(_short_number))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _line(index: int) -> dict[str, object]:

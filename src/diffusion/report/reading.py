@@ -14,6 +14,7 @@ from diffusion.report.content import Picture
 
 NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind", "model", "bound")
 FIGURES = "figures"
+EXERCISES = "exercises/about.json"  # there once `make study STUDY=exercises` has written all else
 
 
 @dataclass(frozen=True)
