@@ -15,7 +15,7 @@ from diffusion.plots.schedules import recognisability_curves, schedule_curves
 from diffusion.plots.score import by_noise_level, score_fields, trajectories
 from diffusion.plots.sheet import labelled_sheet
 from diffusion.plots.style import line
-from diffusion.plots.training import training_loss
+from diffusion.plots.training import training_loss, training_losses
 
 T = np.arange(1, 11)
 CURVES = {
@@ -51,6 +51,9 @@ DRAWINGS = {
     "colour grid": lambda path: picture_grid(path, np.stack([IMAGES] * 3, axis=-1), ["a", "b", "c"]),
     "recognisability": lambda path: recognisability_curves(path, SEEN, 0.1),
     "loss": lambda path: training_loss(path, pd.DataFrame({"step": T, "loss": 1 / T}), "loss"),
+    "losses": lambda path: training_losses(
+        path, {str(k): pd.DataFrame({"step": T, "loss": k / T}) for k in range(1, 5)}, "loss"
+    ),
     "speed": lambda path: speed_quality(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (10, 1))], 16),
     "calls": lambda path: quality_by_calls(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (None, 0.0))]),
     "tradeoff": lambda path: fidelity_coverage(path, SCALES, {"coverage": 0.9, "precision": 0.9}),

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from diffusion.report.content import Block, Folded, Section, Text, table
-from diffusion.report.reading import Reports
+from diffusion.report.reading import EXERCISES, Reports
 from diffusion.report.wording import fixed, listing, number, percent, whole
 
 SAME_SHARE = 0.02
@@ -69,7 +69,8 @@ def schedules_section(reports: Reports) -> Section:
         ]
     left_out = [Text(f"`{name}` is left out: {reason}.") for name, reason in metrics["left_out"].items()]
     blocks = (*compared, *curves[:2], _schedule_table(metrics), Folded("SNR against t", (curves[2],)), *left_out)
-    return Section("schedules", "Linear against cosine", tuple(schedules_answer(metrics)), blocks, "Exercise 2")
+    answer = (*schedules_answer(metrics), samples_answer(reports))
+    return Section("schedules", "Linear against cosine", answer, blocks, "Exercise 2")
 
 
 def early_noise(metrics: dict[str, Any]) -> str:
@@ -107,9 +108,14 @@ def schedules_answer(metrics: dict[str, Any]) -> list[str]:
     late = f"99 % of it at t = {whole(gone['linear'])} and t = {whole(gone['cosine'])}"
     return [
         first,
-        f"{halves}; {late}. Whether cosine also samples better, one run cannot say: `dvc exp run -S "
-        f"schedule=cosine` answers it.",
+        f"{halves}; {late}.",
     ]
+
+
+def samples_answer(reports: Reports) -> str:
+    """Where to find out whether cosine also samples better."""
+    where = "“Exercises side by side” has both" if EXERCISES in reports else "`dvc exp run -S schedule=cosine` tells"
+    return f"Whether cosine also samples better, one run cannot say: {where}."
 
 
 def _why_unknown(metrics: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from diffusion.report.content import Picture
 NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind", "model", "bound")
 FIGURES = "figures"
 MANY_ROWS = 20  # of classes: names beside more of them could not be read
+EXERCISES = "exercises/about.json"  # there once `make study STUDY=exercises` has written all else
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from diffusion.plots.training import training_loss
 from diffusion.report.content import Block, Cell, Gallery, Section, Table, Text
-from diffusion.report.reading import Reports
+from diffusion.report.reading import EXERCISES, Reports
 from diffusion.report.wording import duration, fixed, listing, number, percent, whole
 
 LESSON = "lesson"
@@ -39,7 +39,7 @@ def training_answer(reports: Reports, params: dict[str, Any]) -> str:
     timing, history = reports.record("train/timing.json"), reports.table("train/history.csv")
     card, samplers = reports.record("data/card.json"), reports.table("evaluate/samplers.csv")
     steps, batch, n = params["train"]["steps"], params["train"]["batch_size"], card["splits"]["train"]["n"]
-    first, last = history["loss"].iloc[0], history["loss"].tail(10).mean()
+    first, last = history["loss"].iloc[0], loss_at_the_end(history)
     trend = (
         f"the loss fell from {number(first)} to {number(last)}"
         if last < first
@@ -65,11 +65,11 @@ def short_chain_answer(reports: Reports, params: dict[str, Any]) -> list[str]:
         if amplitude["linear_unscaled"] > PURE_NOISE_AMPLITUDE
         else "which is as good as none"
     )
-    trained = (
-        " This run is that one."
-        if params["timesteps"] == chain["timesteps"]
-        else f" `dvc exp run -S timesteps={chain['timesteps']}` trains it."
-    )
+    trained = f" `dvc exp run -S timesteps={chain['timesteps']}` trains it."
+    if EXERCISES in reports:
+        trained = " What training makes of both stands in “Exercises side by side”."
+    if params["timesteps"] == chain["timesteps"]:
+        trained = " This run is that one."
     return [
         f"With T = {chain['timesteps']} the lesson's betas, unscaled, end at ᾱ = {number(left['linear_unscaled'])}: x "
         f"at T still holds {percent(amplitude['linear_unscaled'])} of the image's amplitude, {end}. Scaled by 1,000 / "
@@ -103,6 +103,11 @@ def lesson_run(reports: Reports) -> list[Block]:
         )
         blocks.append(Table("About the lesson's run.", ("What", "Value"), (False, False), rows))
     return blocks
+
+
+def loss_at_the_end(history: pd.DataFrame) -> float:
+    """The mean of the last ten points, which are noisy."""
+    return history["loss"].tail(10).mean()
 
 
 def thinned(history: pd.DataFrame, points: int = 250) -> pd.DataFrame:
