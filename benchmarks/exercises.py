@@ -7,6 +7,7 @@ experiments; an interrupted study goes on from DVC's cache.
 """
 
 import argparse
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -98,7 +99,8 @@ def finish(name: str) -> None:
     command("dvc", "queue", "start", "--jobs", "1")
     while states()[name] == "Queued":
         time.sleep(1)
-    subprocess.run(["dvc", "queue", "logs", "--follow", name], check=True)
+    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"}
+    subprocess.run(["dvc", "queue", "logs", "--follow", name], check=True, env=unbuffered)
     while (state := states()[name]) == "Running":
         time.sleep(1)
     if state != "Success":

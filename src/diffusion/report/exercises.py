@@ -177,24 +177,25 @@ def changes_table(runs: pd.DataFrame, changed: dict[str, dict[str, Any]]) -> Tab
     return _table(caption, ("Param", *runs["label"]), rows)
 
 
-def quality_table(runs: pd.DataFrame, first: dict[str, Any]) -> Table:
-    """Every measure of every run with its difference from the first, whose verdict is `first`; real images last."""
-    floor = {name: (value, None) for name, value in first["floor"].items()}
-    floor |= {name: (first[f"{name}_floor"]["mean"], first[f"{name}_floor"]["std"]) for name in ("fid", "kid")}
+def quality_table(runs: pd.DataFrame, verdict: dict[str, Any]) -> Table:
+    """Every measure of every run with its difference from the first, whose verdict it is; real images last."""
+    floor = {name: (value, None) for name, value in verdict["floor"].items()}
+    floor |= {name: (verdict[f"{name}_floor"]["mean"], verdict[f"{name}_floor"]["std"]) for name in ("fid", "kid")}
+    first, *others = (run for _, run in runs.iterrows())
     rows = []
     for name, (heading, unit, _) in MEASURES.items():
         if runs[name].notna().all():
-            cells = [spread(run[name] / unit, run[f"{name}_error"] / unit) for _, run in runs.iterrows()]
-            others = [difference(runs.iloc[0], run, name) for _, run in runs.iloc[1:].iterrows()]
-            beside = [f"{cell} ({other})" for cell, other in zip(cells[1:], others, strict=True)]
-            rows.append([heading, cells[0], *beside, spread(*floor.get(name, (None, None)))])
+            cells = [f"{number(run[name] / unit)} ({difference(first, run, name)})" for run in others]
+            own = spread(first[name] / unit, first[f"{name}_error"] / unit)
+            rows.append([heading, own, *cells, spread(*floor.get(name, (None, None)))])
     rows.append(["Training loss at the end", *map(number, runs["loss"]), MISSING])
     rows.append(["Images differ by", *map(number, runs["difference"]), MISSING])
     caption = (
         f"The verdict on n = {whole(runs['n'].iloc[0])} samples of every run by DDIM with "
         f"{whole(runs['calls'].iloc[0])} calls; in brackets the difference from {runs['label'].iloc[0]}. The error of "
         "an FID is the spread of real images' own, that of class accuracy and precision follows from n, and that of a "
-        "KID from subsets. Images differ: root mean square over the pixels (−1 to 1) of the samples above."
+        "KID from subsets; that of a difference is of both runs. Images differ: from those of the first run "
+        "above, root mean square over their pixels (−1 to 1)."
     )
     return _table(caption, ("Measure", *runs["label"], "Real images"), rows)
 
