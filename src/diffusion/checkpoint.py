@@ -161,8 +161,8 @@ class Checkpoints:
 
 def _remove_old_folders(current: Path) -> None:
     """Remove all folders beside `current` but those touched last, and those that a process is training in."""
-    others = sorted((path for path in current.parent.iterdir() if path != current), key=os.path.getmtime, reverse=True)
-    for folder in others[KEPT_FOLDERS:]:
+    others = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
+    for folder in sorted(others, key=os.path.getmtime, reverse=True)[KEPT_FOLDERS:]:
         with suppress(OSError), open(folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
