@@ -68,7 +68,7 @@ def flipped(path, share):
 
 def with_its_digest(path):
     """The name that fits what is in the file, as if it had been written so."""
-    path.rename(path.with_name(f"{path.name[:8]}.{checkpoint._digest(path)}.safetensors"))
+    return path.rename(path.with_name(f"{path.name[:8]}.{checkpoint._digest(path)}.safetensors"))
 
 
 def other_shape(path):

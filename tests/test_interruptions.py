@@ -4,7 +4,6 @@ Each attempt is a process of its own, forked from a server that has imported eve
 in the middle of writing a checkpoint. Checkpoints are written after every step, so nothing at all may be lost.
 """
 
-import json
 import multiprocessing
 import os
 import random
@@ -13,11 +12,9 @@ import shutil
 import signal
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 import yaml
 from pipeline import ROOT
 from test_failures import (
@@ -62,12 +59,12 @@ class Attempt:
     steps: list[int]
 
 
-def die(name, folder, kill):
-    """Run a stage in `folder`, in this process; kill = (signal, place, step) or None."""
+def die(name, folder, kill, root):
+    """Run a stage in `folder`, in this process, as DVC in `root` does; kill = (signal, place, step) or None."""
     os.chdir(folder)
     errors, steps = (os.open(folder / file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for file in ("errors", "steps"))
     os.dup2(errors, 2)
-    os.environ.pop("DVC_ROOT", None)
+    os.environ["DVC_ROOT"] = str(root)
     if (folder / "other.py").exists():  # other code of ours
         module = sys.modules["diffusion.other"] = ModuleType("diffusion.other")
         module.__file__ = str(folder / "other.py")
@@ -119,8 +116,8 @@ def server():
 def attempt(server):
     """Run a stage in a folder in a process of its own."""
 
-    def run(name, folder, kill=None):
-        process = server.Process(target=die, args=(name, folder, kill))
+    def run(name, folder, kill=None, root=None):
+        process = server.Process(target=die, args=(name, folder, kill, root or folder))
         process.start()
         process.join()
         steps = [int(step) for step in (folder / "steps").read_text().split()]
@@ -172,11 +169,10 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(attempt, c
     assert attempt(name, whole).code == 0
     draw = random.Random(f"{SEED} {name}")
     kills = list(zip(draw.sample(KILLS, KILLS_PER_TRAINING), sorted(draw.sample(range(1, STEPS - 1), 4)), strict=True))
-    print(kills)
     begin = 0
     for (at, place, lost), step in kills:
         ended = attempt(name, killed, (at, place, step))
-        assert ended.steps[0] == begin and ended.steps[-1] == step
+        assert ended.steps[0] == begin and ended.steps[-1] == step, (kills, ended)
         begin = step + lost
         if at == signal.SIGKILL:
             assert ended.code == -signal.SIGKILL
@@ -230,6 +226,17 @@ def test_a_checkpoint_is_of_use_to_the_very_same_training_alone(attempt, copy):
     (folder / "other.py").unlink()
     assert begins(7) == 5
     assert len(list(folder.glob("checkpoints/*"))) == 4
+
+
+def test_a_copy_that_an_experiment_runs_in_goes_on_from_the_checkpoint_of_the_workspace(attempt, copy):
+    """And the other way round: DVC makes a new copy for every run of --temp and of the queue."""
+    whole, workspace, first, second = map(copy, ("whole", "workspace", "first", "second"))
+    attempt("train", whole)
+    attempt("train", first, (signal.SIGKILL, "step", 3), workspace)
+    assert attempt("train", second, (signal.SIGTERM, "step", 6), workspace).steps[0] == 3
+    assert attempt("train", workspace, (signal.SIGKILL, "step", 9)).steps[0] == 6
+    assert attempt("train", second, None, workspace).steps[0] == 9
+    assert results(second) == results(whole)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -151,15 +151,20 @@ class Optimiser:
         learning_rate = self.learning_rate_at(self.step)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate
-        now = torch.stack([torch.full_like(grad_norm, self.step + 1), loss.detach(), grad_norm])
+        self.watch(loss.detach(), grad_norm)
+        self.adamw.step()
+        self.step += 1
+        return {"grad_norm": grad_norm.detach(), "learning_rate": torch.tensor(learning_rate, dtype=torch.float64)}
+
+    def watch(self, loss: Tensor, grad_norm: Tensor) -> None:
+        """Note the loss and gradient norm of a step, and let AdamW skip it where they, or earlier ones, are not finite;
+        on a CPU raises Diverged."""
+        now = torch.stack([torch.full_like(grad_norm, self.step + 1), loss, grad_norm])
         self.seen = torch.where(self.seen.isfinite().all(), now, self.seen)
         if self.waits:
             self.refuse_not_finite()
         else:
             self.adamw.found_inf = (~self.seen.isfinite().all()).float()
-        self.adamw.step()
-        self.step += 1
-        return {"grad_norm": grad_norm.detach(), "learning_rate": torch.tensor(learning_rate, dtype=torch.float64)}
 
     def refuse_not_finite(self) -> None:
         """Raises Diverged where a loss or gradient was not finite, and says in which step; waits for the device."""
