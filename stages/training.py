@@ -127,10 +127,8 @@ def trained(
             write_table(history, header, rows())
         except Diverged as error:
             write_table(history, header, written)
-            raise Diverged(
-                f"{name}: {error} in {precision} (try a smaller learning_rate, or precision: fp32; "
-                f"{history} tells the steps before)"
-            ) from error
+            mend = "a smaller learning_rate" + (", or precision: fp32" if precision != "fp32" else "")
+            raise Diverged(f"{name}: {error} in {precision} (try {mend}; the steps before: {history})") from error
         yield checkpoints
 
 

@@ -102,7 +102,7 @@ def die(name, folder, kill, root):
 def server():
     """Where processes are forked from."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_interruptions", "stages.training"])
+    context.set_forkserver_preload(["test_interruptions", "stages.training", "torch._dynamo"])
     before = dict(os.environ)
     paths = [ROOT / "tests", ROOT / "src", ROOT]
     os.environ.update(PYTHONPATH=os.pathsep.join(map(str, paths)), OMP_NUM_THREADS="1")
@@ -245,16 +245,15 @@ def test_a_learning_rate_far_too_high_stops_and_keeps_what_was_good(attempt, cop
     folder = copy("folder")
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["precision"] = precision
-    params[name] |= {"learning_rate": 1e30, "log_every": 1}
+    params[name] |= {"learning_rate": 1e8 if name == "gan" else 1e30, "log_every": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     ended = attempt(name, folder)
     line, last = in_one_line(ended), ended.steps[-1]
     assert 0 < last < STEPS and line.startswith("error: ") and "training diverged: " in line
     assert f" at step {last + 1} with learning rate " in line and f" in {precision} (" in line
 
-    tensors, description = load_tensors(checkpoints_in(folder)[-1])
-    reports = description["state"]["log"]
-    assert all(tensor.isfinite().all() for tensor in tensors.values()), reports
+    tensors, _ = load_tensors(checkpoints_in(folder)[-1])
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
     (history,) = (folder / "reports").rglob("history.csv")
     assert [int(row.split(",")[0]) for row in history.read_text().splitlines()[1:]] == list(range(1, last + 1))
     assert str(history.relative_to(folder)) in line
