@@ -12,8 +12,11 @@ from diffusion.judge import Judge, share_right
 from diffusion.metrics import frechet_distance, precision_recall_density_coverage
 from diffusion.randomness import generator
 from diffusion.sources import load_splits
-from stages.judge import train_judge
+from diffusion.training import fit
+from stages.judge import training_of
 from stages.params import Params
+from stages.progress import watched
+from stages.training import machine_of
 
 JUDGE = Path("models/ruler.safetensors")
 JUDGE_STEPS = 1500
@@ -61,6 +64,11 @@ def load_ruler(root: Path, params: Params) -> Ruler:
     )
     if not JUDGE.exists():
         settings = params.judge.model_copy(update={"steps": JUDGE_STEPS})
-        train_judge(params.model_copy(update={"judge": settings}), splits.train, knows_noise=False)[0].save(JUDGE)
+        machine = machine_of(params)
+        params = params.model_copy(update={"judge": settings})
+        update, state = training_of(params, splits.train, *machine, knows_noise=False)
+        steps = fit(update, state, settings.steps, settings.log_every)
+        list(watched(steps, "judge", settings.steps, settings.batch_size))
+        Judge(state["judge"], machine[0]).save(JUDGE)
     judge = Judge.load(JUDGE, torch.device("cpu"))
     return Ruler(judge, *(judge.see(images).features for images in (splits.test.images, few.test.images)))

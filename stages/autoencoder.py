@@ -2,6 +2,7 @@
 
 import argparse
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     def save() -> None:
         standardise(net, train.images)
         save_autoencoder(arguments.model, net, describe(params, train.images))
+        write_figures(arguments.report, net, test.images)
 
     train_to_the_end(
         "autoencoder",
@@ -44,19 +46,23 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         machine=machine,
         columns=("loss", "error", "kl"),
     )
-    latents = encoded(net, test.images)
+
+
+def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:
+    """How near reconstructions of test images are, and their latents to a standard normal."""
+    latents = encoded(net, images)
     reconstructed = to_uint8(decoded(net, latents)).cpu()
-    shown = test.images[:SHEET_COLUMNS]
-    save_sheet(arguments.report / "reconstructions.png", torch.cat([shown, reconstructed[: len(shown)]]), len(shown))
+    shown = images[:SHEET_COLUMNS]
+    save_sheet(report / "reconstructions.png", torch.cat([shown, reconstructed[: len(shown)]]), len(shown))
     figures = {
-        "image_shape": list(test.images.shape[1:]),
+        "image_shape": list(images.shape[1:]),
         "latent_shape": list(net.latent_shape),
-        "n_test": len(test.images),
-        "rms_error": (to_float(reconstructed) - to_float(test.images)).square().mean().sqrt().item(),
+        "n_test": len(images),
+        "rms_error": (to_float(reconstructed) - to_float(images)).square().mean().sqrt().item(),
         "test_latents": {"mean": latents.mean().item(), "std": latents.std().item()},
         "parameters": sum(p.numel() for p in net.parameters()),
     }
-    write_json(arguments.report / "metrics.json", figures)
+    write_json(report / "metrics.json", figures)
 
 
 def describe(params: Params, images: Tensor) -> dict[str, Any]:

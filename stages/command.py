@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,9 @@ def run(main: Callable[[Params, argparse.Namespace], None], *paths: str) -> None
     """Run a stage: validate params.yaml, parse `--NAME PATH` for every name, call `main(params, paths)`.
 
     A ValueError or OSError is the user's to mend: it is printed as one line and the stage exits with 1. Under
-    `python -X dev` it is raised with its traceback instead.
+    `python -X dev` it is raised with its traceback instead. SIGINT (Ctrl-C) and SIGTERM end it in one line too.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog=f"python -m {main.__globals__['__spec__'].name}", description=main.__doc__)
     for name in paths:
         parser.add_argument(f"--{name}", type=Path, required=True)

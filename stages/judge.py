@@ -3,61 +3,86 @@
 import argparse
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from diffusion.data import Dataset, load_both
 from diffusion.judge import Judge, judge_update, recognisability, share_right
 from diffusion.nets.classifier import Classifier
-from diffusion.runtime import pick_device, pick_precision, prepare_machine
-from diffusion.training import Optimiser, Progress, batch_indices, fit
+from diffusion.training import Optimiser, batch_indices
 from stages.command import run
 from stages.outputs import write_json, write_table
 from stages.params import Params
-from stages.progress import watched
+from stages.training import State, Update, machine_of, refuse_larger_batch, trained
 
 WEIGHT_DECAY = 0.05
 WARMUP_SHARE = 0.1
-REPORTS_PER_RUN = 20
 NOISED_LOG_SNR = (2.0, 0.0, -2.0)
+HISTORY = ("judge_loss", "noisy_judge_loss")
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Train both judges on the training split of --data, write them to --models and their figures to --report."""
-    prepare_machine(pick_device(params.device))
+    machine = machine_of(params)
     train, test = load_both(arguments.data)
-    if params.judge.batch_size > len(train.images):
-        raise ValueError(
-            f"judge.batch_size: {params.judge.batch_size} is not possible (allowed: 1 to {len(train.images)} images)"
-        )
-    judge, losses = train_judge(params, train, knows_noise=False)
-    noisy_judge, noisy_losses = train_judge(params, train, knows_noise=True)
-    judge.save(arguments.models / "judge.safetensors")
-    noisy_judge.save(arguments.models / "noisy_judge.safetensors")
+    refuse_larger_batch("judge", params.judge, len(train.images))
+    update, state = training_of_both(params, train, *machine)
+    training = trained(
+        "judge",
+        update,
+        state,
+        params.judge,
+        depends_on=[params.model_dump(include={"seed", "judge"})],
+        files=[arguments.data / "train.safetensors"],
+        report=arguments.report,
+        machine=machine,
+        columns=HISTORY,
+    )
+    with training:
+        judge, noisy_judge = (Judge(state[name], machine[0]) for name in ("judge", "noisy judge"))
+        judge.save(arguments.models / "judge.safetensors")
+        noisy_judge.save(arguments.models / "noisy_judge.safetensors")
+        write_figures(arguments.report, judge, noisy_judge, train, test, params.seed)
 
+
+def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
+    """How often both are right on the test split."""
     logits = judge.see(test.images).logits
     pairs = Counter(zip(test.labels.tolist(), logits.argmax(1).tolist(), strict=True))
-    history = [(p.step, p.means["loss"], q.means["loss"]) for p, q in zip(losses, noisy_losses, strict=True)]
     figures = {
         "accuracy": share_right(logits, test.labels),
         "n_test": len(test.images),
         "n_train": len(train.images),
         "parameters": sum(p.numel() for p in judge.net.parameters()),
-        "noisy": noisy_figures(noisy_judge, test, params.seed),
+        "noisy": noisy_figures(noisy_judge, test, seed),
     }
-    write_json(arguments.report / "metrics.json", figures)
-    write_table(arguments.report / "history.csv", ["step", "judge_loss", "noisy_judge_loss"], history)
+    write_json(report / "metrics.json", figures)
     write_table(
-        arguments.report / "confusion.csv",
+        report / "confusion.csv",
         ["actual", "predicted", "count"],
         [[a, p, pairs[i, j]] for i, a in enumerate(test.class_names) for j, p in enumerate(test.class_names)],
     )
 
 
-def train_judge(params: Params, train: Dataset, knows_noise: bool) -> tuple[Judge, list[Progress]]:
-    """A judge after `judge.steps` steps on the training split, and its loss on the way."""
-    settings, device = params.judge, pick_device(params.device)
-    name = "noisy judge" if knows_noise else "judge"
+def training_of_both(params: Params, train: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
+    """The training of both judges side by side, not begun: its step for `fit`, and its state."""
+    clean, state = training_of(params, train, device, precision, knows_noise=False)
+    noisy, noisy_state = training_of(params, train, device, precision, knows_noise=True)
+
+    def update(step: int) -> dict[str, Tensor]:
+        loss, noisy_loss = clean(step)["loss"], noisy(step)["loss"]
+        return {"loss": loss + noisy_loss, "judge_loss": loss, "noisy_judge_loss": noisy_loss}
+
+    return update, state | noisy_state
+
+
+def training_of(
+    params: Params, train: Dataset, device: torch.device, precision: str, knows_noise: bool
+) -> tuple[Update, State]:
+    """The training of a judge, not begun: its step for `fit`, and its state (net and optimiser, by its name)."""
+    settings, name = params.judge, "noisy judge" if knows_noise else "judge"
     torch.manual_seed(params.seed)
     _, channels, _, size = train.images.shape
     net = Classifier(size, channels, len(train.class_names), knows_noise=knows_noise)
@@ -75,12 +100,10 @@ def train_judge(params: Params, train: Dataset, knows_noise: bool) -> tuple[Judg
         partial(batch_indices, len(train.images), settings.batch_size, params.seed, name),
         train.images.to(device),
         train.labels.to(device),
-        precision=pick_precision(params.precision, device),
+        precision=precision,
         seed=params.seed,
     )
-    steps = fit(update, {}, settings.steps, max(1, settings.steps // REPORTS_PER_RUN))
-    history = list(watched(steps, name, settings.steps, settings.batch_size))
-    return Judge(net, device), history
+    return update, {name: net, f"{name} optimiser": optimiser}
 
 
 def noisy_figures(noisy_judge: Judge, test: Dataset, seed: int) -> dict[str, float | list[dict[str, float]]]:

@@ -50,6 +50,8 @@ class Judge(Section):
     steps: Count
     batch_size: Count
     learning_rate: Positive
+    log_every: Count
+    checkpoint_seconds: Scale
 
 
 class Net(Section):

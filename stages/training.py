@@ -1,7 +1,8 @@
 """What the stages that train have in common: checkpoints, the loss curve, the clock; and a denoiser's training."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser
 from diffusion.runtime import describe_machine, peak_memory_mib, pick_device, pick_precision, prepare_machine
 from diffusion.schedule import noise_schedule
-from diffusion.training import Ema, Optimiser, denoising_update, fit
+from diffusion.training import Diverged, Ema, Optimiser, denoising_update, fit
 from stages.command import checkpoints_folder
 from stages.outputs import write_json, write_table
 from stages.params import Params, Train
@@ -93,6 +94,44 @@ def denoiser_training(
     return update, {"net": net, "ema": ema, "optimiser": optimiser}
 
 
+@contextmanager
+def trained(
+    name: str,
+    update: Update,
+    state: Mapping[str, Any],
+    settings: Settings,
+    depends_on: Sequence[object],
+    files: Sequence[Path],
+    report: Path,
+    machine: tuple[torch.device, str],
+    columns: Sequence[str] = HISTORY,
+) -> Iterator[Checkpoints]:
+    """Train, write history.csv to `report`, then run the block, which saves the result: until it has, the checkpoints
+    stay.
+
+    An interrupted training goes on where it was if `depends_on`, the bytes of `files`, the code and the machine are the
+    same. Raises Diverged where a loss or gradient is not finite; history and checkpoints until then are kept.
+    """
+    device, precision = machine
+    key = fingerprint(name, *depends_on, str(device), precision, files=[*files, *sources()])
+    history, header, written = report / "history.csv", ("step", *columns), []
+    with Checkpoints(checkpoints_folder() / key, settings.checkpoint_seconds) as checkpoints:
+        steps = fit(update, state, settings.steps, settings.log_every, checkpoints)
+
+        def rows() -> Iterator[tuple[float, ...]]:
+            for step, means in watched(steps, name, settings.steps, settings.batch_size):
+                written.append((step, *(means[column] for column in columns)))
+                yield written[-1]
+
+        try:
+            write_table(history, header, rows())
+        except Diverged as error:
+            write_table(history, header, written)
+            mend = "a smaller learning_rate" + (", or precision: fp32" if precision != "fp32" else "")
+            raise Diverged(f"{name}: {error} in {precision} (try {mend}; the steps before: {history})") from error
+        yield checkpoints
+
+
 def train_to_the_end(
     name: str,
     update: Update,
@@ -105,18 +144,9 @@ def train_to_the_end(
     machine: tuple[torch.device, str],
     columns: Sequence[str] = HISTORY,
 ) -> None:
-    """Train, `save` the result, and write history.csv and timing.json to `report`.
-
-    An interrupted training goes on where it was if `depends_on`, the bytes of `files`, the code and the machine are the
-    same.
-    """
-    device, precision = machine
-    key = fingerprint(name, *depends_on, str(device), precision, files=[*files, *sources()])
-    with Checkpoints(checkpoints_folder() / key, settings.checkpoint_seconds) as checkpoints:
-        steps = fit(update, state, settings.steps, settings.log_every, checkpoints)
-        steps = watched(steps, name, settings.steps, settings.batch_size)
-        rows = ((step, *(means[column] for column in columns)) for step, means in steps)
-        write_table(report / "history.csv", ("step", *columns), rows)
+    """As `trained`, with `save` as the block; writes timing.json too."""
+    training = trained(name, update, state, settings, depends_on, files, report, machine, columns)
+    with training as checkpoints:
         save()
         timing = {
             "seconds": round(checkpoints.seconds, 1),
@@ -124,7 +154,7 @@ def train_to_the_end(
             "peak_memory_mib": peak_memory_mib(),
             "parameters": sum(p.numel() for p in state["net"].parameters()),
             "batch_size": settings.batch_size,
-            **describe_machine(device, precision),
+            **describe_machine(*machine),
         }
         write_json(report / "timing.json", timing)
 

@@ -136,6 +136,15 @@ def test_to_uint8_clips_instead_of_wrapping():
     assert data.to_uint8(torch.tensor([-1.5, -1.0, 0.001, 1.0, 7.0])).tolist() == [0, 0, 128, 255, 255]
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_no_image(value):
+    """It would become black or white, and every figure of the sample would be one of a picture nobody made."""
+    images = torch.zeros(5, 1, 4, 4)
+    images[1, 0, 2, 3] = images[4, 0, 0, 0] = value
+    with pytest.raises(ValueError, match=r"images: 2 of 5 hold NaN or infinity \(allowed: finite values\)"):
+        data.to_uint8(images)
+
+
 def test_moments_are_those_of_the_floats(mnist5k):
     floats = data.to_float(mnist5k.test.images).double()
     mean, std = moments(mnist5k.test.images)

@@ -272,6 +272,26 @@ def test_a_whole_file_that_does_not_fit_is_refused(folder, monkeypatch, case):
         assert named in refusal(name, monkeypatch), name
 
 
+def with_nan(path):
+    tensors, description = load_tensors(path)
+    save_tensors(path, {name: tensor * torch.nan for name, tensor in tensors.items()}, description)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        *((MODEL, name) for name in ("evaluate", "guidance", "score", "compare")),
+        *((path, "compare") for path in (GAN, VAE)),
+        (LATENT, "sample_latent"),
+        *((JUDGE, name) for name in ("evaluate", "guidance", "score", "compare", "sample_latent")),
+    ],
+)
+def test_samples_that_are_not_finite_are_never_averaged_away(folder, monkeypatch, file, name):
+    """Nor what a judge that is not finite makes of them."""
+    with_nan(folder / file)
+    assert "NaN or infinity" in refusal(name, monkeypatch)
+
+
 @pytest.mark.parametrize("name", ["judge", "train", "vae", "gan"])
 def test_a_batch_larger_than_the_data(folder, monkeypatch, name):
     set_param(folder, name, "batch_size", 101)

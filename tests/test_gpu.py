@@ -56,3 +56,14 @@ def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch):
         with DevicesMixed() as mixed:
             scalars = update(1)
     assert scalars["loss"].device.type == "cuda" and not mixed.found
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_watch_for_what_is_not_finite_never_waits_for_a_gpu():
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.device("cuda"):
+            weight, loss, grad_norm = torch.nn.Parameter(torch.zeros(4)), torch.zeros(()), torch.zeros(())
+        optimiser = training.Optimiser([weight], 1e-3, num_steps=2)
+        with DevicesMixed() as mixed:
+            optimiser.watch(loss, grad_norm)
+        assert optimiser.adamw.found_inf.device.type == "cuda" and not mixed.found

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from statistics import NormalDist
 
@@ -15,6 +16,7 @@ from diffusion.nets.unet import UNet
 from diffusion.schedule import noise_schedule
 from diffusion.training import (
     TIME_SHARES,
+    Diverged,
     Ema,
     Optimiser,
     batch_indices,
@@ -57,9 +59,12 @@ def small_training(steps=STEPS, learning_rate=1e-3):
     return update, {"net": net, "ema": ema, "optimiser": optimiser}
 
 
+def moments_of(state):
+    return [m for part in state["optimiser"].state_dict()["moments"].values() for m in part.values()]
+
+
 def tensors_of(state):
-    moments = [m for part in state["optimiser"].state_dict()["moments"].values() for m in part.values()]
-    return [*state["net"].state_dict().values(), *state["ema"].state_dict().values(), *moments]
+    return [*state["net"].state_dict().values(), *state["ema"].state_dict().values(), *moments_of(state)]
 
 
 def test_n_steps_a_stop_and_n_steps_are_2n_steps_to_the_bit(tmp_path):
@@ -76,7 +81,7 @@ def test_n_steps_a_stop_and_n_steps_are_2n_steps_to_the_bit(tmp_path):
     with Checkpoints(tmp_path / "run", 0) as checkpoints:
         again = list(fit(update, resumed, STEPS, 2, checkpoints))
 
-    assert again == history and [p.step for p in history] == [2, 4, 6, 8, 10, 12]
+    assert again == history and [p.step for p in history] == [2, 4, 6, 8, 10, 12]  # the last checkpoint was of step 5
     assert all(torch.equal(a, b) for a, b in zip(tensors_of(whole), tensors_of(resumed), strict=True))
     assert not (tmp_path / "run").exists()
 
@@ -118,14 +123,10 @@ def test_a_checkpoint_holds_tensors_and_json_alone(tmp_path):
         for progress in fit(update, state, STEPS, 2, checkpoints):
             if progress.step == 4:
                 raise InterruptedError
-    tensors, description = load_tensors(tmp_path / "run" / "last.safetensors")
-    assert description["history"][-1][0] == 2 and len(tensors) > 50
+    last, _ = checkpoints.newest_first()
+    tensors, description = load_tensors(last)
+    assert last.name.startswith("00000003.") and "log.sums.loss" in tensors and len(tensors) > 50
     json.dumps(description)
-
-
-def test_one_training_at_a_time(tmp_path):
-    with Checkpoints(tmp_path / "run", 0), pytest.raises(ValueError, match="another process is at this very training"):
-        Checkpoints(tmp_path / "run", 0).__enter__()
 
 
 def test_a_fingerprint_tells_params_and_files_apart(tmp_path):
@@ -139,10 +140,146 @@ def test_a_fingerprint_tells_params_and_files_apart(tmp_path):
     assert len(names) == 3 and fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
 
 
-def test_training_that_diverges_stops_and_names_the_step():
-    update, state = small_training(learning_rate=1e18)
-    with pytest.raises(ValueError, match=r"training diverged: .* at step \d+ .*learning_rate"):
-        list(fit(update, state, STEPS, 1))
+def test_a_checkpoint_is_due_at_any_step_and_a_report_knows_the_steps_before_it(tmp_path):
+    """Reports far apart must not make the loss of work any larger."""
+    update, whole = small_training()
+    history = list(fit(update, whole, STEPS, log_every=STEPS))
+    update, stopped = small_training()
+
+    def update_or_stop(step):
+        if step == 7:
+            raise InterruptedError
+        return update(step)
+
+    with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
+        list(fit(update_or_stop, stopped, STEPS, STEPS, checkpoints))
+    began = []
+    update, resumed = small_training()
+    with Checkpoints(tmp_path / "run", 0) as checkpoints:
+        again = list(fit(lambda step: (began.append(step), update(step))[1], resumed, STEPS, STEPS, checkpoints))
+    assert began[0] == 7 and again == history
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(whole), tensors_of(resumed), strict=True))
+
+
+def test_a_training_stops_in_the_step_in_which_its_parent_is_gone(tmp_path, monkeypatch):
+    update, state = small_training()
+
+    def update_or_orphaned(step):
+        if step == 4:
+            monkeypatch.setattr(os, "getppid", lambda: 1)
+        return update(step)
+
+    with pytest.raises(ValueError, match="is gone: stopping"), Checkpoints(tmp_path / "run", 1000) as checkpoints:
+        list(fit(update_or_orphaned, state, STEPS, STEPS, checkpoints))
+    assert [path.name[:8] for path in checkpoints.newest_first()] == ["00000005"]
+
+
+def test_a_learning_rate_far_too_high_is_stopped_and_named():
+    update, state = small_training(learning_rate=1e30)
+    with pytest.raises(Diverged, match=r"training diverged: .* at step \d+ with learning rate \d\S+e\+\d+$"):
+        list(fit(update, state, STEPS, STEPS))
+    assert all(tensor.isfinite().all() for tensor in tensors_of(state))
+
+
+class TimesInfinity(torch.autograd.Function):
+    """Backward, a factor that is infinite; forward, nothing."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * math.inf
+
+
+SPOILT = {
+    "loss is nan": lambda loss: loss * math.nan,
+    "loss is inf": lambda loss: loss + math.inf,
+    "gradient norm is (inf|nan)": TimesInfinity.apply,
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_what_is_not_finite_stops_the_step_before_anything_takes_it_in(tmp_path, what):
+    """In the fifth step of a report of six: neither weights, nor EMA, moments or the history may know of it."""
+    update, state = small_training()
+    descend = state["optimiser"].descend
+    before = []
+
+    def spoilt_in_step_5(loss):
+        if state["optimiser"].step < 4:
+            return descend(loss)
+        before[:] = [tensor.clone() for tensor in tensors_of(state)]
+        return descend(SPOILT[what](loss))
+
+    state["optimiser"].descend = spoilt_in_step_5
+    with pytest.raises(Diverged, match=f"{what} at step 5 with"), Checkpoints(tmp_path / "run", 0) as checkpoints:
+        list(fit(update, state, STEPS, 6, checkpoints))
+    assert all(torch.equal(a, b) for a, b in zip(before, tensors_of(state), strict=True))
+    assert state["optimiser"].step == 4
+    assert [path.name[:8] for path in checkpoints.newest_first()] == ["00000004", "00000003"]
+
+
+@pytest.mark.parametrize("what", SPOILT)
+@pytest.mark.parametrize("seconds", [0, 1000])
+def test_a_device_that_is_not_waited_for_skips_all_steps_from_there_on(tmp_path, what, seconds):
+    """As on a GPU: it is asked before the next report or checkpoint, and no checkpoint is written from then on."""
+    update, state = small_training()
+    optimiser = state["optimiser"]
+    optimiser.waits = False
+    descend, good, steps = optimiser.descend, [], []
+
+    def spoilt_in_step_5(loss):
+        steps.append(optimiser.step)
+        if optimiser.step == 4:
+            good[:] = [tensor.clone() for tensor in (*state["net"].parameters(), *moments_of(state))]
+        return descend(SPOILT[what](loss) if optimiser.step == 4 else loss)
+
+    optimiser.descend = spoilt_in_step_5
+    with pytest.raises(Diverged, match=f"{what} at step 5 with"), Checkpoints(tmp_path / "run", seconds) as checkpoints:
+        list(fit(update, state, STEPS, 8, checkpoints))
+    assert steps[-1] == (4 if seconds == 0 else 7)
+    now = [*state["net"].parameters(), *moments_of(state)]
+    assert len(good) > 20 and all(torch.equal(a, b) for a, b in zip(good, now, strict=True))
+    assert all(tensor.isfinite().all() for tensor in state["ema"].state_dict().values())
+    assert [path.name[:8] for path in checkpoints.newest_first()] == ["00000004", "00000003"][
+        : 2 if seconds == 0 else 0
+    ]
+
+
+def test_steps_without_waiting_are_the_same_to_the_bit():
+    update, waited_for = small_training()
+    list(fit(update, waited_for, STEPS, 4))
+    update, state = small_training()
+    state["optimiser"].waits = False
+    list(fit(update, state, STEPS, 4))
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(waited_for), tensors_of(state), strict=True))
+
+
+@pytest.mark.parametrize("spoilt", [0, 1])
+def test_either_optimiser_of_a_gan_stops_it(spoilt):
+    params = Params.load(ROOT / "params.yaml").changed(["gan.channels=[8]", "gan.steps=6", "gan.batch_size=8"])
+    images = torch.zeros(20, 1, 28, 28, dtype=torch.uint8)
+    data = Dataset(images, torch.arange(20) % 4, tuple("abcd"))
+    for waits, last in ((True, 0), (False, 2)):
+        update, state = gan.training_of(params, data, torch.device("cpu"), "fp32")
+        optimisers = [part for part in state.values() if isinstance(part, Optimiser)]
+        assert len(optimisers) == 2
+        for optimiser in optimisers:
+            optimiser.waits = waits
+        descend = optimisers[spoilt].descend
+        optimisers[spoilt].descend = lambda loss, descend=descend: descend(loss * math.nan)
+        steps = []
+        with pytest.raises(Diverged, match="loss is nan at step 1 with"):
+            list(fit(lambda step, update=update, steps=steps: (steps.append(step), update(step))[1], state, 6, 3))
+        assert steps[-1] == last
+        assert all(tensor.isfinite().all() for part in state.values() for tensor in every_tensor(part.state_dict()))
+
+
+def test_whatever_else_is_reported_must_be_finite_too():
+    with pytest.raises(Diverged, match="error is nan at step 2"):
+        list(fit(lambda step: {"error": torch.tensor(math.nan if step else 1.0)}, {}, 4, 2))
 
 
 def test_batches_are_epochs_without_repetition_and_need_no_history():

@@ -31,7 +31,13 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Float in [-1, 1] to uint8, clipped and rounded: the inverse of `to_float` for all 256 values."""
+    """Float (N, ...) in [-1, 1] to uint8, clipped and rounded: the inverse of `to_float` for all 256 values.
+
+    Raises ValueError for values that are not finite, of which some would become black and others white.
+    """
+    bad = int((~images.isfinite()).reshape(len(images), -1).any(1).sum())
+    if bad:
+        raise ValueError(f"images: {bad} of {len(images)} hold NaN or infinity (allowed: finite values)")
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 

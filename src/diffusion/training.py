@@ -39,6 +39,44 @@ class Progress(NamedTuple):
     means: dict[str, float]
 
 
+class Log:
+    """What a training has reported, and the sums of the report under way: a training can stop between two of them."""
+
+    def __init__(self) -> None:
+        self.reports: list[Progress] = []
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return (self.reports[-1].step if self.reports else 0) + self.count
+
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        """The scalars of a step."""
+        self.sums = {name: self.sums[name] + value if self.sums else value for name, value in scalars.items()}
+        self.count += 1
+
+    def report(self) -> Progress:
+        """The means since the last report. Raises Diverged where one is not finite."""
+        progress = Progress(self.step, {name: float(total) / self.count for name, total in self.sums.items()})
+        for name, value in progress.means.items():
+            if not math.isfinite(value):
+                raise Diverged(f"training diverged: {name} is {value} at step {progress.step}")
+        self.reports.append(progress)
+        self.sums, self.count = {}, 0
+        return progress
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return {"reports": self.reports, "sums": self.sums, "count": self.count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.reports = [Progress(*report) for report in state_dict["reports"]]
+        self.sums, self.count = state_dict["sums"], state_dict["count"]
+
+
 def fit(
     update: Callable[[int], dict[str, Tensor]],
     state: Mapping[str, Stateful],
@@ -49,40 +87,35 @@ def fit(
     """Call update(0), ..., update(num_steps - 1), each a whole training step that returns scalars to log.
 
     Yields a Progress every `log_every` steps and at the end; after a resume the earlier ones come first, again.
-    `state` is everything that update changes. Raises Diverged as soon as a reported scalar is not finite.
+    `state` is everything that update changes. Raises Diverged where a loss, a gradient or a reported scalar is not
+    finite: on a CPU in that very step, elsewhere before the next report or checkpoint (see `Optimiser`).
     """
-    history = [Progress(*row) for row in checkpoints.restore(state)] if checkpoints else []
-    yield from history
-    sums: dict[str, Tensor] = {}
-    count = 0
-    for step in range(history[-1].step if history else 0, num_steps):
-        scalars = update(step)
-        sums = {name: sums[name] + value if sums else value for name, value in scalars.items()}
-        count += 1
-        if (step + 1) % log_every and step + 1 < num_steps:
-            continue
-        history.append(Progress(step + 1, {name: float(total) / count for name, total in sums.items()}))
-        sums, count = {}, 0
-        refuse_not_finite(history[-1])
-        yield history[-1]
-        if checkpoints:
-            checkpoints.save_if_due(state, history)
-
-
-def refuse_not_finite(progress: Progress) -> None:
-    """Raises Diverged where a scalar is infinite or NaN."""
-    for name, value in progress.means.items():
-        if not math.isfinite(value):
-            raise Diverged(
-                f"training diverged: {name} is {value} at step {progress.step} "
-                "(try a smaller learning_rate, or precision: fp32)"
-            )
+    log = Log()
+    whole = {**state, "log": log}
+    if checkpoints:
+        checkpoints.restore(whole)
+    yield from log.reports
+    for step in range(log.step, num_steps):
+        log.add(update(step))
+        reports = (step + 1) % log_every == 0 or step + 1 == num_steps
+        saves = checkpoints is not None and checkpoints.due
+        if reports or saves:
+            for part in state.values():
+                if isinstance(part, Optimiser):
+                    part.refuse_not_finite()
+        if reports:
+            yield log.report()
+        if saves:
+            checkpoints.save(whole, log.step)
 
 
 class Optimiser:
     """AdamW with warm-up, decay and gradient clipping: `descend(loss)` is all a training step needs.
 
     The second moment forgets faster than PyTorch's beta2 = 0.999, which remembers as many steps as short runs have.
+
+    A loss or gradient that is not finite changes nothing: on a CPU, `descend` raises Diverged before it steps. Other
+    devices are not waited for: they skip this step and all that follow, until `refuse_not_finite` asks them.
     """
 
     def __init__(
@@ -106,6 +139,9 @@ class Optimiser:
         )
         self.max_grad_norm = max_grad_norm
         self.step = 0
+        device = self.parameters[0].device
+        self.seen = torch.zeros(3, device=device)  # step, loss, gradient norm: the first that are not finite stay
+        self.waits = device.type == "cpu"
 
     def descend(self, loss: Tensor) -> dict[str, Tensor]:
         """One step down the gradient of a scalar loss; returns the norm (before clipping) and the learning rate."""
@@ -115,9 +151,30 @@ class Optimiser:
         learning_rate = self.learning_rate_at(self.step)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate
+        self.watch(loss.detach(), grad_norm)
         self.adamw.step()
         self.step += 1
         return {"grad_norm": grad_norm.detach(), "learning_rate": torch.tensor(learning_rate, dtype=torch.float64)}
+
+    def watch(self, loss: Tensor, grad_norm: Tensor) -> None:
+        """Note the loss and gradient norm of a step, and let AdamW skip it where they, or earlier ones, are not finite;
+        on a CPU raises Diverged."""
+        now = torch.stack([torch.full_like(grad_norm, self.step + 1), loss, grad_norm])
+        self.seen = torch.where(self.seen.isfinite().all(), now, self.seen)
+        if self.waits:
+            self.refuse_not_finite()
+        else:
+            self.adamw.found_inf = (~self.seen.isfinite().all()).float()
+
+    def refuse_not_finite(self) -> None:
+        """Raises Diverged where a loss or gradient was not finite, and says in which step; waits for the device."""
+        step, *values = self.seen.tolist()
+        for name, value in zip(("loss", "gradient norm"), values, strict=True):
+            if not math.isfinite(value):
+                learning_rate = self.learning_rate_at(step - 1)
+                raise Diverged(
+                    f"training diverged: {name} is {value} at step {step:.0f} with learning rate {learning_rate:.3g}"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """AdamW's moments and the step."""
