@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.checkpoint import fitted, load_tensors, save_tensors
 from diffusion.data import to_float
 from diffusion.nets.autoencoder import Autoencoder
 from diffusion.randomness import generator
@@ -98,9 +98,7 @@ def built_autoencoder(
     path: Path, description: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
 ) -> Autoencoder:
     """The network that a description in a file asks for, with these weights, ready to use."""
-    try:
+    with fitted(path, tensors, description):
         net = Autoencoder(**description["autoencoder"])
         net.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: weights and description do not fit together ({error})") from error
     return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -147,5 +147,7 @@ def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Den
         net.load_state_dict(tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    return Denoiser(net, schedule, description["target"], precision), description
+        if len(description["class_names"]) != description["net"]["num_classes"]:
+            raise ValueError("as many class_names as num_classes are needed")
+        net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return Denoiser(net, schedule, description["target"], precision), description

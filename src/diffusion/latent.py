@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from diffusion.autoencoder import built_autoencoder
 from diffusion.captions import Vocabulary
-from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.checkpoint import fitted, load_tensors, save_tensors
 from diffusion.denoiser import Denoiser
 from diffusion.nets.attention import ContextAttention
 from diffusion.nets.autoencoder import Autoencoder
@@ -88,17 +88,15 @@ def load_latent(path: Path, device: torch.device, precision: str) -> tuple[Laten
         raise ValueError(f"{path}: holds {description.get('kind')!r} (expected a model written by stage train_latent)")
     inside = {name.removeprefix(AUTOENCODER): x for name, x in tensors.items() if name.startswith(AUTOENCODER)}
     autoencoder = built_autoencoder(path, description, inside, device)
-    try:
+    with fitted(path, tensors, description):
         net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
         net.load_state_dict({name: x for name, x in tensors.items() if not name.startswith(AUTOENCODER)})
         numbers = numbering(description["text"], description["vocabulary"])
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: weights and description do not fit together ({error})") from error
-    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    denoiser = Denoiser(net, schedule, description["target"], precision)
-    return LatentModel(denoiser, autoencoder, numbers), description
+        net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        denoiser = Denoiser(net, schedule, description["target"], precision)
+        return LatentModel(denoiser, autoencoder, numbers), description
 
 
 @contextmanager
