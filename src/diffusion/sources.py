@@ -164,7 +164,7 @@ def _torchvision(
         images_file, labels_file = (_idx_file(raw, name) for name in pair)
         images, labels = _read_idx(images_file, 3, root), _read_idx(labels_file, 1, root).long()
         if len(images) != len(labels) or labels.max() >= len(class_names):
-            raise ValueError(f"{labels_file}: does not fit {len(images)} images, {len(class_names)} classes")
+            raise ValueError(f"{labels_file}: not a label below {len(class_names)} for each of those in {images_file}")
         parts.append(Dataset(images.unsqueeze(1), labels, class_names))
     if parts[0].images.shape[1:] != parts[1].images.shape[1:]:
         raise ValueError(f"data.root: the training and the test images in {str(raw)!r} differ in size")
