@@ -104,9 +104,13 @@ def test_a_folder_is_held_in_memory_twice_at_most(folder):
 
 def test_the_files_of_a_folder_are_watched(folder):
     seen = []
-    load_splits(
-        "folder", folder, generator(0, "split"), 8, watch=lambda files: map(lambda f: seen.append(f) or f, files)
-    )
+
+    def watched(files):
+        for file in files:
+            seen.append(file)
+            yield file
+
+    load_splits("folder", folder, generator(0, "split"), 8, watch=watched)
     assert seen == sorted(folder.rglob("*.png"))
 
 
