@@ -190,9 +190,9 @@ def main(root):
         (root / "pets" / name).mkdir(parents=True)
         for k in range(2):
             (root / "pets" / name / f"{k}.png").write_bytes(image_of("PNG", "L"))
-    weights = root / "weights.safetensors"
-    write_model(weights)
-    WEIGHTS[:] = load_tensors(weights)
+    weights, whole = root / "weights.safetensors", root / "whole.safetensors"
+    write_model(whole)
+    WEIGHTS[:] = load_tensors(whole)  # which may stay in the file
     with peak_memory() as peak:
         refused = {
             "idx": read_all(raw / IDX_NAMES[0], IDX_FILES, 100, lambda: load_idx(root)),

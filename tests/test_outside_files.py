@@ -236,7 +236,6 @@ SPOILED = {
     "a link out": link_out,
     "a link to itself": link_to_itself,
     "no pixels": lambda path: path.write_bytes(png_of(0, 0)),
-    "fewer pixels than its header tells": lambda path: path.write_bytes(png_of(100, 100, 0, bytes(101 * 50))),
     "32 bits a pixel": lambda path: Image.new("I", (9, 9)).save(path, format="TIFF"),
     "floats": lambda path: Image.new("F", (9, 9)).save(path, format="TIFF"),
     "a zip": lambda path: path.write_bytes(archives()["zip slip"]),
