@@ -19,7 +19,6 @@ from diffusion.judge import Judge
 from diffusion.nets.classifier import Classifier
 from diffusion.randomness import generator
 from diffusion.sources import load_splits
-from stages import prepare
 from stages.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,12 +85,19 @@ def params():
     return Params.load(ROOT / "params.yaml").changed(preset + load.SMALL)
 
 
-def test_a_folder_is_held_in_memory_twice_at_most(params):
+def write_small():
+    load.write_folder(300)
+    os.mkdir(load.PATHS.data)
+
+
+def read_large():
+    load_splits("folder", Path("images"), generator(0, "split"), image_size=256, channels=3)
+
+
+def test_a_folder_is_held_in_memory_twice_at_most():
     """In a process of its own: in this one, what other tests left would be used again."""
-    large = params.changed(["data.dataset=folder", "data.root=images", "data.image_size=256", "data.channels=3"])
-    stage = partial(prepare.main, large, load.PATHS)
-    peak, images, _ = measured(load.Load("prepare", 300, partial(load.write_folder, 300), stage))
-    assert images == 300 * 3 * 256**2 < peak < 2 * images + 32 * MEBI
+    size = 300 * 3 * 256**2
+    assert size < measured(load.Load("load_splits", 300, write_small, read_large)).peak < 2 * size + 16 * MEBI
 
 
 def test_the_files_of_a_folder_are_watched(tmp_path):
