@@ -23,7 +23,7 @@ from test_failures import rewritten, write_autoencoder, write_judge, write_laten
 from benchmarks.load import peak_memory
 from diffusion import sources
 from diffusion.autoencoder import load_autoencoder
-from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.checkpoint import fitted, load_tensors, save_tensors
 from diffusion.denoiser import load_denoiser
 from diffusion.judge import Judge
 from diffusion.latent import load_latent
@@ -389,6 +389,16 @@ def test_a_number_that_asks_for_more_than_the_file_holds_takes_no_memory(weights
             except ValueError as error:
                 assert str(path) in str(error) and "\n" not in str(error)
         assert peak[0] < 128 * MEBI, place
+
+
+def test_a_weight_that_is_set_again_counts_once(tmp_path):
+    """As transformers does when it loads."""
+    net = torch.nn.Linear(2, 2)
+    with fitted(tmp_path, net.state_dict(), {}):
+        for _ in range(3):
+            net.weight = torch.nn.Parameter(torch.zeros(2, 2))
+    with pytest.raises(ValueError, match="more weights than the file holds"), fitted(tmp_path, net.state_dict(), {}):
+        torch.nn.Linear(2, 3)
 
 
 def test_class_names_must_be_as_many_as_classes(tmp_path):
