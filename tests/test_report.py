@@ -19,6 +19,7 @@ from diffusion.report import (
     claims,
     compare,
     density,
+    exercises,
     guidance,
     latent,
     lesson_table,
@@ -284,9 +285,75 @@ def test_exercise_3_says_whether_the_loss_fell(reports, params):
 
 
 def test_exercise_3_says_what_200_steps_leave_of_the_image(reports, params):
-    assert "x at T still holds 36.4 % of" in plain(training.short_chain_answer(reports, params)[0])
+    (answer,) = training.short_chain_answer(reports, params)
+    assert "x at T still holds 36.4 % of" in plain(answer) and "stands in “Exercises side by side”" in answer
+    (reports.folder / "exercises/about.json").unlink()
     assert "`dvc exp run -S timesteps=200` trains it" in training.short_chain_answer(reports, params)[0]
     assert "This run is that one" in training.short_chain_answer(reports, params | {"timesteps": 200})[0]
+
+
+def test_exercises_are_shown_only_where_they_were_run(built, odd):
+    page = (built / "README.md").read_text(encoding="utf-8")
+    assert "## Exercises 2 and 3: Exercises side by side" in page
+    assert "| schedule | linear | linear | linear\\_unscaled | cosine |" in page
+    for text in ("(figures/exercises.png)", "(figures/exercises_loss.png)", "“Exercises side by side” has both"):
+        assert text in page
+    assert "side by side" not in (odd / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_run_is_better_or_worse_only_beyond_the_error(reports):
+    runs = exercises.runs_table(reports)
+    answer = plain(exercises.chain_answer(runs))
+    assert "rescaled to it, FID is the same within the error (8.40 against 8.00, difference +0.40 ± 0.99)" in answer
+    assert "and class accuracy worse (87.1 % against 95.3 %, −8.2 ± 1.3 points): x at T still" in answer
+    assert "x at T still holds 36.0 % of the image's amplitude" in answer
+    assert "that cosine performs better does not show here" in exercises.cosine_answer(runs)
+    runs.loc["cosine", "fid"] = 4.0
+    better = exercises.cosine_answer(runs)
+    assert "FID is better" in better and "that cosine performs better shows here" in better
+    runs.loc["cosine", "accuracy"] = 0.8
+    assert "does not show here" in exercises.cosine_answer(runs)
+    runs["fid"], runs.loc["cosine", "kid"] = float("nan"), -0.7
+    assert "KID is better (−0.700 against 0.300, difference −1.00 ± 0.28)" in plain(exercises.cosine_answer(runs))
+
+
+def test_differences_of_the_exercises_carry_the_error_of_both(reports):
+    runs, metrics = exercises.runs_table(reports), reports.record("exercises/metrics.json")
+    rows = {
+        row[0].text: [plain(cell.text) for cell in row[1:]]
+        for row in exercises.quality_table(runs, metrics["first"]).rows
+    }
+    assert rows["FID"][:2] == ["8.00 ± 0.70", "8.40 (+0.40 ± 0.99)"] and rows["FID"][-1] == "7.50 ± 0.70"
+    assert rows["Class accuracy, %"][2] == "87.1 (−8.2 ± 1.3)"
+    assert rows["Coverage"][1] == "0.930 (0)"
+    assert rows["Images differ by"][:2] == ["0", "0"] and float(rows["Images differ by"][2]) > 0.5
+
+
+def test_losses_compare_only_at_the_same_noise_levels(reports):
+    runs = exercises.runs_table(reports)
+    assert "losses compare, but for T = 200, linear_unscaled, where" in exercises.losses_compare(runs, "focused")
+    assert "do not compare" in exercises.losses_compare(runs, "uniform")
+
+
+def test_the_caution_says_how_far_seeds_are_apart_where_that_is_known(reports):
+    runs = exercises.runs_table(reports)
+    assert "(the FIDs of 3 seeds have a standard deviation of 1.0)" in exercises.caution(reports, runs, 0)
+    (reports.folder / "stability/runs.csv").unlink()
+    assert exercises.caution(reports, runs, 0).endswith("moves the figures as well.")
+
+
+def test_the_claim_about_cosine_is_open_until_both_were_trained(reports, params):
+    def verdict():
+        return {claim: verdict for claim, _, verdict in claims.noise_claims(reports, params)}[
+            "Cosine performs better than linear"
+        ]
+
+    assert verdict() == claims.DISAGREES
+    metrics = reports.record("exercises/metrics.json")
+    edit_json(reports.folder / "exercises/metrics.json", cosine=metrics["cosine"] | {"fid": 4.0})
+    assert verdict() == claims.AGREES
+    (reports.folder / "exercises/about.json").unlink()
+    assert verdict() == claims.OPEN
 
 
 def test_exercise_4_follows_the_clock_and_the_error(reports):
@@ -381,7 +448,7 @@ def test_claims_agree_only_where_the_measurement_does(reports, params):
         return {row[0].text: row[2].text for row in table.rows}
 
     before = verdicts()
-    assert before.pop("Cosine performs better than linear") == claims.OPEN
+    assert before.pop("Cosine performs better than linear") == claims.DISAGREES
     assert set(before.values()) == {claims.AGREES}
     edit_csv(reports.folder / "guidance/metrics.csv", "scale == 7.5", sharpness=0.5, diversity=1.5)
     edit_csv(reports.folder / "guidance/metrics.csv", "scale == 0", accuracy=0.99)

@@ -13,6 +13,7 @@ from diffusion.report.appendix import appendix_section, data_section, judge_sect
 from diffusion.report.claims import claims_section
 from diffusion.report.compare import compare_section
 from diffusion.report.content import Section
+from diffusion.report.exercises import exercises_section
 from diffusion.report.guidance import guidance_section
 from diffusion.report.latent import latent_section
 from diffusion.report.noise import forward_section, schedules_section
@@ -58,6 +59,7 @@ def sections(reports: Reports, params: dict[str, Any]) -> list[Section]:
         forward_section(reports),
         schedules_section(reports),
         training_section(reports, params),
+        *exercises_section(reports, params),
         samplers_section(reports, params),
         guidance_section(reports, params),
         score_section(reports),

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion.report import guidance, latent, noise, samplers
+from diffusion.report import exercises, guidance, latent, noise, samplers
 from diffusion.report.content import Cell, Section, Table
-from diffusion.report.reading import Reports
+from diffusion.report.reading import EXERCISES, Reports
 from diffusion.report.training import PURE_NOISE_AMPLITUDE
 from diffusion.report.wording import differ, fixed, listing, number, percent, share_error, spread, whole
 
@@ -50,11 +50,10 @@ def noise_claims(reports: Reports, params: dict[str, Any]) -> Iterator[Claim]:
     early = noise.early_noise(metrics)
     verdict = {"agrees": AGREES, "disagrees": DISAGREES, "unknown": OPEN}[early]
     yield "Linear spends its noise too quickly", noise.schedules_answer(metrics)[0], verdict
-    yield (
-        "Cosine performs better than linear",
-        "one run trains one schedule: `dvc exp run -S schedule=cosine`, then compare",
-        OPEN,
-    )
+    text, agrees = "one run trains one schedule: `make study STUDY=exercises` trains both", None
+    if EXERCISES in reports:
+        text, agrees = exercises.cosine_is_better(reports)
+    yield "Cosine performs better than linear", text, {True: AGREES, False: DISAGREES, None: OPEN}[agrees]
 
 
 def sampler_claims(reports: Reports) -> Iterator[Claim]:
@@ -101,8 +100,8 @@ def guidance_claims(reports: Reports) -> Iterator[Claim]:
     if len(below) and len(plain):
         weaker, full = below.iloc[0], plain.iloc[0]
         text = (
-            f"class accuracy {percent(weaker['accuracy'])} at w = {weaker['scale']:g}, "
-            f"{percent(full['accuracy'])} at w = 1"
+            f"class accuracy {percent(weaker['accuracy'])} at w = {weaker['scale']:g}, {percent(full['accuracy'])} at "
+            "w = 1"
         )
         yield (
             "w < 1 follows the class less",
@@ -148,8 +147,8 @@ def _eta_one(ddpm: pd.Series, noisy: pd.DataFrame) -> Claim:
     same = kid == "same" and not differ(ddpm["accuracy"], last["accuracy"], *errors)
     text = (
         f"with {whole(last['steps'])} steps KID {_kid(last)} and class accuracy {percent(last['accuracy'])}; DDPM "
-        f"with {whole(ddpm['steps'])}: {_kid(ddpm)} and {percent(ddpm['accuracy'])} "
-        f"(n = {whole(ddpm['n'])} each). On the same T times the two are one formula"
+        f"with {whole(ddpm['steps'])}: {_kid(ddpm)} and {percent(ddpm['accuracy'])} (n = {whole(ddpm['n'])} each). On "
+        "the same T times the two are one formula"
     )
     return "DDIM with η = 1 is the same as DDPM", text, AGREES if same else DISAGREES
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from diffusion import score_plots
+from diffusion.plots.score import by_noise_level
 from diffusion.report.content import Block, Folded, Text, table
 from diffusion.report.reading import Reports
 from diffusion.report.wording import fixed, listing, number, spread, whole
@@ -38,7 +38,7 @@ def bits_blocks(reports: Reports) -> list[Block]:
     """How bits were counted, what they are, and at which noise levels they are paid."""
     terms = reports.table("score/terms.csv")
     drawn = terms.assign(value=terms["bits"])
-    score_plots.by_noise_level(
+    by_noise_level(
         reports.figure("score_terms.png"), drawn, "kind", "bits per dimension of a stretch of log-SNR", log_scale=True
     )
     columns = [

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.training import training_loss
 from diffusion.report.content import Block, Cell, Gallery, Section, Table, Text
-from diffusion.report.reading import Reports
+from diffusion.report.reading import EXERCISES, Reports
 from diffusion.report.wording import duration, fixed, listing, number, percent, whole
 
 LESSON = "lesson"
@@ -17,7 +17,7 @@ LOSSES = {"eps": "ε", "x0": "x₀", "v": "v"}
 def training_section(reports: Reports, params: dict[str, Any]) -> Section:
     """Exercise 3, from the default run, and from the lesson's full run where the folder holds one."""
     history = reports.table("train/history.csv")
-    plots.training_loss(
+    training_loss(
         reports.figure("loss.png"), history, f"loss (mean squared error of {LOSSES[params['train']['target']]})"
     )
     loss = reports.drawn(
@@ -39,7 +39,7 @@ def training_answer(reports: Reports, params: dict[str, Any]) -> str:
     timing, history = reports.record("train/timing.json"), reports.table("train/history.csv")
     card, samplers = reports.record("data/card.json"), reports.table("evaluate/samplers.csv")
     steps, batch, n = params["train"]["steps"], params["train"]["batch_size"], card["splits"]["train"]["n"]
-    first, last = history["loss"].iloc[0], history["loss"].tail(10).mean()
+    first, last = history["loss"].iloc[0], loss_at_the_end(history)
     trend = (
         f"the loss fell from {number(first)} to {number(last)}"
         if last < first
@@ -47,10 +47,9 @@ def training_answer(reports: Reports, params: dict[str, Any]) -> str:
     )
     ddpm = samplers[(samplers["sampler"] == "ddpm") & (samplers["subset"] == "first")].iloc[0]
     return (
-        f"{whole(steps)} steps of {whole(batch)} images ({number(steps * batch / n, 2)} epochs of {whole(n)}) "
-        f"took {duration(timing['seconds'])}, and {trend}. "
-        f"Of {whole(ddpm['n'])} samples by DDPM with {whole(ddpm['steps'])} steps the judge reads "
-        f"{percent(ddpm['accuracy'])} as the class asked for."
+        f"{whole(steps)} steps of {whole(batch)} images ({number(steps * batch / n, 2)} epochs of {whole(n)}) took "
+        f"{duration(timing['seconds'])}, and {trend}. Of {whole(ddpm['n'])} samples by DDPM with "
+        f"{whole(ddpm['steps'])} steps the judge reads {percent(ddpm['accuracy'])} as the class asked for."
     )
 
 
@@ -66,16 +65,15 @@ def short_chain_answer(reports: Reports, params: dict[str, Any]) -> list[str]:
         if amplitude["linear_unscaled"] > PURE_NOISE_AMPLITUDE
         else "which is as good as none"
     )
-    trained = (
-        " This run is that one."
-        if params["timesteps"] == chain["timesteps"]
-        else f" `dvc exp run -S timesteps={chain['timesteps']}` trains it."
-    )
+    trained = f" `dvc exp run -S timesteps={chain['timesteps']}` trains it."
+    if EXERCISES in reports:
+        trained = " What training makes of both stands in “Exercises side by side”."
+    if params["timesteps"] == chain["timesteps"]:
+        trained = " This run is that one."
     return [
-        f"With T = {chain['timesteps']} the lesson's betas, unscaled, end at ᾱ = "
-        f"{number(left['linear_unscaled'])}: x at T still holds {percent(amplitude['linear_unscaled'])} of the "
-        f"image's amplitude, {end}. Scaled by 1,000 / T, as `linear` does here, they leave "
-        f"{percent(amplitude['linear'])}.{trained}"
+        f"With T = {chain['timesteps']} the lesson's betas, unscaled, end at ᾱ = {number(left['linear_unscaled'])}: x "
+        f"at T still holds {percent(amplitude['linear_unscaled'])} of the image's amplitude, {end}. Scaled by 1,000 / "
+        f"T, as `linear` does here, they leave {percent(amplitude['linear'])}.{trained}"
     ]
 
 
@@ -92,7 +90,7 @@ def lesson_run(reports: Reports) -> list[Block]:
             )
         )
     if f"{LESSON}/history.csv" in reports:
-        plots.training_loss(reports.figure("lesson_loss.png"), thinned(reports.table(f"{LESSON}/history.csv")), "loss")
+        training_loss(reports.figure("lesson_loss.png"), thinned(reports.table(f"{LESSON}/history.csv")), "loss")
         pictures.append(
             reports.drawn(
                 "lesson_loss.png", "The lesson's run: training loss, logarithmic.", "Loss of the lesson's run"
@@ -105,6 +103,11 @@ def lesson_run(reports: Reports) -> list[Block]:
         )
         blocks.append(Table("About the lesson's run.", ("What", "Value"), (False, False), rows))
     return blocks
+
+
+def loss_at_the_end(history: pd.DataFrame) -> float:
+    """The mean of the last ten points, which are noisy."""
+    return history["loss"].tail(10).mean()
 
 
 def thinned(history: pd.DataFrame, points: int = 250) -> pd.DataFrame:
