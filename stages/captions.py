@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffusion.captions import ADJECTIVES, Captions, captioned, class_word, held_out
+from diffusion.captions import ADJECTIVES, Captions, captioned, class_words, held_out
 from diffusion.data import Dataset, load_both, save_sheet
 from diffusion.strokes import PROPERTIES, graded, measured, terciles
 from stages.command import run
@@ -67,7 +67,7 @@ def combinations(captions: Captions, train: Dataset) -> list[dict[str, str | int
 def captioned_split(params: Params, train: Dataset, values: Tensor, bounds: Tensor, test_grades: Tensor) -> Captions:
     """Captions of every training image but those of held-out combinations."""
     settings = params.captions
-    words = tuple(map(class_word, train.class_names))
+    words = class_words(train.class_names)
     grades = graded(values, train.labels, bounds)
     out = tuple(held_out(len(words), settings.held_out))
     without = Captions(words, out, bounds, grades, test_grades, ())

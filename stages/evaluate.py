@@ -92,7 +92,7 @@ def write_confusion(path: Path, result: Verdict, names: tuple[str, ...]) -> None
 
 def nearest_images(images: Tensor, among: Tensor) -> Tensor:
     """For each uint8 image the one of `among` that is nearest in pixels."""
-    return among[nearest_neighbours(to_float(images).flatten(1), to_float(among).flatten(1)).index]
+    return among[nearest_neighbours(images, among, to_float=to_float).index]
 
 
 def write_eta(

@@ -2,7 +2,10 @@
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
+
+from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, moments, save_sheet, save_split
 from diffusion.randomness import generator
@@ -26,7 +29,10 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         data.channels,
         data.train_limit,
         data.test_limit,
+        partial(tqdm, desc="images", unit="img"),
     )
+    if splits.skipped:
+        print(f"data.root: {splits.skipped} files are hidden or beside the class folders, and no part of the data")
     save_split(arguments.out / "train.safetensors", splits.train, {"dataset": data.dataset})
     save_split(arguments.out / "test.safetensors", splits.test, {"dataset": data.dataset})
     tiles = examples(splits.train, EXAMPLES_PER_CLASS)
@@ -39,7 +45,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
 
 
 def card(dataset: str, splits: Splits) -> dict[str, object]:
-    """What the data are: source, checksum, shape, and the pixels' mean and spread in [-1, 1]."""
+    """What the data are: source, checksum, shape, the pixels' mean and spread in [-1, 1], and files left out if any."""
     return {
         "dataset": dataset,
         "source": splits.origin,
@@ -47,6 +53,7 @@ def card(dataset: str, splits: Splits) -> dict[str, object]:
         "checksum": splits.checksum,
         "image_shape": list(splits.train.images.shape[1:]),
         "splits": {"train": _figures(splits.train), "test": _figures(splits.test)},
+        **({"skipped": splits.skipped} if splits.skipped else {}),
     }
 
 

@@ -16,6 +16,7 @@ from diffusion.captions import (
     caption,
     captioned,
     class_word,
+    class_words,
     held_out,
     random_caption,
 )
@@ -112,6 +113,15 @@ def test_captions_read_as_english():
     assert [article(word) for word in ("eight", "one", "upright", "zero")] == ["an", "a", "an", "a"]
     names = ["7", "Ankle boot", "T-shirt/top", "10"]
     assert list(map(class_word, names)) == ["seven", "ankle-boot", "t-shirt-top", "10"]
+
+
+def test_classes_of_any_script_have_words_of_their_own():
+    """A class called 12 was looked for among the ten digits' names."""
+    assert class_words(("12", "hot_dog", "Ampère", "猫")) == ("12", "hot-dog", "ampère", "猫")
+    assert len(Vocabulary.of(class_words(("Ampère", "猫"))).numbers("an Ampère 猫")) == 3
+    for names in (("cat", "?!"), ("Cat", "cat"), ("ankle boot", "ankle_boot")):
+        with pytest.raises(ValueError, match="^captions: class '.*' is '.*' in words"):
+            class_words(names)
 
 
 def test_a_full_caption_tells_all_grades_apart_in_every_wording():

@@ -65,8 +65,17 @@ def belongs(combination: Combination, labels: Tensor, grades: Tensor) -> Tensor:
 
 
 def class_word(name: str) -> str:
-    """The one word that stands for a class in captions: seven for 7, ankle-boot for Ankle boot."""
-    return NUMBERS[int(name)] if name in "0123456789" else "-".join(re.findall("[a-z0-9]+", name.lower()))
+    """The one word that stands for a class in captions: seven for 7, ankle-boot for Ankle boot; "" for ?!."""
+    return NUMBERS[int(name)] if re.fullmatch("[0-9]", name) else "-".join(re.findall(r"[^\W_]+", name.lower()))
+
+
+def class_words(names: Sequence[str]) -> tuple[str, ...]:
+    """The words of all classes. Raises ValueError where a class has none, or one that is another's too."""
+    words = tuple(map(class_word, names))
+    for name, word in zip(names, words, strict=True):
+        if not word or words.count(word) > 1:
+            raise ValueError(f"captions: class {name!r} is {word!r} in words (allowed: letters or digits of its own)")
+    return words
 
 
 def caption(word: str, grades: Sequence[int], wording: int = 0, without: Sequence[str] = ()) -> str:
@@ -116,7 +125,7 @@ class Vocabulary:
         Raises ValueError for the first word that is none of the vocabulary, with those that are near it.
         """
         found = []
-        for word in map(class_word, re.findall("[a-z0-9-]+", text.lower())):
+        for word in map(class_word, re.findall(r"[\w-]+", text.lower())):
             if word not in self.words:
                 near = difflib.get_close_matches(word, self.words, cutoff=0.5)
                 hint = f"near it: {', '.join(near)}" if near else f"allowed: {', '.join(self.words)}"
@@ -175,7 +184,7 @@ class Captions:
         if len(texts) != len(captions.train_grades):
             raise ValueError(f"{folder / 'train.txt'}: {len(texts)} lines for {len(captions.train_grades)} images")
         found = {"train": len(captions.train_grades), "test": len(captions.test_grades)}
-        if captions.class_words != tuple(map(class_word, class_names)) or not sizes.items() <= found.items():
+        if captions.class_words != class_words(class_names) or not sizes.items() <= found.items():
             raise ValueError(f"{strokes}: of other images than the data (run stage captions again)")
         return captions
 

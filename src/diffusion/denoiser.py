@@ -147,4 +147,6 @@ def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Den
         net.load_state_dict(tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-    return Denoiser(frozen(net, device), schedule, description["target"], precision), description
+        if len(description["class_names"]) != description["net"]["num_classes"]:
+            raise ValueError("as many class_names as num_classes are needed")
+        return Denoiser(frozen(net, device), schedule, description["target"], precision), description

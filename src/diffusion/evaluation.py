@@ -121,7 +121,7 @@ class Reference:
 
     def memorisation(self, images: Tensor) -> metrics.Memorisation:
         """Pixel distances of uint8 samples to the training images, beside those of the test images."""
-        return metrics.memorisation(*(to_float(x) for x in (images, self.train.images, self.test.images)))
+        return metrics.memorisation(images, self.train.images, self.test.images, to_float=to_float)
 
 
 def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:

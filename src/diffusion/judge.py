@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.checkpoint import fitted, load_tensors, save_tensors
 from diffusion.data import to_float
 from diffusion.nets.classifier import Classifier
 from diffusion.randomness import generator
@@ -90,11 +90,9 @@ class Judge:
         """Read what `save` wrote. Raises ValueError, one line, for a file that is missing, damaged or foreign, and for
         a judge of clean images where one that `knows_noise` is wanted, or the other way round."""
         tensors, description = load_tensors(path)
-        try:
+        with fitted(path, tensors, description):
             net = Classifier(**description["classifier"])
             net.load_state_dict(tensors)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{path}: not a judge of this project ({' '.join(str(error).split())[:200]})") from error
         if net.knows_noise != knows_noise:
             raise ValueError(f"{path}: the judge of {'clean' if knows_noise else 'noised'} images (expected the other)")
         return cls(net, device)

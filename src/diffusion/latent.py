@@ -92,8 +92,8 @@ def load_latent(path: Path, device: torch.device, precision: str) -> tuple[Laten
         numbers = numbering(description["text"], description["vocabulary"])
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-    denoiser = Denoiser(frozen(net, device), schedule, description["target"], precision)
-    return LatentModel(denoiser, frozen(autoencoder, device), numbers), description
+        denoiser = Denoiser(frozen(net, device), schedule, description["target"], precision)
+        return LatentModel(denoiser, frozen(autoencoder, device), numbers), description
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Features are (N, D), images (N, C, H, W), in any float type and on any device. E
 values that are not finite.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -108,23 +108,33 @@ def precision_recall_density_coverage(
     )
 
 
-def nearest_neighbours(a: Tensor, b: Tensor, block: int = 1024) -> Neighbours:
+def nearest_neighbours(
+    a: Tensor, b: Tensor, block: int = 1024, to_float: Callable[[Tensor], Tensor] = lambda x: x
+) -> Neighbours:
     """The nearest row of b for every row of a, by Euclidean distance of the flattened rows.
 
-    a, b (N, ...) and (M, ...), float; raises ValueError where one is empty.
+    a, b (N, ...) and (M, ...), which `to_float` brings to their units block by block; raises ValueError where one is
+    empty.
     """
-    found = [_nearest(_features(rows, 1), b.flatten(1), block) for rows in a.flatten(1).split(block)]
+    found = [_nearest(to_float(rows), b.flatten(1), block, to_float) for rows in a.flatten(1).split(block)]
     return Neighbours(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
-def memorisation(samples: Tensor, training: Tensor, test: Tensor, block: int = 1024) -> Memorisation:
+def memorisation(
+    samples: Tensor,
+    training: Tensor,
+    test: Tensor,
+    block: int = 1024,
+    to_float: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Memorisation:
     """Pixel distance of samples to their nearest training image over that of real test images to theirs.
 
     A ratio of medians near 1 means new images, near 0 copies. `share_below_1_percent` is the share of samples nearer
-    to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1].
+    to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1], or brought there by
+    `to_float`.
     """
-    of_samples = nearest_neighbours(samples, training, block).distance
-    of_test = nearest_neighbours(test, training, block).distance
+    of_samples = nearest_neighbours(samples, training, block, to_float).distance
+    of_test = nearest_neighbours(test, training, block, to_float).distance
     threshold, median_test = of_test.quantile(0.01), of_test.quantile(0.5)
     median = of_samples.quantile(0.5)
     return Memorisation(
@@ -152,8 +162,12 @@ def within_class_diversity(features: Tensor, labels: Tensor, max_elements: int =
 def sharpness(images: Tensor) -> float:
     """Mean gradient energy: squared differences of neighbouring pixels, down plus across, in units of [-1, 1]."""
     _refuse_not_finite(images)
-    down, across = images.double().diff(dim=-2), images.double().diff(dim=-1)
-    return (down.square().mean() + across.square().mean()).item()
+    number, channels, height, width = images.shape
+    down = across = 0.0
+    for block in images.split(1024):
+        down += block.double().diff(dim=-2).square().sum().item()
+        across += block.double().diff(dim=-1).square().sum().item()
+    return (down / ((height - 1) * width) + across / (height * (width - 1))) / (number * channels)
 
 
 def saturation(images: Tensor) -> float:
@@ -216,10 +230,12 @@ def _mean_pairwise_distance(x: Tensor, max_elements: int) -> float:
     return total / (len(x) * (len(x) - 1))
 
 
-def _nearest(rows: Tensor, b: Tensor, block: int) -> Neighbours:
+def _nearest(rows: Tensor, b: Tensor, block: int, to_float: Callable[[Tensor], Tensor]) -> Neighbours:
+    rows = _features(rows, 1)
     best = Neighbours(rows.new_full((len(rows),), torch.inf), rows.new_zeros(len(rows), dtype=torch.long))
     for start in range(0, max(1, len(b)), block):
-        distance, index = torch.cdist(rows, _features(b[start : start + block], 1).to(rows.device)).min(dim=1)
+        others = _features(to_float(b[start : start + block]), 1).to(rows.device)
+        distance, index = torch.cdist(rows, others).min(dim=1)
         closer = distance < best.distance
         best = Neighbours(distance.where(closer, best.distance), (index + start).where(closer, best.index))
     return best

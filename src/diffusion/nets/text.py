@@ -76,7 +76,7 @@ class ClipEncoder(nn.Module):
 
     def __init__(self, folder: str) -> None:
         super().__init__()
-        self.model = pretrained("CLIPTextModel", folder).requires_grad_(False)
+        self.model = pretrained("CLIPTextModel", folder, use_safetensors=True).requires_grad_(False)
         self.width = self.model.config.hidden_size
 
     def forward(self, tokens: Tensor) -> Context:
@@ -89,8 +89,11 @@ class ClipEncoder(nn.Module):
         return Context(hidden, mask)
 
 
-def pretrained(kind: str, folder: str) -> Any:
-    """A class of `transformers` from a local folder. Raises ValueError where the package or the files are missing."""
+def pretrained(kind: str, folder: str, **options: bool) -> Any:
+    """A class of `transformers` from a local folder.
+
+    Raises ValueError where the package is missing, or the files are missing or damaged.
+    """
     try:
         import transformers
     except ImportError as error:
@@ -100,6 +103,6 @@ def pretrained(kind: str, folder: str) -> Any:
             f"text.clip_folder: {folder!r} is not a folder (expected CLIP's weights, saved by transformers)"
         )
     try:
-        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:  # what transformers raises on a damaged folder is not a closed list
         raise ValueError(f"text.clip_folder: {folder!r} holds no {kind} of transformers ({error})") from error

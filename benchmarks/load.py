@@ -1,0 +1,148 @@
+"""`make load`: memory and time of large data sets, many samples and many classes. It prints a table; Linux alone.
+
+The networks are tiny, untrained and called a few times: their outputs take the memory of any other's.
+"""
+
+import argparse
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+
+from diffusion.data import Dataset, load_split, save_split
+from diffusion.denoiser import save_denoiser
+from diffusion.judge import Judge
+from diffusion.nets.classifier import Classifier
+from diffusion.nets.unet import UNet
+from stages import evaluate, guidance, prepare
+from stages.params import Params
+
+SIZE = 28
+PRESET = Path("presets/smoke.args")
+SMALL = ["data.dataset=mnist5k", "model.patch=2", "model.channels=[8]", "evaluate.verdict_steps=2", "guidance.steps=2"]
+FOLDER_CLASSES = 10
+MEBI = 2**20
+PATHS = argparse.Namespace(
+    data=Path("data"),
+    out=Path("data"),
+    model=Path("model.safetensors"),
+    judge=Path("judge.safetensors"),
+    report=Path("report"),
+)
+
+
+class Load(NamedTuple):
+    """A stage under load: `set_up` writes its inputs into the current folder, another process then runs `stage`."""
+
+    what: str
+    number: int
+    set_up: Callable[[], None]
+    stage: Callable[[], None]
+
+
+class Figures(NamedTuple):
+    """Bytes at the peak over those at the start; bytes of all images in data/; seconds."""
+
+    peak: int
+    images: int
+    seconds: float
+
+
+def loads(params: Params, mnist: Path, images: int, samples: int, classes: int) -> list[Load]:
+    """What is measured: a folder of so many images, all of MNIST in `mnist`, so many samples, so many classes."""
+    folder = params.changed(["data.dataset=folder", "data.root=images", f"data.image_size={SIZE}"])
+    whole = params.changed(["data.dataset=mnist", f"data.root={mnist.resolve()}"])
+    many = params.changed([f"evaluate.num_samples={samples}"])
+    guided = params.changed(["guidance.samples_per_class=50"])
+    few, varied = partial(write_inputs, params, images, 10), partial(write_inputs, params, images, classes)
+    return [
+        Load("prepare, folder", images, partial(write_folder, images), partial(prepare.main, folder, PATHS)),
+        Load("prepare, mnist", 70_000, _nothing, partial(prepare.main, whole, PATHS)),
+        Load("evaluate, samples", samples, few, partial(evaluate.main, many, PATHS)),
+        Load("guidance, classes", classes, varied, partial(guidance.main, guided, PATHS)),
+    ]
+
+
+def main() -> None:
+    """Measure all of it, each in a process of its own."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=main.__doc__)
+    parser.add_argument("--mnist", type=Path, required=True, help="as data.root: MNIST is downloaded where missing")
+    mnist = parser.parse_args().mnist
+    params = Params.load(Path("params.yaml")).changed(PRESET.read_text().replace("-S ", "").split() + SMALL)
+    print(f"{'':20} {'n':>7} {'images MiB':>11} {'peak MiB':>9} {'seconds':>8}   (peak: over the start of the process)")
+    for load in loads(params, mnist, images=50_000, samples=10_000, classes=50):
+        peak, images, seconds = measured(load)
+        print(f"{load.what:20} {load.number:7} {images / MEBI:11.0f} {peak / MEBI:9.0f} {seconds:8.0f}", flush=True)
+
+
+def measured(load: Load) -> Figures:
+    """Its figures, from a new process in a new folder."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, get_context("spawn"), os.chdir, (folder,), max_tasks_per_child=1) as processes,
+    ):
+        processes.submit(load.set_up).result()
+        return processes.submit(figures_of, load.stage).result()
+
+
+def figures_of(stage: Callable[[], None]) -> Figures:
+    """Run it here and now."""
+    start = time.monotonic()
+    with peak_memory() as peak:
+        stage()
+    seconds = time.monotonic() - start
+    return Figures(peak[0], sum(load_split(path).images.numel() for path in PATHS.data.iterdir()), seconds)
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[int]]:
+    """A list that holds, after the block, the bytes that this process had in memory at the peak over those before."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here: man 5 proc
+    before, peak = _bytes_in_memory("VmRSS"), []
+    yield peak
+    peak.append(_bytes_in_memory("VmHWM") - before)
+
+
+def write_folder(number: int) -> None:
+    """So many small PNG files in images/, in ten classes."""
+    draw = torch.Generator().manual_seed(0)
+    for label in range(FOLDER_CLASSES):
+        Path("images", str(label)).mkdir(parents=True)
+    for k in range(number):
+        pixels = torch.randint(0, 256, (SIZE, SIZE), generator=draw, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(Path("images", str(k % FOLDER_CLASSES), f"{k}.png"))
+
+
+def write_inputs(params: Params, images: int, classes: int) -> None:
+    """So many training images, a fifth as many test images, a denoiser and a judge: random pixels, untrained nets."""
+    names = tuple(f"class {k}" for k in range(classes))
+    draw = torch.Generator().manual_seed(0)
+    for name, number in (("train", images), ("test", images // 5)):
+        pixels = torch.randint(0, 256, (number, 1, SIZE, SIZE), generator=draw, dtype=torch.uint8)
+        save_split(PATHS.data / f"{name}.safetensors", Dataset(pixels, torch.arange(number) % classes, names), {})
+    net = {"image_size": SIZE, "image_channels": 1, "num_classes": classes, **params.model.model_dump()}
+    described = {"schedule": params.schedule, "timesteps": params.timesteps, "target": params.train.target}
+    save_denoiser(PATHS.model, UNet(**net).state_dict(), {"net": net, "class_names": names, **described})
+    Judge(Classifier(SIZE, 1, classes), torch.device("cpu")).save(PATHS.judge)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _bytes_in_memory(name: str) -> int:
+    return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
+if __name__ == "__main__":
+    main()
