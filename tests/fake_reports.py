@@ -16,6 +16,18 @@ from stages import schedules
 from stages.bits import KINDS
 
 CLASSES = [str(digit) for digit in range(10)]
+HOSTILE = [  # names that a folder of images may have
+    "<script>alert('class')</script>",
+    '"><img src=x onerror=alert(1)>',
+    "one ` backtick | and <b>bold</b>",
+    "![picture](https://example.invalid/x.png)",
+    "[link](javascript:alert(1)) **bold** ~~gone~~ _it_",
+    "$x^{$ \\frac{a}{",
+    "</style></script><!-- &lt;b&gt;",
+    "NA",
+    "{{ 7 * 7 }}{% raw %}",
+    "# <h1> & \\| 名前 😀",
+]
 SAMPLERS = [
     # sampler, steps, eta, kid, accuracy, seconds
     ("ddpm", 1000, None, 0.41, 0.953, 21.4),

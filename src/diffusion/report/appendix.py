@@ -4,7 +4,7 @@ from typing import Any
 
 from diffusion import plots
 from diffusion.report.content import Cell, Section, Table, Text, table
-from diffusion.report.reading import Reports
+from diffusion.report.reading import Reports, literal
 from diffusion.report.wording import duration, number, percent, whole
 
 MEASURED = {
@@ -114,4 +114,4 @@ def flattened(params: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 
 
 def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else literal(str(value))
