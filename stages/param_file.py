@@ -17,7 +17,7 @@ from ruamel.yaml.reader import ReaderError
 
 MOST_CHARACTERS = 100_000  # of the file
 LONGEST = 1_000  # characters of a value
-DEEPEST = 10  # lists and sections in each other
+DEEPEST = 10  # levels of lists and sections
 SHOWN = 100  # characters of what an error quotes
 KIND = "tag:yaml.org,2002:"  # what tags of YAML itself begin with
 SCALARS = ("null", "bool", "int", "float", "str")
@@ -69,7 +69,7 @@ def in_one_line(text: str) -> str:
 class _PlainComposer(Composer):
     """Refuses every part of a file that params have no use for as soon as it comes."""
 
-    depth = 0
+    levels = 0
 
     def compose_node(self, parent: Node | None, index: object) -> Node:
         """The next value with all that is in it."""
@@ -78,11 +78,11 @@ class _PlainComposer(Composer):
             raise _refusal(event, "anchors and aliases (& and *) are not possible: write the value out")
         if event.tag is not None:
             raise _refusal(event, f"the tag {event.tag} is not possible")
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise _refusal(event, f"more than {DEEPEST} lists or sections in each other are not possible")
+        self.levels += 1
+        if self.levels > DEEPEST:
+            raise _refusal(event, f"more than {DEEPEST} levels of lists and sections are not possible")
         node = super().compose_node(parent, index)
-        self.depth -= 1
+        self.levels -= 1
         is_key = isinstance(parent, MappingNode) and index is None
         if is_key and node.tag != f"{KIND}str":
             raise _refusal(event, "a key that is no text is not possible")

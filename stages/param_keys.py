@@ -36,6 +36,7 @@ def _one_of(*allowed: int) -> AfterValidator:
 Steps = Annotated[int, Field(ge=1, le=100_000_000)]  # of a training
 Calls = Annotated[int, Field(ge=1, le=100_000)]  # of a network for one image
 Images = Annotated[int, Field(ge=1, le=1_000_000)]
+Judged = Annotated[Images, Field(ge=4)]  # KID wants so many
 Limit = Annotated[int, Field(ge=0, le=100_000_000)]
 Batch = Annotated[int, Field(ge=1, le=65_536)]
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -134,7 +135,7 @@ class Text(Section):
 class SampleLatent(Section):
     scales: Scales
     num_prompts: Images
-    num_samples: Images
+    num_samples: Judged
     steps: Calls
 
 
@@ -212,7 +213,7 @@ class Gan(Net):
 
 
 class Compare(Section):
-    num_samples: Images
+    num_samples: Judged
     steps: Once[Calls]
     importance_samples: Few
     batch_sizes: Once[Batch]

@@ -61,10 +61,15 @@ def _described(error: Any) -> str:
     if not error["loc"]:  # of keys together
         return str(error["ctx"]["error"])
     key = param_file.in_one_line(".".join(map(str, error["loc"])))
-    if error["type"] == "missing":
-        return f"{key}: the key is missing (every key must stand in the file)"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    allowed = {"value_error": "allowed: {error}", "model_type": "allowed: a section with keys"}.get(error["type"])
-    allowed = allowed.format(**error.get("ctx", {})) if allowed else error["msg"]
+    match error["type"]:
+        case "missing":
+            return f"{key}: the key is missing (every key must stand in the file)"
+        case "extra_forbidden":
+            return f"{key}: unknown key"
+        case "value_error":
+            allowed = f"allowed: {error['ctx']['error']}"
+        case "model_type":
+            allowed = "allowed: a section with keys"
+        case _:
+            allowed = error["msg"]
     return f"{key}: {param_file.shown(error['input'])} is not possible ({allowed})"

@@ -102,7 +102,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"score.sde_steps": [2000]}, "score.sde_steps: 2000 .*1 to timesteps = 1000"),
         ({"score.heun_steps": 1001}, "score.heun_steps: 1001 .*1 to timesteps = 1000"),
         ({"score.inversion_steps": [10, 1001]}, "score.inversion_steps: 1001 .*1 to timesteps = 1000"),
-        ({"score.tolerance": 0}, "score.tolerance: 0.* .*greater than or equal to 1e-06"),
+        ({"score.tolerance": 0}, "score.tolerance: 0.* .*greater than or equal to 0.000001"),
         ({"score.ode_tolerance": 1.0}, "score.ode_tolerance: 1.0 .*less than or equal to 0.1"),
         ({"score.ode_images": 500}, "score.ode_images: 500 .*score.likelihood_images = 128"),
         ({"score.inversion_images": 11}, "score.inversion_images: 11 .*greater than or equal to 12"),
