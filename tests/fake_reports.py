@@ -88,6 +88,28 @@ def built_reports(folder: Path) -> Path:
     return reports
 
 
+@cache
+def odd_reports(folder: Path) -> Path:
+    """A run with hostile names of classes, too few samples for an FID, and no studies; built once for all tests."""
+    reports = folder / "odd" / "reports"
+    params = write_fake_reports(reports, HOSTILE, studies=False)
+    params["data"]["root"] = HOSTILE[2]
+    nothing = dict.fromkeys(("precision", "recall", "density", "coverage"))
+    unknown = {"fid": None, "fid_floor": {"mean": None, "std": None, "draws": 5, "n": 64}, "floor": nothing}
+    edit_json(reports / "evaluate/metrics.json", n=64, **unknown, **nothing)
+    edit_csv(reports / "guidance/metrics.csv", "n > 0", n=20, fid=None, **nothing)
+    unknown = {"fid": None, "coverage_within": None, **nothing}
+    edit_csv(reports / "compare/quality.csv", "n > 0", n=64, **unknown)
+    floor = {
+        "n": 64,
+        "mean": unknown | {"kid": 0.1, "classes": 10, "effective_classes": 9.9},
+        "std": unknown | {"kid": 0.1},
+    }
+    edit_json(reports / "compare/metrics.json", floor=floor)
+    build(reports, params)
+    return reports
+
+
 def edit_json(path: Path, **changes: object) -> None:
     """Replace keys of a JSON file."""
     write_json(path, json.loads(path.read_text(encoding="utf-8")) | changes)

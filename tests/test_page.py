@@ -5,9 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_reports import HOSTILE, built_reports, write_fake_reports
+from fake_reports import HOSTILE, built_reports, odd_reports
 
-from diffusion.report.builder import build
 from diffusion.report.reading import literal
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -32,8 +31,11 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> str:
-    page = built_reports(tmp_path_factory.getbasetemp()) / "index.html"
-    return Path(os.path.abspath(page)).as_uri()
+    return address_of(built_reports(tmp_path_factory.getbasetemp()))
+
+
+def address_of(reports: Path) -> str:
+    return Path(os.path.abspath(reports / "index.html")).as_uri()
 
 
 @pytest.fixture
@@ -141,16 +143,13 @@ def test_the_contents_lead_to_every_section(open_page):
     assert abs(page.evaluate("document.querySelector('#samplers').getBoundingClientRect().top")) < 100
 
 
-def test_names_of_classes_are_text_and_nothing_that_runs_or_loads(open_page, tmp_path):
+def test_names_of_classes_are_text_and_nothing_that_runs_or_loads(open_page, tmp_path_factory):
     """As a browser sees it: no script but the page's own, no picture but those inside, no word to the console."""
-    build(tmp_path, write_fake_reports(tmp_path, HOSTILE, studies=False))
-    page = open_page(1280, address=(tmp_path / "index.html").as_uri())
+    page = open_page(1280, address=address_of(odd_reports(tmp_path_factory.getbasetemp())))
     rows = page.locator("#data tbody tr td:first-child").all_inner_texts()
     assert rows == [literal(name) for name in HOSTILE]
-    assert (
-        page.evaluate("document.scripts.length") == 1
-        and page.evaluate("document.querySelectorAll('b, h1').length") == 1
-    )
+    assert page.evaluate("document.scripts.length") == 1
+    assert page.evaluate("document.querySelectorAll('b, h1').length") == 1
     assert page.heard == [] and len({url for url in page.asked if not url.startswith("data:")}) == 1
 
 

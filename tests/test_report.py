@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from fake_reports import HOSTILE, built_reports, edit_csv, edit_json, write_csv, write_fake_reports
+from fake_reports import HOSTILE, built_reports, edit_csv, edit_json, odd_reports, write_csv
 from markdown_it import MarkdownIt
 
 from diffusion.data import save_sheet
@@ -134,24 +134,7 @@ def test_markdown_links_only_to_files_that_are_there(built):
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory) -> Path:
-    """A run with hostile names of classes, too few samples for an FID, and no studies."""
-    folder = tmp_path_factory.mktemp("odd") / "reports"
-    params = write_fake_reports(folder, HOSTILE, studies=False)
-    params["data"]["root"] = HOSTILE[2]
-    nothing = dict.fromkeys(("precision", "recall", "density", "coverage"))
-    unknown = {"fid": None, "fid_floor": {"mean": None, "std": None, "draws": 5, "n": 64}, "floor": nothing}
-    edit_json(folder / "evaluate/metrics.json", n=64, **unknown, **nothing)
-    edit_csv(folder / "guidance/metrics.csv", "n > 0", n=20, fid=None, **nothing)
-    unknown = {"fid": None, "coverage_within": None, **nothing}
-    edit_csv(folder / "compare/quality.csv", "n > 0", n=64, **unknown)
-    floor = {
-        "n": 64,
-        "mean": unknown | {"kid": 0.1, "classes": 10, "effective_classes": 9.9},
-        "std": unknown | {"kid": 0.1},
-    }
-    edit_json(folder / "compare/metrics.json", floor=floor)
-    build(folder, params)
-    return folder
+    return odd_reports(tmp_path_factory.getbasetemp())
 
 
 class Elements(HTMLParser):
