@@ -29,7 +29,8 @@ from diffusion.training import fit
 from stages import autoencoder as autoencoder_stage
 from stages.command import run
 from stages.outputs import write_json, write_table
-from stages.params import Params, Train
+from stages.param_keys import Train
+from stages.params import Params
 from stages.progress import watched
 from stages.training import denoiser_training, machine_of
 

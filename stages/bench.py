@@ -13,7 +13,8 @@ from diffusion.runtime import describe_machine, pick_device, pick_precision, pre
 from diffusion.sampler import SamplerSetting, final
 from diffusion.schedule import noise_schedule
 from diffusion.training import Optimiser
-from stages.params import IMAGE_SIZES, Params
+from stages.param_rules import image_size
+from stages.params import Params
 from stages.train import training_of
 
 CLASSES = 10
@@ -27,7 +28,7 @@ def main() -> None:
     device = pick_device(params.device)
     precision = pick_precision(params.precision, device)
     prepare_machine(device)
-    size = IMAGE_SIZES.get(params.data.dataset, params.data.image_size)
+    size = image_size(params)
     shape = (params.data.channels, size, size)
     images = torch.randint(0, 256, (4096, *shape), dtype=torch.uint8)
     data = Dataset(images, torch.arange(len(images)) % CLASSES, tuple(map(str, range(CLASSES))))

@@ -23,7 +23,7 @@ from diffusion.likelihood import (
 )
 from diffusion.randomness import generator, image_noise
 from stages.outputs import write_table
-from stages.params import Score
+from stages.param_keys import Score
 
 BATCH = 32  # the decoder and grey awareness hold 256 numbers for every pixel of a batch
 ERROR_LEVELS, ERROR_IMAGES = 25, 64

@@ -33,6 +33,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     """Sample --model by prompts, measure what came out, write to --report."""
     settings, report = params.sample_latent, arguments.report
     measure = Measurement.of(params, arguments)
+    refuse_fewer_than_classes(settings.num_samples, len(measure.captions.class_words))
     prompts = {group: measure.prompts(settings.num_prompts, seen) for group, seen in GROUPS.items()}
     setting = SamplerSetting("ddim", settings.steps, 0.0)
     shares, counts = [], []
@@ -51,6 +52,13 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     write_attention(report, measure, prompts["unseen"], setting, settings.scales[-1])
     write_comparison(report, measure, params)
     write_clock(report, measure, params)
+
+
+def refuse_fewer_than_classes(num_samples: int, num_classes: int) -> None:
+    """Raises ValueError where there would be classes without a sample."""
+    if num_samples < num_classes:
+        allowed = f"{num_classes}, one for each class, or more"
+        raise ValueError(f"sample_latent.num_samples: {num_samples} is not possible (allowed: {allowed})")
 
 
 def note(

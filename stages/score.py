@@ -23,7 +23,8 @@ from stages.command import run
 from stages.judged import open_judged
 from stages.mixtures import write_mixtures
 from stages.outputs import write_table
-from stages.params import Params, Score
+from stages.param_keys import Score
+from stages.params import Params
 from stages.studio import QUALITY_COLUMNS, SHEET_COLUMNS, Studio, quality_rows, save_samplers
 
 INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11

@@ -17,7 +17,8 @@ from diffusion.schedule import noise_schedule
 from diffusion.training import Diverged, Ema, Optimiser, denoising_update, fit
 from stages.command import checkpoints_folder
 from stages.outputs import write_json, write_table
-from stages.params import Params, Train
+from stages.param_keys import Train
+from stages.params import Params
 from stages.progress import watched
 
 HISTORY = ("loss", "grad_norm", "learning_rate")

@@ -16,6 +16,18 @@ from stages import schedules
 from stages.bits import KINDS
 
 CLASSES = [str(digit) for digit in range(10)]
+HOSTILE = [  # names that a folder of images may have
+    "<script>alert('class')</script>",
+    '"><img src=x onerror=alert(1)>',
+    "one ` backtick | and <b>bold</b>",
+    "![picture](https://example.invalid/x.png)",
+    "[link](javascript:alert(1)) **bold** ~~gone~~ _it_",
+    "$x^{$ \\frac{a}{",
+    "</style></script><!-- &lt;b&gt;",
+    "NA",
+    "{{ 7 * 7 }}{% raw %}",
+    "# <h1> & \\| 名前 😀",
+]
 SAMPLERS = [
     # sampler, steps, eta, kid, accuracy, seconds
     ("ddpm", 1000, None, 0.41, 0.953, 21.4),
@@ -74,6 +86,28 @@ def built_reports(folder: Path) -> Path:
     """The fake reports with their pages, below a folder of the test session: built once for all tests."""
     reports = folder / "built" / "reports"
     build(reports, write_fake_reports(reports))
+    return reports
+
+
+@cache
+def odd_reports(folder: Path) -> Path:
+    """A run with hostile names of classes, too few samples for an FID, and no studies; built once for all tests."""
+    reports = folder / "odd" / "reports"
+    params = write_fake_reports(reports, HOSTILE, studies=False)
+    params["data"]["root"] = HOSTILE[2]
+    nothing = dict.fromkeys(("precision", "recall", "density", "coverage"))
+    unknown = {"fid": None, "fid_floor": {"mean": None, "std": None, "draws": 5, "n": 64}, "floor": nothing}
+    edit_json(reports / "evaluate/metrics.json", n=64, **unknown, **nothing)
+    edit_csv(reports / "guidance/metrics.csv", "n > 0", n=20, fid=None, **nothing)
+    unknown = {"fid": None, "coverage_within": None, **nothing}
+    edit_csv(reports / "compare/quality.csv", "n > 0", n=64, **unknown)
+    floor = {
+        "n": 64,
+        "mean": unknown | {"kid": 0.1, "classes": 10, "effective_classes": 9.9},
+        "std": unknown | {"kid": 0.1},
+    }
+    edit_json(reports / "compare/metrics.json", floor=floor)
+    build(reports, params)
     return reports
 
 

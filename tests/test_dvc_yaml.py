@@ -9,7 +9,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-NOT_A_DEPENDENCY = {"stages/params.py"}  # it can only accept or refuse a run
+PARAMS = ("stages/params.py", "stages/param_file.py", "stages/param_keys.py", "stages/param_rules.py")
+NOT_A_DEPENDENCY = {*PARAMS}  # they can only accept or refuse a run
 SECTIONS_OF_NO_STAGE = {"device"}  # it changes where a result is computed, not what it is
 
 
@@ -149,7 +150,7 @@ def test_what_a_changed_param_reruns(changed, direct):
             "src/diffusion/sampler.py",
             {"prepare", "judge", "train", "vae", "gan", "schedules", "autoencoder", "train_latent"},
         ),
-        ("stages/params.py", set(STAGES)),
+        *((path, set(STAGES)) for path in PARAMS),
     ],
 )
 def test_what_an_edit_never_reruns(edited, never):

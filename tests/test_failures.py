@@ -298,6 +298,12 @@ def test_a_batch_larger_than_the_data(folder, monkeypatch, name):
     assert f"error: {name}.batch_size: 101 is not possible (allowed: 1 to 100 images)" in refusal(name, monkeypatch)
 
 
+def test_fewer_samples_of_captions_than_classes(folder, monkeypatch):
+    set_param(folder, "sample_latent", "num_samples", 9)
+    line = refusal("sample_latent", monkeypatch)
+    assert line.startswith("error: sample_latent.num_samples: 9 is not possible (allowed: 10, one for each class, or")
+
+
 def test_a_missing_network_names_the_folder(folder, monkeypatch):
     set_param(folder, "data", "dataset", "mnist")
     set_param(folder, "model", "channels", [8])

@@ -1,6 +1,7 @@
 """Images to noise and back, on Gaussian data, where the way of every point is known."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -9,11 +10,11 @@ from diffusion.inversion import decoded, encoded, slerp
 from diffusion.schedule import noise_schedule
 
 MEAN, STD = 0.4, 0.5
-SCHEDULE = noise_schedule("linear", 1000)
+SCHEDULE, ZERO_SNR = noise_schedule("linear", 1000), noise_schedule("linear_zero_snr", 1000)
 
 
-def denoise(x_t, t):
-    signal, noise = map(float, SCHEDULE.coefficients(t))
+def denoise(x_t, t, schedule=SCHEDULE):
+    signal, noise = map(float, schedule.coefficients(t))
     return MEAN + signal * STD**2 / (signal**2 * STD**2 + noise**2) * (x_t - signal * MEAN)
 
 
@@ -22,10 +23,14 @@ def images():
     return MEAN + STD * torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def test_images_go_to_the_noise_that_the_flow_ends_in(images):
-    """Quantiles stay: x_T is as many standard deviations from its mean as the image is from its own."""
-    noise = encoded(denoise, SCHEDULE, images, 1000)
-    signal, sigma = SCHEDULE.coefficients(1000)
+@pytest.mark.parametrize("schedule", [SCHEDULE, ZERO_SNR], ids=lambda schedule: schedule.name)
+def test_images_go_to_the_noise_that_the_flow_ends_in(images, schedule):
+    """Quantiles stay: x_T is as many standard deviations from its mean as the image is from its own.
+
+    Also where alpha_bar_T = 0, by which nothing may be divided.
+    """
+    noise = encoded(partial(denoise, schedule=schedule), schedule, images, 1000)
+    signal, sigma = schedule.coefficients(1000)
     expected = signal * MEAN + (signal**2 * STD**2 + sigma**2).sqrt() * (images - MEAN) / STD
     assert (noise - expected).abs().max() < 0.02
 

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_reports import built_reports
+from fake_reports import HOSTILE, built_reports, odd_reports
+
+from diffusion.report.reading import literal
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
@@ -29,8 +31,11 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> str:
-    page = built_reports(tmp_path_factory.getbasetemp()) / "index.html"
-    return Path(os.path.abspath(page)).as_uri()
+    return address_of(built_reports(tmp_path_factory.getbasetemp()))
+
+
+def address_of(reports: Path) -> str:
+    return Path(os.path.abspath(reports / "index.html")).as_uri()
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def open_page(browser, address):
     """Opens the page at a width and colour scheme; messages and requests gather in `page.heard` and `page.asked`."""
     contexts = []
 
-    def open_page(width: int, scheme: str = "light"):
+    def open_page(width: int, scheme: str = "light", address: str = address):
         contexts.append(
             browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
         )
@@ -136,3 +141,23 @@ def test_the_contents_lead_to_every_section(open_page):
     assert anchors == page.evaluate("Array.from(document.querySelectorAll('main section')).map(s => s.id)")
     page.locator("nav a").nth(4).click()
     assert abs(page.evaluate("document.querySelector('#samplers').getBoundingClientRect().top")) < 100
+
+
+def test_names_of_classes_are_text_and_nothing_that_runs_or_loads(open_page, tmp_path_factory):
+    """As a browser sees it: no script but the page's own, no picture but those inside, no word to the console."""
+    page = open_page(1280, address=address_of(odd_reports(tmp_path_factory.getbasetemp())))
+    rows = page.locator("#data tbody tr td:first-child").all_inner_texts()
+    assert rows == [literal(name) for name in HOSTILE]
+    assert page.evaluate("document.scripts.length") == 1
+    assert page.evaluate("document.querySelectorAll('b, h1').length") == 1
+    assert page.heard == [] and len({url for url in page.asked if not url.startswith("data:")}) == 1
+
+
+def test_a_policy_that_fits_is_the_only_thing_that_lets_the_style_and_the_script_in(open_page, address, tmp_path):
+    """A character more in either, and the browser refuses it: the hashes do hold."""
+    text = Path(address.removeprefix("file://")).read_text(encoding="utf-8")
+    for tag in ("style", "script"):
+        changed = tmp_path / f"{tag}.html"
+        changed.write_text(text.replace(f"</{tag}>", f" </{tag}>"), encoding="utf-8")
+        page = open_page(1280, address=changed.as_uri())
+        assert len(page.heard) == 1 and "Content Security Policy" in page.heard[0]

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from fake_reports import built_reports, edit_csv, edit_json, write_csv, write_fake_reports
+from fake_reports import HOSTILE, built_reports, edit_csv, edit_json, odd_reports, write_csv
+from markdown_it import MarkdownIt
 
 from diffusion.data import save_sheet
 from diffusion.report import (
@@ -35,10 +37,8 @@ from diffusion.report import (
 from diffusion.report.builder import build, inline_html, markdown_cell
 from diffusion.report.frontier import answer, averaged, best_times, frontier_blocks
 from diffusion.report.latent import costs
-from diffusion.report.reading import Reports, png_size
+from diffusion.report.reading import Reports, literal, png_size
 from diffusion.report.wording import NB
-
-HOSTILE = "<script>alert('class')</script>|`x`"
 
 
 @pytest.fixture(scope="module")
@@ -135,29 +135,52 @@ def test_markdown_links_only_to_files_that_are_there(built):
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory) -> Path:
-    """A run with a hostile class name, too few samples for an FID, and no studies."""
-    folder = tmp_path_factory.mktemp("odd") / "reports"
-    params = write_fake_reports(folder, [HOSTILE, *"123456789"], studies=False)
-    nothing = dict.fromkeys(("precision", "recall", "density", "coverage"))
-    unknown = {"fid": None, "fid_floor": {"mean": None, "std": None, "draws": 5, "n": 64}, "floor": nothing}
-    edit_json(folder / "evaluate/metrics.json", n=64, **unknown, **nothing)
-    edit_csv(folder / "guidance/metrics.csv", "n > 0", n=20, fid=None, **nothing)
-    unknown = {"fid": None, "coverage_within": None, **nothing}
-    edit_csv(folder / "compare/quality.csv", "n > 0", n=64, **unknown)
-    floor = {
-        "n": 64,
-        "mean": unknown | {"kid": 0.1, "classes": 10, "effective_classes": 9.9},
-        "std": unknown | {"kid": 0.1},
-    }
-    edit_json(folder / "compare/metrics.json", floor=floor)
-    build(folder, params)
-    return folder
+    return odd_reports(tmp_path_factory.getbasetemp())
 
 
-def test_names_of_classes_are_escaped(odd):
-    page = (odd / "index.html").read_text(encoding="utf-8")
-    assert page.count("<script>") == 1 and "&lt;script&gt;alert(&#39;class&#39;)" in page
-    assert "<script" not in (odd / "README.md").read_text(encoding="utf-8")
+class Elements(HTMLParser):
+    """The tags of a page, what their attributes refer to, and all text that one sees."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags, self.attributes, self.texts = set(), set(), []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attributes}
+        self.texts += [value for name, value in attributes if name in ("alt", "aria-label")]
+
+    def handle_data(self, text):
+        self.texts.append(text)
+
+    def shows(self, text: str) -> bool:
+        return text in plain("".join(self.texts))
+
+
+def as_shown(name: str) -> str:
+    return plain(literal(name))
+
+
+def test_names_of_classes_make_no_markup_of_the_page(built, odd):
+    usual, page = (Elements((folder / "index.html").read_text(encoding="utf-8")) for folder in (built, odd))
+    assert page.tags <= usual.tags and page.attributes <= usual.attributes
+    assert [name for name in HOSTILE if not page.shows(as_shown(name))] == []
+
+
+def test_names_of_classes_make_no_markup_of_the_markdown_page(built, odd):
+    """By another reader of Markdown, which lets HTML through."""
+    reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    usual, page = (
+        Elements(reader.render((folder / "README.md").read_text(encoding="utf-8"))) for folder in (built, odd)
+    )
+    assert page.tags <= usual.tags and page.attributes <= usual.attributes
+    assert [name for name in HOSTILE if not page.shows(as_shown(name))] == []
+    text = (odd / "README.md").read_text(encoding="utf-8")
+    assert all("$" not in part.replace("\\$", "") for part in text.splitlines())
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    bars = [{len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table} for table in tables]
+    assert tables and all(len(counts) == 1 for counts in bars)
 
 
 def test_the_lessons_run_is_shown_only_where_there_is_one(built, odd):

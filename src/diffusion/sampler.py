@@ -34,7 +34,8 @@ def ddim(
     for (t, alpha_bar_t), (s, alpha_bar_s) in pairwise(zip(times, alpha_bars, strict=True)):
         x_0 = denoise(x_t, t)
         eps = (x_t - math.sqrt(alpha_bar_t) * x_0) / math.sqrt(1 - alpha_bar_t)
-        variance = eta**2 * (1 - alpha_bar_s) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_s)
+        # without eta a walk may also end at alpha_bar = 0, as inversion does
+        variance = eta**2 * (1 - alpha_bar_s) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_s) if eta else 0.0
         x_t = math.sqrt(alpha_bar_s) * x_0 + math.sqrt(1 - alpha_bar_s - variance) * eps
         if variance > 0:
             x_t = x_t + math.sqrt(variance) * next(noise)

@@ -24,6 +24,7 @@ FLOOR_COLOUR = "#5f6a72"
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
+    "text.parse_math": False,  # a $ in the name of a class is a $
     "axes.labelsize": 10.5,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",

@@ -4,7 +4,7 @@ from typing import Any
 
 from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Cell, Section, Table, Text, table
-from diffusion.report.reading import Reports, flat
+from diffusion.report.reading import Reports, flat, literal
 from diffusion.report.wording import duration, number, percent, whole
 
 MEASURED = {
@@ -99,4 +99,4 @@ def _params(params: dict[str, Any]) -> Table:
 
 
 def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else literal(str(value))

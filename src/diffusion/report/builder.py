@@ -30,6 +30,9 @@ from diffusion.report.training import training_section
 from diffusion.report.wording import NB
 
 TEMPLATES = Path(__file__).parent / "templates"
+MARKUP = str.maketrans(  # of Markdown, as the characters themselves
+    {character: f"\\{character}" for character in "\\*_[]#|~$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "}
+)
 
 
 def build(folder: Path, params: dict[str, Any]) -> None:
@@ -118,8 +121,7 @@ def inline_html(text: str) -> Markup:
 def markdown_text(text: str) -> str:
     """Text that Markdown does not take for markup; code between backticks stays code."""
     parts = text.split("`")
-    special = str.maketrans({character: f"\\{character}" for character in "\\*_[]#|"} | {"<": "&lt;", ">": "&gt;"})
-    return "`".join(part if i % 2 else part.translate(special) for i, part in enumerate(parts))
+    return "`".join(part if i % 2 else part.translate(MARKUP) for i, part in enumerate(parts))
 
 
 def markdown_cell(text: str) -> str:

@@ -1,5 +1,6 @@
 """The reports folder: tables, records and pictures that the other stages wrote."""
 
+import io
 import json
 import struct
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ EXERCISES = "exercises/about.json"  # there once `make study STUDY=exercises` ha
 
 @dataclass(frozen=True)
 class Reports:
-    """A folder of reports. Names are relative to it; a missing file raises OSError, a damaged one ValueError."""
+    """A folder of reports. Names are relative to it; a missing file raises OSError, a damaged one ValueError.
+
+    Every text that comes out of it is `literal`.
+    """
 
     folder: Path
 
@@ -31,7 +35,7 @@ class Reports:
         """A JSON object."""
         path = self.folder / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(literal(path.read_text(encoding="utf-8")))
         except ValueError as error:
             raise ValueError(f"{path}: not valid JSON ({error}); run its stage again") from error
         if not isinstance(content, dict):
@@ -42,7 +46,10 @@ class Reports:
         """A CSV file; names of classes and samplers stay text, an empty field is NaN."""
         path = self.folder / name
         try:
-            return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""])
+            text = literal(path.read_text(encoding="utf-8"))
+            return pd.read_csv(
+                io.StringIO(text), dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""]
+            )
         except ValueError as error:
             raise ValueError(f"{path}: not a valid table ({error}); run its stage again") from error
 
@@ -83,6 +90,11 @@ def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in params.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
+
+
+def literal(text: str) -> str:
+    """Text from outside with another sign for the backtick, which on the page marks `code` of its own."""
+    return text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
 
 
 def png_size(path: Path) -> tuple[int, int]:

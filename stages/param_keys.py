@@ -1,0 +1,249 @@
+"""What each key of params.yaml may hold, whatever the others hold: its type and its bounds.
+
+Lower bounds are those of the mathematics. Upper bounds stand where nothing useful lies beyond: a value above them is a
+slip that would fill the memory or run for months.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    """Rows of tables and names of pictures tell these values apart by six digits."""
+    if len({f"{value + 0:.6g}" if isinstance(value, float) else value for value in values}) < len(values):
+        raise ValueError("every value once, as told by six digits")
+    return values
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("characters that can be printed")
+    return text
+
+
+def _one_of(*allowed: int) -> AfterValidator:
+    """Literal would also take True for 1."""
+
+    def chosen(value: int) -> int:
+        if value not in allowed:
+            raise ValueError(", ".join(map(str, allowed)))
+        return value
+
+    return AfterValidator(chosen)
+
+
+Steps = Annotated[int, Field(ge=1, le=100_000_000)]  # of a training
+Calls = Annotated[int, Field(ge=1, le=100_000)]  # of a network for one image
+Images = Annotated[int, Field(ge=1, le=1_000_000)]
+Judged = Annotated[Images, Field(ge=4)]  # KID wants so many
+Limit = Annotated[int, Field(ge=0, le=100_000_000)]
+Batch = Annotated[int, Field(ge=1, le=65_536)]
+Width = Annotated[int, Field(ge=1, le=4096)]
+Patch = Annotated[int, _one_of(1, 2, 4)]
+Few = Annotated[int, Field(ge=1, le=1000)]
+Blocks = Annotated[int, Field(ge=1, le=100)]
+Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0)]
+Weight = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
+Tolerance = Annotated[Number, Field(ge=1e-6, le=0.1)]  # the arithmetic is fp32
+Folder = Annotated[str, AfterValidator(_printable)]
+Value = TypeVar("Value")
+Once = Annotated[list[Value], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
+Scales = Once[Annotated[Number, Field(ge=0, le=1000)]]  # of guidance
+Widths = Annotated[list[Annotated[Width, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=8)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Data(Section):
+    dataset: Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "digits", "folder"]
+    root: Folder
+    image_size: Annotated[int, Field(ge=4, le=256)]
+    channels: Annotated[int, _one_of(1, 3)]
+    train_limit: Limit
+    test_limit: Limit
+
+
+class Judge(Section):
+    steps: Steps
+    batch_size: Batch
+    learning_rate: Positive
+    log_every: Steps
+    checkpoint_seconds: Weight
+
+
+class Net(Section):
+    channels: Widths
+    blocks: Blocks
+
+
+class Latent(Net):
+    attention_heads: Annotated[int, Field(ge=0, le=1024)]
+    dropout: Share
+
+
+class Model(Latent):
+    patch: Patch
+
+
+class Train(Section):
+    steps: Steps
+    batch_size: Batch
+    learning_rate: Positive
+    decay: Literal["constant", "cosine"]
+    adam_beta2: Share
+    weight_decay: Weight
+    warmup_steps: Limit
+    max_grad_norm: Positive
+    ema_decay: Share
+    label_dropout: Share
+    target: Literal["eps", "x0", "v"]
+    times: Literal["uniform", "cosine", "focused"]
+    weighting: Literal["none", "min_snr"]
+    compile: bool
+    log_every: Steps
+    checkpoint_seconds: Weight
+
+
+class Autoencoder(Section):
+    latent_channels: Annotated[int, Field(ge=1, le=256)]
+    channels: Widths
+    steps: Steps
+    batch_size: Batch
+    learning_rate: Positive
+    kl_weight: Weight
+    log_every: Steps
+    checkpoint_seconds: Weight
+
+
+class Captions(Section):
+    per_image: Few
+    left_out: Share
+    held_out: Few
+
+
+class Text(Section):
+    encoder: Literal["own", "clip"]
+    clip_folder: Folder
+    width: Width
+    layers: Annotated[int, Field(ge=0, le=100)]
+    heads: Width
+
+
+class SampleLatent(Section):
+    scales: Scales
+    num_prompts: Images
+    num_samples: Judged
+    steps: Calls
+
+
+class Evaluate(Section):
+    num_samples: Images
+    sampler_samples: Images
+    ddpm_samples: Annotated[Images, Field(ge=16)]
+    verdict_steps: Calls
+    steps: Once[Calls]
+    etas: Once[Annotated[Number, Field(ge=0, le=1)]]
+    eta_steps: Once[Calls]
+    solvers: Once[Literal["heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc"]]
+    solver_steps: Once[Calls]
+    solver_times: Literal["trailing", "log_snr", "karras"]
+    batch_size: Batch
+
+    def comparison(self) -> dict[str, Any]:
+        """What `sampler.comparison` wants beside T."""
+        return self.model_dump(include={"steps", "etas", "eta_steps", "solvers", "solver_steps", "solver_times"})
+
+
+class Benchmark(Section):
+    num_images: Batch
+    repeats: Few
+
+
+class Guidance(Section):
+    scales: Scales
+    interval: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    rescale: Annotated[Number, Field(ge=0, le=1)]
+    steps: Calls
+    samples_per_class: Images
+
+
+class Score(Section):
+    sde_steps: Once[Annotated[Calls, Field(ge=2)]]
+    heun_steps: Calls
+    tolerance: Tolerance
+    mixture_steps: Steps
+    likelihood_images: Annotated[Images, Field(ge=2)]
+    stretches: Calls
+    ode_images: Annotated[Images, Field(ge=2)]
+    ode_tolerance: Tolerance
+    inversion_steps: Once[Calls]
+    inversion_images: Annotated[Batch, Field(ge=12)]  # six pairs to interpolate between
+
+
+class Vae(Net):
+    patch: Patch
+    latent: Width
+    mixtures: Annotated[int, Field(ge=1, le=100)]
+    steps: Steps
+    batch_size: Batch
+    learning_rate: Positive
+    weight_decay: Weight
+    kl_weight: Positive
+    kl_warmup_steps: Limit
+    ema_decay: Share
+    log_every: Steps
+    checkpoint_seconds: Weight
+
+
+class Gan(Net):
+    patch: Patch
+    latent: Width
+    steps: Steps
+    batch_size: Batch
+    learning_rate: Positive
+    adam_beta1: Share
+    r1_weight: Weight
+    r1_every: Steps
+    ema_decay: Share
+    log_every: Steps
+    checkpoint_seconds: Weight
+
+
+class Compare(Section):
+    num_samples: Judged
+    steps: Once[Calls]
+    importance_samples: Few
+    batch_sizes: Once[Batch]
+    repeats: Few
+
+
+class Keys(Section):
+    """All of them."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["auto", "fp32", "bf16"]
+    schedule: Literal["linear", "linear_unscaled", "cosine", "sigmoid", "linear_zero_snr"]
+    timesteps: Calls
+    data: Data
+    judge: Judge
+    model: Model
+    train: Train
+    autoencoder: Autoencoder
+    captions: Captions
+    text: Text
+    latent: Latent
+    train_latent: Train
+    sample_latent: SampleLatent
+    evaluate: Evaluate
+    benchmark: Benchmark
+    guidance: Guidance
+    score: Score
+    vae: Vae
+    gan: Gan
+    compare: Compare
