@@ -144,14 +144,12 @@ def working_tree(path: Path) -> Repository:
     return repository
 
 
-def smoke_run(path: Path) -> Repository:
-    """presets/smoke.args on this working tree, with its results committed.
+def smoke_run(repository: Repository) -> None:
+    """Run presets/smoke.args in a repository without results, and commit them.
 
     A row of history and a checkpoint at every step, so that a test finds a training under way.
     """
-    repository = working_tree(path)
     preset = (ROOT / "presets" / "smoke.args").read_text().split()
     often = ["-S", "train.log_every=1", "-S", "train.checkpoint_seconds=0"]
     repository.dvc("exp", "run", *preset, *often)
     repository.commit("Results of the smoke run")
-    return repository

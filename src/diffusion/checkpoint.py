@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,19 +16,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from diffusion.files import whole_file
+
 DESCRIPTION = "description"
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write tensors and a JSON-serialisable description; the file is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    """Write tensors and a JSON-serialisable description. Raises OSError as `whole_file` does."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, partial, {DESCRIPTION: json.dumps(description, sort_keys=True)})
-    partial.chmod(0o644)
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        try:
+            save_file(contiguous, partial, {DESCRIPTION: json.dumps(description, sort_keys=True)})
+        except SafetensorError as error:
+            raise _as_os_error(error) from error
+        partial.chmod(0o644)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -123,6 +125,12 @@ def fingerprint(*parts: object, files: Iterable[Path] = ()) -> str:
     for path in sorted(files):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def _as_os_error(error: SafetensorError) -> Exception:
+    """What the operating system said, which safetensors tells in words; the error itself where it said nothing."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else error
 
 
 def _pack(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:

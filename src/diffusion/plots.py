@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
+from diffusion.files import whole_file
+
 DPI = 120
 ROW_NAME_SIZE = 9.5
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7B3F00", "#000000")
@@ -269,8 +271,8 @@ def _figure(
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=DPI, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
     plt.close(figure)
 
 
