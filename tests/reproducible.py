@@ -28,7 +28,7 @@ def outputs(repository: Repository) -> set[str]:
 
 
 def run_again(first: Repository, path: Path) -> Repository:
-    """The run of `first` in a clone, from the commit before its results on; its report shows the clocks of the first."""
+    """The run of `first` in a clone, from the commit before its results on; the report shows the clocks of `first`."""
     second = first.clone(path)
     second.git("reset", "--quiet", "--hard", "HEAD~1")
     smoke_run(second)
