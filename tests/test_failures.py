@@ -324,6 +324,7 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half_written(folder, m
     """/dev/full has room for no byte: what goes there meets a full disk."""
     if name == "report":
         write_fake_reports(folder / "reports")
+    (folder / file).unlink(missing_ok=True)  # as DVC does
     partial = folder / f"{file}.partial"
     partial.parent.mkdir(parents=True, exist_ok=True)
     partial.symlink_to("/dev/full")
@@ -346,7 +347,7 @@ def test_tensors_that_find_no_room_are_told_in_a_line(folder, monkeypatch, name,
         path.unlink()
     set_param(folder, "train", "checkpoint_seconds", 0.0 if "checkpoints" in file else 1000.0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
         line = refusal(name, monkeypatch)
     finally:
