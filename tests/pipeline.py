@@ -56,13 +56,15 @@ class Repository:
     def environment(self) -> dict[str, str]:
         """The interpreter that runs the tests comes first, and nothing of the outside but the rest of PATH.
 
-        Without SHELL, DVC takes /bin/sh, which unlike bash may stay between DVC and the stage.
+        Without SHELL, DVC takes /bin/sh, which unlike bash may stay between DVC and the stage. The networks are so
+        small that a second thread costs more than it gives, and much more where other processes are at work.
         """
         outside = ("DVC_", "GIT_", "PYTHON", "SHELL")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
         own = self.path.parent / "machine"
         return kept | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
             "DVC_NO_ANALYTICS": "1",
             "DVC_GLOBAL_CONFIG_DIR": str(own),
             "DVC_SYSTEM_CONFIG_DIR": str(own),
