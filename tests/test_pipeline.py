@@ -69,6 +69,18 @@ def test_what_an_edit_reruns_at_most(finished, file, reruns):
     assert set(ran) <= reruns and bool(ran) == bool(reruns)
 
 
+def test_what_a_kill_leaves_of_a_file_in_hand_is_no_change(finished):
+    """Neither for git nor for DVC, whose report depends on the whole folder."""
+    left = [finished.path / name for name in ("reports/train/history.csv.partial", "models/judges/.tmpAbC")]
+    for path in left:
+        path.write_text("step,loss\n")
+    try:
+        assert not finished.dvc("repro", "--dry").ran and not finished.changes()
+    finally:
+        for path in left:
+            path.unlink()
+
+
 def test_another_schedule_there_and_back(repository):
     """In a copy first: the workspace, where somebody may be at work, is not touched, and then has it in its cache."""
     elsewhere = repository.dvc("exp", "run", "-S", "schedule=cosine", "--temp", "--name", "elsewhere")
