@@ -244,6 +244,21 @@ def test_a_full_disk_leaves_the_lock_and_a_way_back(repository):
     assert not repository.changes() and not repository.dvc("status", "--quiet").output
 
 
+def chunks(png):
+    """The names of the chunks that a PNG is made of: its text and times would be tEXt, zTXt, iTXt, eXIf and tIME."""
+    content, at = png.read_bytes(), 8
+    while at < len(content):
+        yield content[at + 4 : at + 8]
+        at += 12 + int.from_bytes(content[at : at + 4], "big")
+
+
+def test_pictures_carry_no_dates_and_no_versions(finished):
+    pictures = [finished.path / name for name in outputs(finished) if name.endswith(".png")]
+    assert len(pictures) > 40
+    for picture in pictures:
+        assert {*chunks(picture)} <= {b"IHDR", b"PLTE", b"tRNS", b"pHYs", b"IDAT", b"IEND"}, picture
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
