@@ -7,7 +7,7 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check --constrain
 MNIST := data/raw
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all test bench load frontier distill peers study lesson lock clean help
+.PHONY: all test reproducible bench load frontier distill peers study lesson lock clean help
 
 all: .venv/.installed
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
@@ -19,6 +19,9 @@ test: .venv/.installed-dev
 	ruff check .
 	lint-imports
 	pytest
+
+reproducible: .venv/.installed
+	python tests/reproducible.py
 
 bench: .venv/.installed
 	python -m stages.bench
@@ -62,6 +65,7 @@ clean:
 help:
 	@echo "make        install into .venv, run the pipeline (dvc repro), say where the report is"
 	@echo "make test   install the tools too, check format, style and imports, run all tests"
+	@echo "make reproducible  run the smoke preset twice from nothing and compare every output, byte for byte (minutes)"
 	@echo "make bench  images/s of training and sampling, overhead of the samplers"
 	@echo "make load   memory and seconds of 50,000 images, MNIST whole, 10,000 samples, 50 classes (minutes)"
 	@echo "make frontier  network calls against quality, every sampler (an hour or more): reports/frontier"

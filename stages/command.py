@@ -1,6 +1,7 @@
 """How a stage starts and how it fails: paths from the command line, a user's mistake as one line."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -10,6 +11,14 @@ from pathlib import Path
 from stages.params import Params
 
 GO_BACK = "to get the last results back: git restore . && dvc checkout"
+MENDS = {
+    errno.ENOSPC: "make room on its disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "see ulimit -f",
+    errno.EROFS: "its disk can only be read: mount it for writing",
+    errno.EACCES: "see its permissions and those of its folder",
+    errno.EPERM: "see its permissions and those of its folder",
+}
 
 
 def run(main: Callable[[Params, argparse.Namespace], None], *paths: str) -> None:
@@ -28,9 +37,18 @@ def run(main: Callable[[Params, argparse.Namespace], None], *paths: str) -> None
     except (ValueError, OSError) as error:
         if sys.flags.dev_mode:
             raise
-        sys.exit(f"error: {' '.join(str(error).split())}; {GO_BACK}")
+        sys.exit(f"error: {in_one_line(error)}; {GO_BACK}")
     except KeyboardInterrupt:
         sys.exit(f"interrupted; {GO_BACK}")
+
+
+def in_one_line(error: ValueError | OSError) -> str:
+    """What went wrong; where the operating system refused, its path comes first and what can be done about it last."""
+    text = str(error)
+    if isinstance(error, OSError) and error.filename:
+        mend = MENDS.get(error.errno)
+        text = f"{error.filename}: {error.strerror}" + (f" ({mend})" if mend else "")
+    return " ".join(text.split())
 
 
 def checkpoints_folder() -> Path:

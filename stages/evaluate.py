@@ -28,7 +28,6 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     train = reference.train
     studio = Studio(denoiser, tuple(train.images.shape[1:]), len(train.class_names), params.seed, settings.batch_size)
     report = arguments.report
-    report.mkdir(parents=True, exist_ok=True)
 
     verdict_setting = SamplerSetting("ddim", settings.verdict_steps, 0.0)
     samples = studio.images(verdict_setting, settings.num_samples)

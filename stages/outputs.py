@@ -6,17 +6,21 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffusion.files import whole_file, write_text
+
 
 def write_json(path: Path, figures: dict[str, Any]) -> None:
     """Write figures as JSON; NaN and infinity are not JSON and raise ValueError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(figures, indent=2, allow_nan=False) + "\n")
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file row by row, so that a table under way can be looked at; floats to 6 digits, None as empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    """Write a CSV file; floats to 6 digits, None as empty.
+
+    It is written row by row to `NAME.partial` and gets its name with the last one: a table under way can be looked at,
+    and where the rows end in an error or a kill, those so far are kept there.
+    """
+    with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row in rows:

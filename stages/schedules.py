@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset, load_split, to_float, to_uint8
+from diffusion.files import write_text
 from diffusion.judge import Judge, noised_logits, recognisability
 from diffusion.plots.grid import picture_grid
 from diffusion.plots.schedules import recognisability_curves, schedule_curves
@@ -39,7 +40,6 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     schedules, left_out = possible_schedules(params.timesteps)
     tables = {name: schedule_table(schedule) for name, schedule in schedules.items()}
     report: Path = arguments.report
-    report.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         _write_table(report / f"{name}.csv", table)
     for column, (label, log_scale) in CURVES.items():
@@ -70,7 +70,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         "left_out": left_out,
     }
     text = json.dumps(figures, indent=2, allow_nan=False, ensure_ascii=False)
-    (report / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    write_text(report / "metrics.json", text + "\n")
 
 
 def possible_schedules(timesteps: int) -> tuple[dict[str, NoiseSchedule], dict[str, str]]:
@@ -206,7 +206,7 @@ def _rounded(value: float | Tensor | None) -> float | None:
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(path, index=False, float_format="%.8g", lineterminator="\n")
+    write_text(path, table.to_csv(index=False, float_format="%.8g", lineterminator="\n"))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from stages.params import Params
 from stages.studio import QUALITY_COLUMNS, SHEET_COLUMNS, Studio, quality_rows, save_samplers
 
 INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11
+COMPANY = 64  # images that the adaptive solver solves together
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
@@ -68,8 +69,9 @@ def write_samplers(
     solver = replace(studio, denoiser=replace(studio.denoiser, precision="fp32"))
     with images_seen(solver.denoiser) as seen:
         made = adaptive_images(solver, number, settings.tolerance)
-    setting = SamplerSetting("adaptive", round(sum(seen) / number), times="adaptive")
-    images[setting], calls[setting] = made, sum(seen) / number
+    per_image = sum(seen) / len(made)
+    setting = SamplerSetting("adaptive", round(per_image), times="adaptive")
+    images[setting], calls[setting] = made[:number], per_image
     judged = quality_rows(reference, images, first)
     by_setting = [*images.keys()] * 2  # on all images, then on the first
     table = ([*row, calls[setting]] for row, setting in zip(judged, by_setting, strict=True))
@@ -86,9 +88,13 @@ def images_seen(denoiser: Denoiser) -> Iterator[list[int]]:
 
 
 def adaptive_images(studio: Studio, number: int, tolerance: float) -> Tensor:
-    """`number` images by the solver that chooses its own steps, uint8 (N, C, H, W) on the CPU."""
+    """At least `number` images by the solver that chooses its own steps, uint8 (N, C, H, W) on the CPU.
+
+    It chooses them by the error of a whole batch, so image k always has the same company, of which none is left out.
+    """
+    number = -(-number // COMPANY) * COMPANY
     labels, batches = studio.labels(number), []
-    for indices in tqdm(torch.arange(number).split(studio.batch_size), desc="adaptive", unit="batch"):
+    for indices in tqdm(torch.arange(number).split(COMPANY), desc="adaptive", unit="batch"):
         denoise = studio.denoise_to(labels[indices.to(studio.device)])
         start = next(studio.noise("sample", indices.tolist()))
         batches.append(to_uint8(adaptive(denoise, studio.denoiser.schedule, start, tolerance)).cpu())

@@ -1,13 +1,15 @@
 """The one run of the pipeline that all tests of DVC share."""
 
 import pytest
-from pipeline import Repository, smoke_run
+from pipeline import Repository, smoke_run, working_tree
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Repository:
     """The repository after the smoke run: for tests that leave it as it is."""
-    return smoke_run(tmp_path_factory.mktemp("pipeline") / "repository")
+    repository = working_tree(tmp_path_factory.mktemp("pipeline") / "repository")
+    smoke_run(repository)
+    return repository
 
 
 @pytest.fixture

@@ -57,13 +57,15 @@ class Repository:
     def environment(self) -> dict[str, str]:
         """The interpreter that runs the tests comes first, and nothing of the outside but the rest of PATH.
 
-        Without SHELL, DVC takes /bin/sh, which unlike bash may stay between DVC and the stage.
+        Without SHELL, DVC takes /bin/sh, which unlike bash may stay between DVC and the stage. The networks are so
+        small that a second thread costs more than it gives, and much more where other processes are at work.
         """
         outside = ("DVC_", "GIT_", "PYTHON", "SHELL")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
         own = self.path.parent / "machine"
         return kept | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
             "DVC_NO_ANALYTICS": "1",
             "DVC_GLOBAL_CONFIG_DIR": str(own),
             "DVC_SYSTEM_CONFIG_DIR": str(own),
@@ -145,14 +147,12 @@ def working_tree(path: Path) -> Repository:
     return repository
 
 
-def smoke_run(path: Path) -> Repository:
-    """presets/smoke.args on this working tree, with its results committed.
+def smoke_run(repository: Repository) -> None:
+    """Run presets/smoke.args in a repository without results, and commit them.
 
     A row of history and a checkpoint at every step, so that a test finds a training under way.
     """
-    repository = working_tree(path)
     preset = (ROOT / "presets" / "smoke.args").read_text().split()
     often = ["-S", "train.log_every=1", "-S", "train.checkpoint_seconds=0"]
     repository.dvc("exp", "run", *preset, *often)
     repository.commit("Results of the smoke run")
-    return repository

@@ -1,20 +1,28 @@
 """Stages on files that are missing, damaged or foreign: one line that names the file, no traceback, status 1."""
 
+import builtins
+import errno
+import io
 import json
 import os
+import resource
 import runpy
 import shutil
 import socket
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from fake_reports import write_fake_reports
 from pipeline import ROOT
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from diffusion import checkpoint
 from diffusion.autoencoder import save_autoencoder
 from diffusion.captions import Captions, Combination, Vocabulary, class_word
 from diffusion.checkpoint import load_tensors, save_tensors
@@ -320,6 +328,89 @@ def test_a_missing_network_names_the_folder(folder, monkeypatch):
 def test_missing_params(folder, monkeypatch):
     (folder / "params.yaml").unlink()
     assert "params.yaml" in refusal("prepare", monkeypatch)
+
+
+FULL_DISKS = [
+    ("prepare", "reports/data/card.json"),
+    ("prepare", "reports/data/counts.csv"),
+    ("prepare", "reports/data/examples.png"),
+    ("captions", "data/captions/train.txt"),
+    ("schedules", "reports/schedules/linear.csv"),
+    ("schedules", "reports/schedules/beta.png"),
+    ("train", "reports/train/history.csv"),
+    ("train", "reports/train/timing.json"),
+    ("report", "reports/figures/loss.png"),
+    ("report", "reports/index.html"),
+    ("report", "reports/README.md"),
+]
+
+
+@pytest.mark.parametrize(("name", "file"), FULL_DISKS)
+def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half_written(folder, monkeypatch, name, file):
+    """/dev/full has room for no byte: what goes there meets a full disk."""
+    if name == "report":
+        write_fake_reports(folder / "reports")
+    (folder / file).unlink(missing_ok=True)  # as DVC does
+    partial = folder / f"{file}.partial"
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial.symlink_to("/dev/full")
+    assert refusal(name, monkeypatch) == f"error: {file}: No space left on device (make room on its disk){GO_BACK}"
+    assert not (folder / file).exists() and not list(folder.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("prepare", "data/processed/train.safetensors"),
+        ("judge", "models/judges/judge.safetensors"),
+        ("train", MODEL),
+        ("train", "checkpoints/*/last.safetensors"),
+    ],
+)
+def test_tensors_that_find_no_room_are_told_in_a_line(folder, monkeypatch, name, file):
+    """The limit on the size of a file stops safetensors, which has an error of its own for it."""
+    for path in folder.glob(file):
+        path.unlink()
+    set_param(folder, "train", "checkpoint_seconds", 0.0 if "checkpoints" in file else 1000.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        line = refusal(name, monkeypatch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert fnmatch(line, f"error: *{file}: File too large (see ulimit -f){GO_BACK}")
+    assert not list(folder.glob(file)) and not list(folder.rglob("*.safetensors.partial"))
+
+
+def test_what_safetensors_says_of_a_full_disk(folder, monkeypatch):
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    for name, file in (("prepare", TRAIN), ("train", MODEL)):
+        assert refusal(name, monkeypatch).startswith(f"error: {file}: No space left on device (make room")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_may_not_be_written_is_told_in_a_line(folder, monkeypatch, number):
+    def refusing(path, mode="r", *rest, **options):
+        if "w" in mode and str(path).startswith("reports"):
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, mode, *rest, **options)
+
+    opened = open
+    for module in (builtins, io):
+        monkeypatch.setattr(module, "open", refusing)
+    line = refusal("captions", monkeypatch)
+    assert line.startswith(f"error: reports/captions/examples.png: {os.strerror(number)} (") and ".partial" not in line
+    assert not list((folder / "reports/captions").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_permissions_that_are_missing_are_told_in_a_line(folder, monkeypatch):
+    (folder / "reports/captions").mkdir(parents=True)
+    (folder / "reports/captions").chmod(0o555)
+    assert refusal("captions", monkeypatch).startswith("error: reports/captions/examples.png: Permission denied (see")
 
 
 def test_a_process_of_its_own_ends_with_status_1_and_no_traceback(folder):

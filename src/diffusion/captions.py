@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.files import write_text
 from diffusion.randomness import generator
 from diffusion.strokes import PROPERTIES
 
@@ -164,7 +165,7 @@ class Captions:
         save_tensors(folder / "strokes.safetensors", tensors, description)
         lines = {"train.txt": map(BETWEEN.join, self.texts), "vocabulary.txt": self.vocabulary.words}
         for name, content in lines.items():
-            (folder / name).write_text("".join(f"{line}\n" for line in content), encoding="utf-8")
+            write_text(folder / name, "".join(f"{line}\n" for line in content))
 
     @classmethod
     def load(cls, folder: Path, class_names: Sequence[str], **sizes: int) -> Self:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from diffusion.files import whole_file
+
 DESCRIPTION = "description"
 KEPT_CHECKPOINTS = 2  # of a training: the last, and the one before it
 KEPT_FOLDERS = 16  # of trainings that did not end
@@ -28,15 +31,14 @@ MAX_NUMBER = 2**20  # in the description of a model: what it builds beside its w
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write tensors and a JSON-serialisable description; the file is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    """Write tensors and a JSON-serialisable description. Raises OSError as `whole_file` does."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, partial, {DESCRIPTION: json.dumps(description, sort_keys=True)})
-    partial.chmod(0o644)
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        try:
+            save_file(contiguous, partial, {DESCRIPTION: json.dumps(description, sort_keys=True)})
+        except SafetensorError as error:
+            raise _as_os_error(error) from error
+        partial.chmod(0o644)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -237,6 +239,12 @@ def fingerprint(*parts: object, files: Iterable[Path] = ()) -> str:
     for path in sorted(files):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def _as_os_error(error: SafetensorError) -> Exception:
+    """What the operating system said, which safetensors tells in words; the error itself where it said nothing."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else error
 
 
 def _pack(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.files import whole_file
 
 GREY = 128
 
@@ -103,5 +104,5 @@ def save_sheet(path: Path, images: Tensor, columns: int, scale: int = 2, gap: in
     for k, tile in enumerate(tiles):
         top, left = k // columns * (height + gap), k % columns * (width + gap)
         sheet[top : top + height, left : left + width] = tile.permute(1, 2, 0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet.squeeze(2).numpy()).save(path, format="PNG")
+    with whole_file(path) as partial:
+        Image.fromarray(sheet.squeeze(2).numpy()).save(partial, format="PNG")

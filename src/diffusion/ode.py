@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from diffusion.denoiser import Denoise
@@ -137,6 +136,7 @@ def solve(slope: Slope, x: Tensor, start: float, end: float, tolerance: float) -
     `tolerance` is the error allowed per step, relative and absolute, in the root mean square over the whole batch, so
     images may differ by about as much between batches. Raises ValueError where the solver gives up.
     """
+    from scipy.integrate import solve_ivp  # half a second, which the samplers need not wait
 
     def flat_slope(angle: float, flat: np.ndarray) -> np.ndarray:
         return slope(angle, torch.from_numpy(flat).to(x).view_as(x)).flatten().double().cpu().numpy()

@@ -14,6 +14,8 @@ from torch import nn
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
+FEATURES = ("avx2", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "sve", "bf16")  # that choose other kernels
+LIBRARIES = ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "pandas", "matplotlib", "safetensors")
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -63,16 +65,18 @@ def prepare_machine(device: torch.device) -> None:
 
 def describe_machine(device: torch.device, precision: str) -> dict[str, str | int]:
     """What could explain a different clock or a different last digit: goes beside every timing."""
+    capabilities = torch.cpu.get_capabilities()
     return {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type} ({_processor()})",
         "precision": precision,
         "threads": torch.get_num_threads(),
+        "processors": os.cpu_count() or 1,
+        "cpu_features": ", ".join(name for name in FEATURES if capabilities.get(name)),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": version("torchvision"),
-        "numpy": version("numpy"),
+        **{name: version(name) for name in LIBRARIES},
     }
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from diffusion.data import save_sheet, to_uint8
 from diffusion.denoiser import Denoise, Denoiser, clipped, guided, load_denoiser
+from diffusion.files import whole_file
 from diffusion.latent import load_latent
 from diffusion.nets.text import PAD
 from diffusion.randomness import image_noise
@@ -146,7 +147,8 @@ def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSet
 def write_arrays(path: Path, images: Tensor, labels: Tensor, _: int) -> None:
     """`images` uint8 (N, H, W) or (N, H, W, C), `labels` int64 (N,)."""
     array = images.permute(0, 2, 3, 1).numpy()
-    np.savez(path, images=array[..., 0] if array.shape[-1] == 1 else array, labels=labels.numpy())
+    with whole_file(path) as partial, open(partial, "wb") as file:
+        np.savez(file, images=array[..., 0] if array.shape[-1] == 1 else array, labels=labels.numpy())
 
 
 def write_sheet(path: Path, images: Tensor, _: Tensor, columns: int) -> None:

@@ -9,6 +9,7 @@ dimension compares with that of other models of 8-bit images.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from diffusion.checkpoint import described
 from diffusion.data import to_float
 from diffusion.gaussian import Gaussian
 from diffusion.nets.vae import Vae
-from diffusion.randomness import generator
+from diffusion.randomness import generator, image_noise
 from diffusion.runtime import autocast, frozen
 from diffusion.training import Ema, Optimiser, batch_indices
 
@@ -146,13 +147,15 @@ class Bounds(NamedTuple):
 def bounds(model: VaeModel, images: Tensor, labels: Tensor, num_samples: int, seed: int, batch_size: int) -> Bounds:
     """The bounds of uint8 images (N, C, H, W) with labels (N,), from `num_samples` latents each, on the CPU."""
     device, parts = next(model.net.parameters()).device, []
-    for number, index in enumerate(torch.arange(len(images)).split(batch_size)):
+    for index in torch.arange(len(images)).split(batch_size):
         x, label = to_float(images[index]).to(device), labels[index].to(device)
         posterior, prior = model.posterior(x, label), model.prior(label)
-        draw = generator(seed, "vae/bounds", number)
-        noise = torch.randn(num_samples, *posterior.mean.shape, generator=draw).to(device)
+        noise = image_noise(seed, "vae/bounds", index.tolist(), posterior.mean.shape[1:], device)
         weights = torch.stack(
-            [log_weight(posterior, prior, lambda z: model.pixels(z, label).log_probability(x), eps) for eps in noise]  # noqa: B023
+            [
+                log_weight(posterior, prior, lambda z: model.pixels(z, label).log_probability(x), eps)  # noqa: B023
+                for eps in islice(noise, num_samples)
+            ]
         )
         parts.append((weights.mean(0).cpu(), importance_bound(weights).cpu(), posterior.kl_to(prior).sum(1).cpu()))
     return Bounds(*(torch.cat(part) for part in zip(*parts, strict=True)))

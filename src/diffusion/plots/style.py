@@ -16,6 +16,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from diffusion.files import whole_file
+
 DPI = 120
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7B3F00", "#000000")
 LINES = ("-", (0, (5, 2)), "-.", (0, (1, 1.2)), (0, (7, 2, 1, 2, 1, 2)), "--", (0, (3, 1, 1, 1)), ":")
@@ -54,8 +56,8 @@ def panels(width: float, height: float, columns: int, rows: int = 1, sharey: boo
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG, its folder too, and close the figure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=DPI, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
     plt.close(figure)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from diffusion.files import write_text
 from diffusion.report.appendix import appendix_section, data_section, judge_section
 from diffusion.report.claims import claims_section
 from diffusion.report.compare import compare_section
@@ -51,8 +52,8 @@ def build(folder: Path, params: dict[str, Any]) -> None:
         "tiles": tiles(reports),
         "sections": sections(reports, params),
     }
-    (folder / "index.html").write_text(render_html(reports, content), encoding="utf-8")
-    (folder / "README.md").write_text(render_markdown(content), encoding="utf-8")
+    write_text(folder / "index.html", render_html(reports, content))
+    write_text(folder / "README.md", render_markdown(content))
 
 
 def sections(reports: Reports, params: dict[str, Any]) -> list[Section]:

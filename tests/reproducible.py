@@ -1,0 +1,67 @@
+"""`make reproducible`: the smoke preset twice from nothing, in two clones; every output must be equal, byte for byte.
+
+Clocks cannot be: those of the first run are copied into the second, whose report is then made again.
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from pipeline import Repository, smoke_run, working_tree
+
+CLOCKS = ("timing.json", "timing.csv")
+
+
+def is_clock(name: str) -> bool:
+    """Whether an output holds seconds."""
+    return Path(name).name in CLOCKS
+
+
+def outputs(repository: Repository) -> set[str]:
+    """Every file that the stages wrote, folders resolved."""
+    stages = yaml.safe_load((repository.path / "dvc.lock").read_text())["stages"].values()
+    roots = [repository.path / output["path"] for stage in stages for output in stage.get("outs", [])]
+    files = {file for root in roots for file in (root.rglob("*") if root.is_dir() else [root]) if not file.is_dir()}
+    return {str(file.relative_to(repository.path)) for file in files}
+
+
+def run_again(first: Repository, path: Path) -> Repository:
+    """The run of `first` in a clone, from the commit before its results on; the report shows the clocks of `first`."""
+    second = first.clone(path)
+    second.git("reset", "--quiet", "--hard", "HEAD~1")
+    smoke_run(second)
+    for name in filter(is_clock, outputs(first)):
+        shutil.copy2(first.path / name, second.path / name)
+    second.dvc("repro", "--single-item", "report")
+    return second
+
+
+def differing(first: Repository, second: Repository) -> list[str]:
+    """The outputs that are not in both, or not the same bytes."""
+
+    def content(repository: Repository, name: str) -> bytes | None:
+        path = repository.path / name
+        return path.read_bytes() if path.exists() else None
+
+    names = sorted(outputs(first) | outputs(second))
+    return [name for name in names if content(first, name) != content(second, name)]
+
+
+def main() -> None:
+    """Run, compare, print; exit with 1 where a file differs."""
+    with tempfile.TemporaryDirectory() as folder:
+        first = working_tree(Path(folder, "first"))
+        smoke_run(first)
+        second = run_again(first, Path(folder, "second"))
+        names, different = outputs(first), differing(first, second)
+        size = sum((first.path / name).stat().st_size for name in names)
+    print(f"compared {len(names)} files, {size:,} bytes: {len(different) or 'none'} differ")
+    for name in different:
+        print(f"differs: {name}")
+    sys.exit(bool(different))
+
+
+if __name__ == "__main__":
+    main()
