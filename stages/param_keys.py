@@ -43,7 +43,7 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Patch = Annotated[int, _one_of(1, 2, 4)]
 Few = Annotated[int, Field(ge=1, le=1000)]
 Blocks = Annotated[int, Field(ge=1, le=100)]
-Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]  # fits into fp32
 Positive = Annotated[Number, Field(gt=0)]
 Weight = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]

@@ -112,7 +112,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"timesteps": 10**9}, "timesteps: 1000000000 .*less than or equal to 100000"),
         ({"train.steps": 10**400}, r"train.steps: 1000.*\.\.\. .*less than or equal to 100000000"),
         ({"train.batch_size": 10**6}, "train.batch_size: 1000000 .*less than or equal to 65536"),
-        ({"train.learning_rate": 1e300}, r"train.learning_rate: 1e\+300 .*less than or equal to 1000000000"),
+        ({"train.learning_rate": 1e300}, r"train.learning_rate: 1e\+300 .*less than or equal to 1"),
         ({"train.learning_rate": 10**400}, "train.learning_rate: 1000.* .*number"),
         ({"train.learning_rate": True}, "train.learning_rate: True .*number"),
         ({"train.compile": 1}, "train.compile: 1 .*boolean"),
