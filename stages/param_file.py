@@ -1,4 +1,4 @@
-"""The text of params.yaml as keys and values, read as DVC reads it: by ruamel, as YAML 1.2.
+"""The text of params.yaml as keys and values, read as DVC reads it: as YAML 1.2, where 1e-05 is a number.
 
 Params need a small part of YAML. The rest is refused with its line before anything is built from it: anchors and
 aliases (which can stand for far more than the file holds), tags, dates, unusual numbers, keys that stand twice.
@@ -8,18 +8,27 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import Event
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
-from ruamel.yaml.reader import ReaderError
+import yaml
+from yaml.error import MarkedYAMLError
+from yaml.events import Event
+from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.reader import ReaderError
 
 MOST_CHARACTERS = 100_000  # of the file
 LONGEST = 1_000  # characters of a value
 DEEPEST = 10  # levels of lists and sections
 SHOWN = 100  # characters of what an error quotes
 KIND = "tag:yaml.org,2002:"  # what tags of YAML itself begin with
+PLAIN = {  # what is no text, where it stands without quotes
+    "null": "~|null|Null|NULL|",
+    "bool": "true|True|TRUE|false|False|FALSE",
+    "int": "[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)",
+    "float": r"[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
+    r"|\.[0-9][0-9_]*([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
+    "timestamp": r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?",
+    "merge": "<<",
+    "value": "=",
+}
 SCALARS = ("null", "bool", "int", "float", "str")
 NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.inf|\.nan", re.IGNORECASE)
 
@@ -43,10 +52,8 @@ def read(path: Path) -> dict[str, Any]:
 
 def value(text: str) -> Any:
     """What a text stands for. Raises ValueError, one line that starts with the number of the line that is wrong."""
-    reader = YAML(typ="safe", pure=True)
-    reader.Composer = _PlainComposer
     try:
-        return reader.load(text)
+        return yaml.load(text, _PlainLoader)
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"line {line}: the character {error.character:#x} is not possible") from error
@@ -66,14 +73,15 @@ def in_one_line(text: str) -> str:
     return line if len(text) <= SHOWN else f"{line[:SHOWN]}..."
 
 
-class _PlainComposer(Composer):
-    """Refuses every part of a file that params have no use for as soon as it comes."""
+class _PlainLoader(yaml.SafeLoader):
+    """Takes values for what they are in YAML 1.2, and refuses what params have no use for as soon as it comes."""
 
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
     levels = 0
 
     def compose_node(self, parent: Node | None, index: object) -> Node:
         """The next value with all that is in it."""
-        event = self.parser.peek_event()
+        event = self.peek_event()
         if event.anchor is not None:
             raise _refusal(event, "anchors and aliases (& and *) are not possible: write the value out")
         if event.tag is not None:
@@ -83,12 +91,18 @@ class _PlainComposer(Composer):
             raise _refusal(event, f"more than {DEEPEST} levels of lists and sections are not possible")
         node = super().compose_node(parent, index)
         self.levels -= 1
-        is_key = isinstance(parent, MappingNode) and index is None
-        if is_key and node.tag != f"{KIND}str":
-            raise _refusal(event, "a key that is no text is not possible")
+        if isinstance(parent, MappingNode) and index is None:
+            if node.tag != f"{KIND}str":
+                raise _refusal(event, "a key that is no text is not possible")
+            if node.value in [key.value for key, _ in parent.value]:
+                raise _refusal(event, f"duplicate key {shown(node.value)}")
         if isinstance(node, ScalarNode):
             _refuse_other_scalars(event, node)
         return node
+
+
+for _kind, _pattern in PLAIN.items():
+    _PlainLoader.add_implicit_resolver(f"{KIND}{_kind}", re.compile(rf"({_pattern})\Z"), None)
 
 
 def _refuse_other_scalars(event: Event, node: ScalarNode) -> None:
