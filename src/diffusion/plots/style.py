@@ -55,10 +55,12 @@ def panels(width: float, height: float, columns: int, rows: int = 1, sharey: boo
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG, its folder too, and close the figure."""
-    with whole_file(path) as partial:
-        figure.savefig(partial, dpi=DPI, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
-    plt.close(figure)
+    """Write a PNG, its folder too, and close the figure in any case."""
+    try:
+        with whole_file(path) as partial:
+            figure.savefig(partial, dpi=DPI, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    finally:
+        plt.close(figure)
 
 
 def line(index: int) -> dict[str, object]:
