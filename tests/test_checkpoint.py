@@ -110,6 +110,7 @@ def test_a_damaged_one_is_named_and_set_aside_and_the_one_before_it_restored(tmp
     assert restored(folder) == 1 and len(caplog.records) == 1
 
     DAMAGE[damage](before)
+    rename(before)
     assert restored(folder) == 0  # anew, as it was built
 
 
