@@ -5,6 +5,7 @@ export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 # where benchmarks find MNIST or download it, as data.root
 MNIST := data/raw
+JUDGED := --data data/processed --judge models/judges/judge.safetensors
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 .PHONY: all test bench frontier distill peers study lesson lock clean help
@@ -37,8 +38,8 @@ peers: .venv/.installed-peers
 	python -m benchmarks.peers --mnist $(MNIST)
 
 study: .venv/.installed
-	$(if $(STUDY),,$(error say which: make study STUDY=larger or STUDY=stability))
-	python -m benchmarks.$(STUDY) --data data/processed --judge models/judges/judge.safetensors --report reports/$(STUDY)
+	$(if $(STUDY),,$(error say which: make study STUDY=larger or stability or density))
+	python -m benchmarks.$(STUDY) $(if $(filter density,$(STUDY)),--mnist $(MNIST),$(JUDGED)) --report reports/$(STUDY)
 	dvc repro --single-item report
 
 lesson: .venv/.installed
@@ -64,6 +65,7 @@ help:
 	@echo "make peers  this project beside other libraries, equal seconds of training (over an hour): reports/peers"
 	@echo "make study STUDY=larger  latents against pixels at the size of the data and at twice of it (an hour): reports/larger"
 	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each: reports/stability"
+	@echo "make study STUDY=density  bits per dimension of MNIST whole, a model for likelihood (an hour): reports/density"
 	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
 	@echo "make lock   write the versions in .venv to requirements.lock"
 	@echo "make clean  remove .venv and caches (data, models and reports stay)"

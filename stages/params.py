@@ -70,7 +70,7 @@ class Train(Section):
     steps: Count
     batch_size: Count
     learning_rate: Positive
-    decay: Literal["constant", "cosine"]
+    decay: Literal["constant", "cosine", "late"]
     adam_beta2: Share
     weight_decay: Scale
     warmup_steps: Natural

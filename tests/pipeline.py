@@ -16,6 +16,7 @@ KEPT_RESULTS = (
     "reports/lesson/",
     "reports/frontier/",
     "reports/larger/",
+    "reports/density/",
     "reports/stability/",
 )  # of commands of their own, which the report only shows
 DEADLINE_SECONDS = 300  # of whatever a test waits for: only a hang takes that long

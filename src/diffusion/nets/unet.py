@@ -32,6 +32,7 @@ class UNet(nn.Module):
         attention_heads: int,
         dropout: float,
         context_dim: int = 0,
+        output_channels: int | None = None,
     ) -> None:
         super().__init__()
         coarsest_side(image_size, patch, channels)
@@ -58,9 +59,8 @@ class UNet(nn.Module):
             self.up.extend(block(2 * width, width, level) for _ in range(blocks))
             if level:
                 self.up.append(Upsample(width, widths[level - 1]))
-        self.head = nn.Sequential(
-            nn.GroupNorm(1, width), nn.SiLU(), zeroed(nn.Conv2d(width, image_channels * patch**2, 3, padding=1))
-        )
+        outputs = (output_channels or image_channels) * patch**2
+        self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), zeroed(nn.Conv2d(width, outputs, 3, padding=1)))
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor, context: Context | None = None) -> Tensor:
         """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,), labels (B,), a context."""
