@@ -7,10 +7,11 @@ from torch.distributions import Normal
 from diffusion.data import to_float
 from diffusion.denoiser import Denoiser, conditional
 from diffusion.greys import GREYS, Greys
-from diffusion.likelihood import bits_per_dim, variational_bound
+from diffusion.likelihood import bits_per_dim, log_snr_range, variational_bound
 from diffusion.randomness import image_noise
-from diffusion.readout import STEP, GreyUNet, Mixture, nearest
+from diffusion.readout import STEP, GreyUNet, Mixture, likelihood_update, log_snrs, nearest
 from diffusion.schedule import noise_schedule
+from diffusion.training import Ema, Optimiser
 
 SCHEDULE = noise_schedule("linear", 1000)
 SHARES = {0: 0.8, 128: 0.05, 253: 0.15}
@@ -96,3 +97,25 @@ def test_a_normal_is_shared_out_among_the_grey_values(mean, std):
     assert (mass[1:-1] - middle).abs().max() < 0.07 * mass.max()
     mass.clamp(min=1e-30).log().sum().backward()
     assert mean.grad.isfinite() and std.grad.isfinite()
+
+
+def test_draws_of_log_snr_weigh_as_much_as_their_range():
+    """The weighted mean of any function is its integral; few draws are where few bits are paid."""
+    draw = torch.Generator().manual_seed(0)
+    log_snr, weight = log_snrs(SCHEDULE, torch.rand(1000, generator=draw))
+    first, last = log_snr_range(SCHEDULE)
+    assert weight.mean().item() == pytest.approx(last - first, rel=1e-6)
+    assert (weight * log_snr.square()).mean().item() == pytest.approx((last**3 - first**3) / 3, rel=1e-3)
+    assert (log_snr < -2).sum() == 100 and first <= log_snr.min() < log_snr.max() <= last
+
+
+def test_the_loss_is_the_bound_in_bits_per_dimension():
+    """Of an exact network that does not move: on average the entropy of its pixels."""
+    images, greys = pixels(64), greys_of(SHARES)
+    net = small_net(greys)
+    optimiser = Optimiser(net.parameters(), 0.0, 20)
+    denoiser = Denoiser(net, SCHEDULE, "x0")
+    update = likelihood_update(denoiser, Ema(net, 0.9), optimiser, images, batch_size=64, seed=0)
+    losses = torch.stack([update(step)["loss"] for step in range(20)])
+    entropy = bits_per_dim(-greys.log_share[images.flatten().long()].view(64, -1).sum(1), images).mean()
+    assert (losses.mean() - entropy).abs() < 3 * losses.std() / 20**0.5 + 0.005

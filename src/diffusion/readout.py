@@ -171,7 +171,7 @@ def likelihood_update(
 
 
 def log_snrs(schedule: NoiseSchedule, within: Tensor) -> tuple[Tensor, Tensor]:
-    """(log-SNR, 1 / density) (B,), float64 on the CPU, one from each B-th of the distribution, at `within` (B,) of it.
+    """(log-SNR, 1 / density) (B,), on the CPU, one from each B-th of the distribution, at `within` (B,) of it.
 
     A tenth of them is below FEW_BITS_BELOW, where little is paid; on either side they are even.
     """

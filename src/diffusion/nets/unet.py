@@ -16,7 +16,8 @@ class UNet(nn.Module):
     `channels[i]` is the width at resolution image_size / patch / 2^i; each level has `blocks` residual blocks down and
     up, one skip from each, and attention stands at the coarsest level alone (none with attention_heads = 0). Labels
     run from 0 to num_classes - 1; row `num_classes` of the embedding is the null class, "no label". With `context_dim`
-    every residual block of the coarsest level also attends to a context of tokens of that width.
+    every residual block of the coarsest level also attends to a context of tokens of that width. `output_channels` are
+    the image's where nothing else is asked for.
 
     Raises ValueError where image_size cannot be halved that often.
     """
