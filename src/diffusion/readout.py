@@ -1,7 +1,8 @@
 """A U-Net read as a distribution over the grey values of every pixel, given all that x_t shows.
 
-The network tells what its surroundings say of a pixel: a mixture of grey values that are frequent, and of normals for
-the others. What the pixel shows by itself, N(x_t; signal x_0, noise^2), is known exactly and multiplied in closed form.
+The network tells what its surroundings say of a pixel: a mixture of grey values that are frequent, of normals for the
+others, and of copies, "the same as the pixel on its left", since pixels along an edge often have one grey value.
+What the pixel shows by itself, N(x_t; signal x_0, noise^2), is known exactly and multiplied in closed form.
 So a pixel that must be black is estimated to be exactly black, and the network need not tell apart what noise hides.
 """
 
@@ -25,6 +26,9 @@ from diffusion.training import Ema, Optimiser, batch_indices
 
 FREQUENT = 0.001  # the share of pixels from which on a grey value is a component of its own
 NORMALS = 3
+COPIED = ((0, 1), (0, -1), (1, 0), (-1, 0))  # steps to the neighbours whose grey value a pixel may have
+COPIES = len(COPIED)
+COPY_LOG_WEIGHT = -6.0  # before training
 STEP = 2 / (GREYS - 1)  # between two grey values
 DIM = 2  # of the components
 FAR = 1e3  # beyond any grey value, and with gradients that are numbers
@@ -47,7 +51,7 @@ class Mixture(NamedTuple):
 
 
 class GreyUNet(nn.Module):
-    """A U-Net whose output is E[x_0 | x_t], to be trained with target x0; it starts as the exact estimate of
+    """A U-Net whose output is E[x_0 | x_t], to be trained with target x0; it starts as nearly the exact estimate of
     independent pixels with the grey values of `greys`.
 
     Beside x_t it sees how probable every frequent grey value is in view of the pixel alone.
@@ -68,7 +72,7 @@ class GreyUNet(nn.Module):
         self.register_buffer("std", torch.cat([torch.zeros(self.atoms), torch.full((NORMALS,), 1 / NORMALS)]))
         self.unet = UNet(
             image_channels=image_channels * (1 + self.atoms),
-            output_channels=image_channels * (self.atoms + 3 * NORMALS),
+            output_channels=image_channels * (self.atoms + 3 * NORMALS + COPIES),
             **unet,
         )
         self.null_label = self.unet.null_label
@@ -89,14 +93,16 @@ class GreyUNet(nn.Module):
         evidence = share[:, :, : self.atoms].flatten(1, 2)
         output = self.unet(torch.cat([x_t, evidence], dim=1), time, label).float()
         output = output.unflatten(1, (x_t.shape[1], -1))
-        log_weight, mean, log_std = output.split([self.atoms + NORMALS, NORMALS, NORMALS], DIM)
+        log_weight, mean, log_std, copied = output.split([self.atoms + NORMALS, NORMALS, NORMALS, COPIES], DIM)
         of_atoms, of_normals = alone.mean.split([self.atoms, NORMALS], DIM)
         std = (math.log(1 / NORMALS) + log_std).clamp(min=math.log(STEP / 2)).exp()
+        neighbours = signal * torch.stack([x_t.roll(step, (2, 3)) for step in COPIED], DIM)
+        of_atoms, zero = of_atoms.expand(*mean.shape[:2], -1, *mean.shape[3:]), torch.zeros_like(log_weight)
         return (
             Mixture(
-                alone.log_weight + log_weight,
-                torch.cat([of_atoms.expand(*mean.shape[:2], -1, *mean.shape[3:]), of_normals + mean], DIM),
-                torch.cat([torch.zeros_like(log_weight[:, :, : self.atoms]), std], DIM),
+                torch.cat([alone.log_weight + log_weight, COPY_LOG_WEIGHT + copied], DIM),
+                torch.cat([of_atoms, of_normals + mean, neighbours], DIM),
+                torch.cat([zero[:, :, : self.atoms], std, noise.expand_as(neighbours)], DIM),
             ),
             signal,
             noise,
@@ -117,12 +123,12 @@ class GreyUNet(nn.Module):
             with autocast(x_t.device, precision):
                 mixture, signal, noise = self.mixture(x_t, time, label)
             share, mean = mixture.seen(x_t, signal, noise)
-            of_atoms, of_normals = share.split([self.atoms, NORMALS], DIM)
+            of_atoms, of_others = share.split([self.atoms, NORMALS + COPIES], DIM)
             is_atom = images.unsqueeze(DIM) == self.frequent.view(-1, 1, 1)
             mean, std = mean[:, :, self.atoms :], mixture.std[:, :, self.atoms :]
             std = std * noise / ((signal * std).square() + noise.square()).sqrt()
             mass = nearest(to_float(images).unsqueeze(DIM), mean, std)
-            probability = (of_atoms * is_atom).sum(DIM) + (of_normals * mass).sum(DIM)
+            probability = (of_atoms * is_atom).sum(DIM) + (of_others * mass).sum(DIM)
             return -probability.clamp(min=torch.finfo(probability.dtype).tiny).log().flatten(1).sum(1)
 
         return decode
