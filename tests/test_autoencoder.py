@@ -4,13 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from torch.distributions import Normal, kl_divergence
 
 from diffusion.autoencoder import (
     autoencoder_update,
     decoded,
     encoded,
-    kl_to_standard_normal,
     load_autoencoder,
     save_autoencoder,
     standardise,
@@ -41,13 +39,6 @@ def training(steps=12, kl_weight=0.01):
     options = {"kl_weight": kl_weight, "precision": "fp32", "seed": 0}
     update = autoencoder_update(net, optimiser.descend, next_batch, images(), **options)
     return update, {"net": net, "optimiser": optimiser}
-
-
-def test_the_kl_is_that_of_two_normals():
-    mean, log_variance = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
-    expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0))
-    assert (kl_to_standard_normal(mean, log_variance) - expected).abs().max() < 1e-5
-    assert kl_to_standard_normal(torch.zeros(1), torch.zeros(1)).item() == 0
 
 
 @pytest.mark.parametrize(
@@ -114,5 +105,5 @@ def test_a_file_gives_the_same_autoencoder_back(tmp_path):
     with pytest.raises(ValueError, match="a.safetensors: weights and description do not fit"):
         load_autoencoder(path, torch.device("cpu"))
     save_denoiser(path, {"a": torch.zeros(1)}, {})
-    with pytest.raises(ValueError, match="a.safetensors: holds 'denoiser' .expected an autoencoder"):
+    with pytest.raises(ValueError, match="a.safetensors: holds 'denoiser' .expected 'autoencoder'"):
         load_autoencoder(path, torch.device("cpu"))

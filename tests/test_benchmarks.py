@@ -84,8 +84,11 @@ def test_a_frontier_keeps_the_rows_of_the_same_model_alone():
     assert known_rows(report, about | {"model_md5": "0" * 32}) == known_rows(ROOT, about) == {}
 
 
-def test_the_committed_frontier_is_of_the_default_model():
-    about = json.loads((ROOT / "reports/frontier/about.json").read_text())
+def test_the_committed_frontier_and_students_are_of_the_default_model():
+    about, distilled = (
+        json.loads((ROOT / "reports/frontier" / f"{name}.json").read_text()) for name in ("about", "distilled")
+    )
     lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]["train"]["outs"]
     assert about["model_md5"] in {out["md5"] for out in lock}
     assert about["params"] == Params.load(ROOT / "params.yaml").model_dump(include=set(about["params"]))
+    assert (about["model_md5"], about["params"]) == (distilled["model_md5"], distilled["params"])

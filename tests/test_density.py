@@ -16,7 +16,7 @@ SMALL += ["train.batch_size=16", "train.warmup_steps=5", "train.log_every=20", "
 SMALL += ["score.likelihood_images=40", "score.stretches=8", "score.ode_images=4", "score.ode_tolerance=0.03"]
 
 
-def test_the_study_measures_what_it_trained(tmp_path):
+def test_the_study_measures_what_it_trained(tmp_path, monkeypatch):
     """Images of two kinds, whose halves are black and white or the other way round: one bit in all of them.
 
     Independent pixels would cost a bit each.
@@ -27,11 +27,19 @@ def test_the_study_measures_what_it_trained(tmp_path):
     mask = (torch.arange(8) < 4).view(1, 1, 8, 1).expand(200, 1, 8, 8)
     images = torch.where(mask == upper, 0, 255).to(torch.uint8)
     data = Dataset(images, torch.zeros(200, dtype=torch.long), ("0", "1"))
-    density.measure(params, data, data, tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # where an interrupted training would wait
+    density.study(params, data, data, tmp_path)
     rows = pd.read_csv(tmp_path / "density.csv", index_col="method")
     assert rows.index.tolist() == ["bound", "bound of the ODE's images", "ODE"] and rows["n"].tolist() == [40, 4, 4]
     assert rows.loc["bound", "bits"] < 0.6 and rows.loc["bound", "reconstruction"] < 0.05
     assert len(pd.read_csv(tmp_path / "terms.csv")) == 8
     assert pd.read_csv(tmp_path / "history.csv")["step"].tolist() == [20, 40, 60]
     about = json.loads((tmp_path / "about.json").read_text())
-    assert about["images"] == 200 and about["params"]["train"]["steps"] == 60
+    assert about["images"] == 200 and about["steps"] == 60 and about["cpu_seconds"] > 0
+    assert json.loads((tmp_path / "timing.json").read_text())["parameters"] > 0
+
+
+def test_seconds_of_the_processor_go_on_after_an_interruption():
+    clock = density.CpuClock()
+    clock.load_state_dict({"seconds": 1000.0})
+    assert 1000 <= clock.state_dict()["seconds"] < 1010

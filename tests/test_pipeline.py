@@ -45,7 +45,8 @@ def test_everything_is_there_and_nothing_reruns(finished):
 @pytest.mark.parametrize(
     ("file", "reruns"),
     [
-        ("src/diffusion/plots.py", {"schedules", "report"}),
+        ("src/diffusion/plots/style.py", {"schedules", "report"}),
+        ("src/diffusion/plots/guidance.py", {"report"}),
         (
             "src/diffusion/metrics.py",
             {"judge", "schedules", "evaluate", "guidance", "sample_latent", "score", "compare"},

@@ -1,13 +1,21 @@
 """Pictures: the same bytes for the same data, no traces of a version, and pixels that are those of the data."""
 
-from pathlib import Path
-
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from PIL import Image
 
-from diffusion import plots, score_plots
+from diffusion.plots.confusion import confusions
+from diffusion.plots.grid import picture_grid
+from diffusion.plots.guidance import fidelity_by_limit, fidelity_coverage, measures_by_scale
+from diffusion.plots.samplers import quality_by_calls, speed_quality
+from diffusion.plots.schedules import recognisability_curves, schedule_curves
+from diffusion.plots.score import by_noise_level, score_fields, trajectories
+from diffusion.plots.sheet import labelled_sheet
+from diffusion.plots.style import line
+from diffusion.plots.training import training_loss
 
 T = np.arange(1, 11)
 CURVES = {
@@ -38,23 +46,22 @@ LEVELS = pd.DataFrame(
 )
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
 DRAWINGS = {
-    "curves": lambda path: plots.schedule_curves(path, CURVES, "snr", "SNR", log_scale=True),
-    "grid": lambda path: plots.picture_grid(path, IMAGES, ["a", "b", "c"], ["x", "y"], [["1", "2", "3"]] * 2),
-    "colour grid": lambda path: plots.picture_grid(path, np.stack([IMAGES] * 3, axis=-1), ["a", "b", "c"]),
-    "recognisability": lambda path: plots.recognisability(path, SEEN, 0.1),
-    "loss": lambda path: plots.training_loss(path, pd.DataFrame({"step": T, "loss": 1 / T}), "loss"),
-    "speed": lambda path: plots.speed_quality(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (10, 1))], 16),
-    "calls": lambda path: plots.quality_by_calls(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (None, 0.0))]),
-    "tradeoff": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": 0.9, "precision": 0.9}),
-    "tradeoff, no floor": lambda path: plots.fidelity_coverage(path, SCALES, {"coverage": None, "precision": None}),
-    "scales": lambda path: plots.measures_by_scale(path, SCALES, {"accuracy": "accuracy", "coverage": "coverage"}),
-    "fields": lambda path: score_plots.score_fields(path, FIELDS),
-    "one field": lambda path: score_plots.score_fields(path, FIELD.assign(mixture="a", log_snr=1)),
-    "ways": lambda path: score_plots.trajectories(path, PATHS, PLACES, {"heun": "Heun"}),
-    "levels": lambda path: score_plots.by_noise_level(path, LEVELS, "kind", "bits", log_scale=True),
-    "confusions": lambda path: plots.confusions(
-        path, {str(k): np.eye(3) * k for k in range(4)}, ["a", "b", "a long name"]
-    ),
+    "curves": lambda path: schedule_curves(path, CURVES, "snr", "SNR", log_scale=True),
+    "grid": lambda path: picture_grid(path, IMAGES, ["a", "b", "c"], ["x", "y"], [["1", "2", "3"]] * 2),
+    "colour grid": lambda path: picture_grid(path, np.stack([IMAGES] * 3, axis=-1), ["a", "b", "c"]),
+    "recognisability": lambda path: recognisability_curves(path, SEEN, 0.1),
+    "loss": lambda path: training_loss(path, pd.DataFrame({"step": T, "loss": 1 / T}), "loss"),
+    "speed": lambda path: speed_quality(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (10, 1))], 16),
+    "calls": lambda path: quality_by_calls(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (None, 0.0))]),
+    "tradeoff": lambda path: fidelity_coverage(path, SCALES, {"coverage": 0.9, "precision": 0.9}),
+    "tradeoff, no floor": lambda path: fidelity_coverage(path, SCALES, {"coverage": None, "precision": None}),
+    "limits": lambda path: fidelity_by_limit(path, SCALES.assign(limit=["everywhere", "everywhere", "interval"])),
+    "scales": lambda path: measures_by_scale(path, SCALES, {"accuracy": "accuracy", "coverage": "coverage"}),
+    "fields": lambda path: score_fields(path, FIELDS),
+    "one field": lambda path: score_fields(path, FIELD.assign(mixture="a", log_snr=1)),
+    "ways": lambda path: trajectories(path, PATHS, PLACES, {"heun": "Heun"}),
+    "levels": lambda path: by_noise_level(path, LEVELS, "kind", "bits", log_scale=True),
+    "confusions": lambda path: confusions(path, {str(k): np.eye(3) * k for k in range(4)}, ["a", "b", "a long name"]),
 }
 
 
@@ -62,11 +69,11 @@ DRAWINGS = {
 def test_the_same_data_give_the_same_bytes(name, tmp_path):
     first, second = tmp_path / "first.png", tmp_path / "below" / "second.png"
     DRAWINGS[name](first)
-    with plots.matplotlib.rc_context({"font.size": 30, "axes.grid": False}):  # a style of the caller's own
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": False}):  # a style of the caller's own
         DRAWINGS[name](second)
     assert first.read_bytes() == second.read_bytes()
     assert set(Image.open(first).info) <= {"dpi"}
-    assert not plots.plt.get_fignums()
+    assert not plt.get_fignums()
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -74,7 +81,7 @@ def test_a_labelled_sheet_keeps_every_pixel(mode, tmp_path):
     shape = (40, 60) if mode == "L" else (40, 60, 3)
     pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "sheet.png")
-    plots.labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", ["one", "a longer name"], ["a", "b", "c"])
+    labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", ["one", "a longer name"], ["a", "b", "c"])
     labelled = np.asarray(Image.open(tmp_path / "labelled.png").convert("RGB"))
     inside = labelled[-46:-6, -66:-6]
     assert np.abs(inside.astype(int) - (pixels if mode == "RGB" else pixels[..., None])).max() <= 1
@@ -82,22 +89,36 @@ def test_a_labelled_sheet_keeps_every_pixel(mode, tmp_path):
 
 def test_labels_of_a_sheet_are_not_cut_off(tmp_path):
     Image.fromarray(np.zeros((20, 60), np.uint8)).save(tmp_path / "sheet.png")
-    plots.labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", ["WWWW, 1,000 (2M)"])
+    labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", ["WWWW, 1,000 (2M)"])
     left = np.asarray(Image.open(tmp_path / "labelled.png").convert("L"))[:, :4]
     assert (left == 255).all()
 
 
 def test_a_dark_sheet_is_not_stretched_to_white(tmp_path):
     Image.fromarray(np.full((20, 20), 40, np.uint8)).save(tmp_path / "sheet.png")
-    plots.labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", [])
+    labelled_sheet(tmp_path / "labelled.png", tmp_path / "sheet.png", [])
     assert np.asarray(Image.open(tmp_path / "labelled.png").convert("L"))[15, -16] == pytest.approx(40, abs=1)
 
 
+def test_of_many_paths_a_few_are_drawn_and_each_grows_clearer(tmp_path):
+    """From left to right through the middle: all of an SDE's paths, equally strong, hide each other."""
+    way = pd.DataFrame({"t": np.linspace(100, 0, 21), "x": np.linspace(-2, 2, 21), "y": 0.0})
+    paths = [way.assign(mixture="a", sampler="heun", path=k, y=k / 2) for k in range(6)]
+    few, many = tmp_path / "few.png", tmp_path / "many.png"
+    trajectories(few, pd.concat(paths[:3]), PLACES.iloc[:0], {"heun": "Heun"})
+    trajectories(many, pd.concat(paths), PLACES.iloc[:0], {"heun": "Heun"})
+    assert few.read_bytes() == many.read_bytes()
+    pixels = np.asarray(Image.open(few).convert("L")).astype(int)
+    height, width = pixels.shape
+    left, right = (pixels[height // 4 : 3 * height // 4, round(share * width)].min() for share in (0.3, 0.7))
+    assert left > right + 50
+
+
 def test_equal_curves_are_both_seen():
-    widths = [plots._line(index)["linewidth"] for index in range(5)]
-    styles = [(plots._line(index)["color"], str(plots._line(index)["linestyle"])) for index in range(7)]
+    widths = [line(index)["linewidth"] for index in range(5)]
+    styles = [(line(index)["color"], str(line(index)["linestyle"])) for index in range(7)]
     assert widths[0] > widths[1] and len({style for _, style in styles}) == len({colour for colour, _ in styles}) == 7
 
 
 def test_pictures_are_drawn_without_a_screen():
-    assert plots.matplotlib.get_backend().lower() == "agg" and Path(plots.__file__).name == "plots.py"
+    assert matplotlib.get_backend().lower() == "agg"

@@ -484,7 +484,7 @@ def test_a_study_of_density_is_shown_only_where_it_was_made(reports):
     text, rows = density.study_blocks(reports)
     assert "on 60,000 images and for 40 min 00 s of one core" in plain(text.text)
     assert "pays 0.8000 ± 0.0060 (n = 2,000) by the variational bound" in plain(text.text) and len(rows.rows) == 3
-    (reports.folder / "density/about.json").unlink()
+    (reports.folder / "density/timing.json").unlink()
     assert density.study_blocks(reports) == []
 
 

@@ -97,7 +97,7 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
         assert picture.width > 4 * picture.height
     with pytest.raises(ValueError, match="--prompt: the word 'thinn' is not in the vocabulary .near it: thin"):
         run(latent, "--prompt", "a thinn three", "--out", tmp_path / "y.png")
-    with pytest.raises(ValueError, match="holds 'denoiser' .expected a model written by stage train_latent"):
+    with pytest.raises(ValueError, match="holds 'denoiser' .expected 'latent'"):
         run(model, "--prompt", "zero", "--out", tmp_path / "y.png")
     assert not (tmp_path / "y.png").exists()
 

@@ -7,18 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.checkpoint import described, save_tensors
 from diffusion.data import to_float
+from diffusion.gaussian import STANDARD, Gaussian
 from diffusion.nets.autoencoder import Autoencoder
 from diffusion.randomness import generator
-from diffusion.runtime import autocast
+from diffusion.runtime import autocast, frozen
 
 BATCH_SIZE = 256
-
-
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, 1)) of every element (Kingma & Welling 2014, appendix B)."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
 
 def autoencoder_update(
@@ -40,11 +36,11 @@ def autoencoder_update(
         x = to_float(images[next_batch(step)])
         draw = generator(seed, "autoencoder/noise", step, x.device)
         with autocast(x.device, precision):
-            mean, log_variance = net.moments(x)
-            noise = torch.randn(mean.shape, generator=draw, device=x.device)
-            reconstruction = net.reconstruct(mean + (0.5 * log_variance).exp() * noise)
+            posterior = Gaussian(*net.moments(x))
+            eps = torch.randn(posterior.mean.shape, generator=draw, device=x.device)
+            reconstruction = net.reconstruct(posterior.sample(eps))
         error = (reconstruction - x).square().mean()
-        kl = kl_to_standard_normal(mean, log_variance).mean()
+        kl = posterior.kl_to(STANDARD).mean()
         loss = error + kl_weight * kl
         return {"loss": loss.detach(), "error": error.detach(), "kl": kl.detach(), **descend(loss)}
 
@@ -88,19 +84,7 @@ def refuse_other_images(path: Path, arguments: dict[str, Any], shape: Sequence[i
 
 def load_autoencoder(path: Path, device: torch.device) -> tuple[Autoencoder, dict[str, Any]]:
     """What `save_autoencoder` wrote, ready to use, and its arguments. Raises ValueError for another file."""
-    tensors, description = load_tensors(path)
-    if description.get("kind") != "autoencoder":
-        raise ValueError(f"{path}: holds {description.get('kind')!r} (expected an autoencoder of stage autoencoder)")
-    return built_autoencoder(path, description, tensors, device), description["autoencoder"]
-
-
-def built_autoencoder(
-    path: Path, description: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
-) -> Autoencoder:
-    """The network that a description in a file asks for, with these weights, ready to use."""
-    try:
+    with described(path, "autoencoder") as (tensors, description):
         net = Autoencoder(**description["autoencoder"])
         net.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: weights and description do not fit together ({error})") from error
-    return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return frozen(net, device), description["autoencoder"]

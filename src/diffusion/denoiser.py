@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from diffusion.checkpoint import described, save_tensors
 from diffusion.nets.unet import UNet
-from diffusion.runtime import autocast
+from diffusion.runtime import autocast, frozen
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
 
@@ -147,5 +147,4 @@ def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Den
         net.load_state_dict(tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    return Denoiser(net, schedule, description["target"], precision), description
+    return Denoiser(frozen(net, device), schedule, description["target"], precision), description

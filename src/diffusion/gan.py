@@ -18,7 +18,7 @@ from diffusion.checkpoint import described
 from diffusion.data import to_float
 from diffusion.nets.gan import Generator
 from diffusion.randomness import generator
-from diffusion.runtime import autocast
+from diffusion.runtime import autocast, frozen
 from diffusion.training import Ema, Optimiser, batch_indices
 
 
@@ -116,5 +116,4 @@ def load_gan(path: Path, device: torch.device, precision: str) -> tuple[GanModel
     with described(path, "gan") as (tensors, description):
         net = Generator(**description["net"])
         net.load_state_dict(tensors)
-    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    return GanModel(net, precision), description
+    return GanModel(frozen(net, device), precision), description

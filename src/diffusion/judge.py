@@ -17,7 +17,7 @@ from diffusion.checkpoint import load_tensors, save_tensors
 from diffusion.data import to_float
 from diffusion.nets.classifier import Classifier
 from diffusion.randomness import generator
-from diffusion.runtime import autocast
+from diffusion.runtime import autocast, frozen
 
 MAX_LOG_SNR = 10.0
 BATCH_SIZE = 256
@@ -83,7 +83,7 @@ class Judge:
     device: torch.device
 
     def __post_init__(self) -> None:
-        self.net.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        frozen(self.net, self.device)
 
     @classmethod
     def load(cls, path: Path, device: torch.device, knows_noise: bool = False) -> Self:

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffusion.autoencoder import built_autoencoder
 from diffusion.captions import Vocabulary
-from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.checkpoint import described, save_tensors
 from diffusion.denoiser import Denoiser
 from diffusion.nets.attention import ContextAttention
 from diffusion.nets.autoencoder import Autoencoder
 from diffusion.nets.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
 from diffusion.nets.unet import UNet
+from diffusion.runtime import frozen
 from diffusion.schedule import noise_schedule
 from diffusion.target import TARGETS
 
@@ -83,22 +83,17 @@ def load_latent(path: Path, device: torch.device, precision: str) -> tuple[Laten
 
     Raises ValueError for a file that is not such a model of this project.
     """
-    tensors, description = load_tensors(path)
-    if description.get("kind") != "latent":
-        raise ValueError(f"{path}: holds {description.get('kind')!r} (expected a model written by stage train_latent)")
-    inside = {name.removeprefix(AUTOENCODER): x for name, x in tensors.items() if name.startswith(AUTOENCODER)}
-    autoencoder = built_autoencoder(path, description, inside, device)
-    try:
+    with described(path, "latent") as (tensors, description):
+        inside = {name.removeprefix(AUTOENCODER): x for name, x in tensors.items() if name.startswith(AUTOENCODER)}
+        autoencoder = Autoencoder(**description["autoencoder"])
+        autoencoder.load_state_dict(inside)
         net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
         net.load_state_dict({name: x for name, x in tensors.items() if not name.startswith(AUTOENCODER)})
         numbers = numbering(description["text"], description["vocabulary"])
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: weights and description do not fit together ({error})") from error
-    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    denoiser = Denoiser(net, schedule, description["target"], precision)
-    return LatentModel(denoiser, autoencoder, numbers), description
+    denoiser = Denoiser(frozen(net, device), schedule, description["target"], precision)
+    return LatentModel(denoiser, frozen(autoencoder, device), numbers), description
 
 
 @contextmanager

@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def pick_device(name: str) -> torch.device:
@@ -44,6 +47,11 @@ def pick_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a network is called: weights stay fp32, convolutions and products run in `precision`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def frozen(net: Net, device: torch.device) -> Net:
+    """The network itself, on its device and in its layout, as it is used once trained: no dropout, no gradients."""
+    return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def prepare_machine(device: torch.device) -> None:

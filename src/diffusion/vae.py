@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,9 +18,10 @@ from torch.nn import functional as F
 
 from diffusion.checkpoint import described
 from diffusion.data import to_float
+from diffusion.gaussian import Gaussian
 from diffusion.nets.vae import Vae
 from diffusion.randomness import generator
-from diffusion.runtime import autocast
+from diffusion.runtime import autocast, frozen
 from diffusion.training import Ema, Optimiser, batch_indices
 
 HALF_BIN = 1 / 255  # half the distance of two neighbouring pixel values, in units of [-1, 1]
@@ -54,32 +55,10 @@ class Logistics(NamedTuple):
         return (self.logits.softmax(1) * self.mean.clamp(-1, 1)).sum(1)
 
 
-class Gaussian(NamedTuple):
-    """A diagonal Gaussian over latents: (B, Z) each."""
-
-    mean: Tensor
-    log_variance: Tensor
-
-    def sample(self, eps: Tensor) -> Tensor:
-        """mean + std * eps (Kingma & Welling 2014, section 2.4)."""
-        return self.mean + (self.log_variance / 2).exp() * eps
-
-    def log_density(self, z: Tensor) -> Tensor:
-        """log N(z; mean, variance), (B,) nats."""
-        squares = (z - self.mean).square() / self.log_variance.exp()
-        return -0.5 * (squares + self.log_variance + math.log(2 * math.pi)).sum(1)
-
-    def kl_to(self, prior: Self) -> Tensor:
-        """KL(self || prior), (B,) nats; for a standard prior Kingma & Welling 2014, appendix B."""
-        ratio = self.log_variance - prior.log_variance
-        squares = (self.mean - prior.mean).square() / prior.log_variance.exp()
-        return 0.5 * (squares + ratio.exp() - ratio - 1).sum(1)
-
-
 def log_weight(posterior: Gaussian, prior: Gaussian, log_likelihood: Callable[[Tensor], Tensor], eps: Tensor) -> Tensor:
     """log p(x | z) p(z) / q(z | x) at z = sample(eps), (B,): its mean is the ELBO (Burda et al. 2016, eq. 3)."""
     z = posterior.sample(eps)
-    return log_likelihood(z) + prior.log_density(z) - posterior.log_density(z)
+    return log_likelihood(z) + prior.log_density(z).sum(1) - posterior.log_density(z).sum(1)
 
 
 def importance_bound(log_weights: Tensor) -> Tensor:
@@ -146,7 +125,7 @@ def vae_update(
         posterior = model.posterior(x, label)
         eps = torch.randn(posterior.mean.shape, generator=generator(seed, "vae/noise", step, device), device=device)
         distortion = -model.pixels(posterior.sample(eps), label).log_probability(x).mean() / per_bit
-        rate = posterior.kl_to(model.prior(label)).mean() / per_bit
+        rate = posterior.kl_to(model.prior(label)).sum(1).mean() / per_bit
         weight = kl_weight * min(1.0, (step + 1) / (kl_warmup_steps + 1))
         norm_and_rate = optimiser.descend(distortion + weight * rate)
         ema.update(model.net, step)
@@ -175,7 +154,7 @@ def bounds(model: VaeModel, images: Tensor, labels: Tensor, num_samples: int, se
         weights = torch.stack(
             [log_weight(posterior, prior, lambda z: model.pixels(z, label).log_probability(x), eps) for eps in noise]  # noqa: B023
         )
-        parts.append((weights.mean(0).cpu(), importance_bound(weights).cpu(), posterior.kl_to(prior).cpu()))
+        parts.append((weights.mean(0).cpu(), importance_bound(weights).cpu(), posterior.kl_to(prior).sum(1).cpu()))
     return Bounds(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
@@ -187,5 +166,4 @@ def load_vae(path: Path, device: torch.device, precision: str) -> tuple[VaeModel
     with described(path, "vae") as (tensors, description):
         net = Vae(**description["net"])
         net.load_state_dict(tensors)
-    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    return VaeModel(net, precision), description
+    return VaeModel(frozen(net, device), precision), description

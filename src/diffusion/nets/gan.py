@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from diffusion.nets.vae import Decoder, Encoder
+from diffusion.nets.coders import Decoder, Encoder
 
 
 class Generator(nn.Module):

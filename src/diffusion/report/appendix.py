@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from diffusion import plots
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Cell, Section, Table, Text, table
-from diffusion.report.reading import Reports
+from diffusion.report.reading import Reports, flat
 from diffusion.report.wording import duration, number, percent, whole
 
 MEASURED = {
@@ -22,9 +22,8 @@ def data_section(reports: Reports) -> Section:
     splits = card["splits"]
     channels, height, width = card["image_shape"]
     answer = (
-        f"{card['dataset']}: {whole(splits['train']['n'])} images to train on and {whole(splits['test']['n'])} "
-        f"held back, in "
-        f"{len(counts)} classes, {width} × {height} pixels, {'grey' if channels == 1 else 'colour'}."
+        f"{card['dataset']}: {whole(splits['train']['n'])} images to train on and {whole(splits['test']['n'])} held "
+        f"back, in {len(counts)} classes, {width} × {height} pixels, {'grey' if channels == 1 else 'colour'}."
     )
     pixels = "; ".join(
         f"{name} split: mean {number(split['mean'])}, standard deviation {number(split['std'])}"
@@ -34,10 +33,7 @@ def data_section(reports: Reports) -> Section:
     text = Text(
         f"{' '.join(origin)} Pixels are scaled to [−1, 1] ({pixels}). SHA-256 of the source: `{card['checksum']}`."
     )
-    names = reports.class_names()
-    plots.labelled_sheet(
-        reports.figure("data.png"), reports.folder / "data/examples.png", names if len(names) <= 20 else []
-    )
+    labelled_sheet(reports.figure("data.png"), reports.folder / "data/examples.png", reports.row_names())
     examples = reports.drawn(
         "data.png", "Real training images, a row per class.", "Grid of real images, a row per class"
     )
@@ -52,17 +48,14 @@ def judge_section(reports: Reports) -> Section:
     accuracy, n = metrics["accuracy"], metrics["n_test"]
     answer = (
         f"The judge, a small classifier with {whole(metrics['parameters'])} weights, reads {percent(accuracy)} of "
-        f"{whole(n)} real "
-        "test images right, so one image in "
-        f"{whole(1 / max(1 - accuracy, 1 / (n + 1)))} is misread by the judge itself."
+        f"{whole(n)} real test images right, so one image in {whole(1 / max(1 - accuracy, 1 / (n + 1)))} is misread "
+        "by the judge itself."
     )
     text = Text(
-        "It was trained on real training images alone and never saw a sample. A second classifier, trained on "
-        "noised images at "
-        f"every level of noise, decides what is still recognisable; on clean test images it is right "
-        f"{percent(metrics['noisy']['accuracy_clean'])} "
-        "of the time. One trained on clean images only would fail there because noise is strange to it, not "
-        "because the digit is gone."
+        "It was trained on real training images alone and never saw a sample. A second classifier, trained on noised "
+        "images at every level of noise, decides what is still recognisable; on clean test images it is right "
+        f"{percent(metrics['noisy']['accuracy_clean'])} of the time. One trained on clean images only would fail "
+        "there because noise is strange to it, not because the digit is gone."
     )
     return Section("judge", "The judge", (answer,), (text,))
 
@@ -101,16 +94,8 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _params(params: dict[str, Any]) -> Table:
-    rows = tuple((Cell(key), Cell(_plain(value))) for key, value in flattened(params))
+    rows = tuple((Cell(key), Cell(_plain(value))) for key, value in flat(params).items())
     return Table("params.yaml of this run.", ("Key", "Value"), (False, False), rows)
-
-
-def flattened(params: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested params as (dotted key, value), in their order."""
-    pairs = []
-    for key, value in params.items():
-        pairs += flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return pairs
 
 
 def _plain(value: Any) -> str:

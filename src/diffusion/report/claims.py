@@ -101,8 +101,8 @@ def guidance_claims(reports: Reports) -> Iterator[Claim]:
     if len(below) and len(plain):
         weaker, full = below.iloc[0], plain.iloc[0]
         text = (
-            f"class accuracy {percent(weaker['accuracy'])} at w = {weaker['scale']:g}, "
-            f"{percent(full['accuracy'])} at w = 1"
+            f"class accuracy {percent(weaker['accuracy'])} at w = {weaker['scale']:g}, {percent(full['accuracy'])} at "
+            "w = 1"
         )
         yield (
             "w < 1 follows the class less",
@@ -148,8 +148,8 @@ def _eta_one(ddpm: pd.Series, noisy: pd.DataFrame) -> Claim:
     same = kid == "same" and not differ(ddpm["accuracy"], last["accuracy"], *errors)
     text = (
         f"with {whole(last['steps'])} steps KID {_kid(last)} and class accuracy {percent(last['accuracy'])}; DDPM "
-        f"with {whole(ddpm['steps'])}: {_kid(ddpm)} and {percent(ddpm['accuracy'])} "
-        f"(n = {whole(ddpm['n'])} each). On the same T times the two are one formula"
+        f"with {whole(ddpm['steps'])}: {_kid(ddpm)} and {percent(ddpm['accuracy'])} (n = {whole(ddpm['n'])} each). On "
+        "the same T times the two are one formula"
     )
     return "DDIM with η = 1 is the same as DDPM", text, AGREES if same else DISAGREES
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.samplers import speed_quality
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.claims import DISAGREES, OPEN
 from diffusion.report.content import Block, Picture, Section, Table, Text, table
 from diffusion.report.lesson_table import (
@@ -110,7 +111,7 @@ def quality_table(quality: pd.DataFrame, floor: dict[str, Any]) -> Table:
     """Every measure of every model, real images last."""
     real = pd.DataFrame([floor["mean"] | {"model": "real images", "sharpness": 1.0, "kid_std": floor["std"]["kid"]}])
     shown = pd.concat([quality.assign(model=labels(quality)), real])
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("model", "Model", str),
         ("fid", "FID", number),
         ("kid", "KID", number),
@@ -168,7 +169,7 @@ def density_table(density: pd.DataFrame) -> Table:
 def samples_picture(reports: Reports, quality: pd.DataFrame) -> Picture:
     """The models below each other."""
     sheet = reports.folder / "compare/samples.png"
-    plots.labelled_sheet(reports.figure("compare.png"), sheet, ["real images", *labels(quality)])
+    labelled_sheet(reports.figure("compare.png"), sheet, ["real images", *labels(quality)])
     caption = "The first two samples of every class by every model, not picked, below two test images of the class."
     return reports.drawn("compare.png", caption, "Samples of diffusion, GAN and VAE for the same classes")
 
@@ -176,7 +177,7 @@ def samples_picture(reports: Reports, quality: pd.DataFrame) -> Picture:
 def reconstructions(reports: Reports) -> Picture:
     """What the VAE's latent keeps."""
     sheet = reports.folder / "compare/reconstructions.png"
-    plots.labelled_sheet(reports.figure("vae_reconstructions.png"), sheet, ["test image", "through the VAE"])
+    labelled_sheet(reports.figure("vae_reconstructions.png"), sheet, ["test image", "through the VAE"])
     caption = (
         "Test images, and what the VAE makes of them: encoded to the mean of their latent, decoded to mean pixels."
     )
@@ -198,7 +199,7 @@ def tradeoff(reports: Reports, quality: pd.DataFrame, clock: pd.DataFrame, floor
         }
     )
     panel = (f"{measure.upper()} (lower is better)", frame, (floor["mean"][measure], floor["std"][measure]))
-    plots.speed_quality(reports.figure("compare_speed.png"), [panel], number_of)
+    speed_quality(reports.figure("compare_speed.png"), [panel], number_of)
     caption = (
         f"Seconds for {whole(number_of)} images at the best batch size (logarithmic) against quality; numbers are "
         "network calls per image. Left and low is good."
@@ -235,7 +236,7 @@ def stability_blocks(reports: Reports) -> list[Block]:
     if STABILITY not in reports:
         return []
     runs = reports.table(STABILITY)
-    groups = runs.groupby(["model", "learning_rate"], sort=False)
+    groups = runs.groupby(["model", "steps", "learning_rate"], sort=False)
     shown = groups.agg(
         runs=("seed", "size"),
         diverged=("diverged_at", "count"),
@@ -245,9 +246,10 @@ def stability_blocks(reports: Reports) -> list[Block]:
         fid_std=("fid", "std"),
         seconds=("seconds", "mean"),
     ).reset_index()
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("model", "Model", lambda model: NAMES[model]),
         ("learning_rate", "Learning rate", number),
+        ("steps", "Steps", whole),
         ("runs", "Seeds", whole),
         ("diverged", "Diverged", whole),
         ("accuracy", "Class accuracy", percent),

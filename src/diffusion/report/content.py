@@ -87,8 +87,11 @@ class Tile:
     beside: str
 
 
-def table(frame: pd.DataFrame, columns: Sequence[tuple[str, str, Callable[[Any], str]]], caption: str) -> Table:
-    """A frame as a Table: `columns` are (column of the frame, heading, function that writes a value as text)."""
+Column = tuple[str, str, Callable[[Any], str]]  # column of a frame, heading, function that writes a value as text
+
+
+def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str) -> Table:
+    """A frame as a Table."""
     numeric = tuple(pd.api.types.is_numeric_dtype(frame[key]) for key, _, _ in columns)
     kinds = list(zip(columns, numeric, strict=True))
     rows = tuple(
@@ -96,6 +99,11 @@ def table(frame: pd.DataFrame, columns: Sequence[tuple[str, str, Callable[[Any],
         for row in frame.to_dict("records")
     )
     return Table(caption, tuple(heading for _, heading, _ in columns), numeric, rows)
+
+
+def with_values(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Column]:
+    """The columns that have a value in some row: few samples leave a measure empty everywhere."""
+    return [column for column in columns if frame[column[0]].notna().any()]
 
 
 def _sort_value(value: float) -> float | None:

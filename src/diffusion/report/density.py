@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from diffusion import score_plots
+from diffusion.plots.score import by_noise_level
 from diffusion.report.content import Block, Folded, Text, table
 from diffusion.report.reading import Reports
 from diffusion.report.wording import duration, fixed, listing, number, spread, whole
@@ -39,7 +39,7 @@ def bits_blocks(reports: Reports) -> list[Block]:
     """How bits were counted, what they are, and at which noise levels they are paid."""
     terms = reports.table("score/terms.csv")
     drawn = terms.assign(value=terms["bits"])
-    score_plots.by_noise_level(
+    by_noise_level(
         reports.figure("score_terms.png"), drawn, "kind", "bits per dimension of a stretch of log-SNR", log_scale=True
     )
     columns = [
@@ -94,10 +94,11 @@ def bits_blocks(reports: Reports) -> list[Block]:
 
 
 def study_blocks(reports: Reports) -> list[Block]:
-    """The committed results of `make study STUDY=density`; nothing where there are none (about.json is last)."""
-    if f"{STUDY}/about.json" not in reports:
+    """The committed results of `make study STUDY=density`; nothing where there are none (timing.json is last)."""
+    if f"{STUDY}/timing.json" not in reports:
         return []
     rows, about = reports.table(f"{STUDY}/density.csv"), reports.record(f"{STUDY}/about.json")
+    timing = reports.record(f"{STUDY}/timing.json")
     bound, ode, same = (rows[rows["method"] == method].iloc[0] for method in METHODS)
     text = Text(
         f"A denoiser that is trained for likelihood alone, on {whole(about['images'])} images and for "
@@ -116,8 +117,8 @@ def study_blocks(reports: Reports) -> list[Block]:
         ("reconstruction", "Reconstruction", fixed),
     ]
     caption = (
-        f"Bits per dimension of 8-bit test images for a denoiser trained for likelihood, {whole(about['parameters'])} "
-        f"weights, {whole(about['params']['train']['steps'])} steps; ± one standard error between images."
+        f"Bits per dimension of 8-bit test images for a denoiser trained for likelihood, {whole(timing['parameters'])} "
+        f"weights, {whole(about['steps'])} steps; ± one standard error between images."
     )
     return [text, table(rows, columns, caption)]
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.samplers import quality_by_calls
 from diffusion.report.content import Block, Text, table
-from diffusion.report.reading import Reports
-from diffusion.report.wording import NB, differ, duration, fixed, number, percent, spread, whole
+from diffusion.report.reading import Reports, flat
+from diffusion.report.wording import NB, calls_of, differ, duration, fixed, number, percent, spread, whole
 
 FRONTIER = "frontier"
 LABELS = {
@@ -57,7 +57,7 @@ def frontier_blocks(reports: Reports, params: dict[str, Any]) -> list[Block]:
         (names[name], shown.assign(value=shown[name], error=shown[f"{name}_std"]), floor)
         for name, floor in floors.items()
     ]
-    plots.quality_by_calls(reports.figure("frontier.png"), panels)
+    quality_by_calls(reports.figure("frontier.png"), panels)
     n, seeds = whole(rows["n"].iloc[0]), whole(rows["seeds"].iloc[0])
     picture = reports.drawn(
         "frontier.png",
@@ -79,15 +79,6 @@ def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[str]:
     here = {key: params[key] for key in measured}
     different = [f"`{key}`: {there}" for key, there in flat(measured).items() if flat(here).get(key) != there]
     return [f"What follows was measured on another model, with {', '.join(different)}."] if different else []
-
-
-def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested params with keys as in `section.key`."""
-    return {
-        name: value
-        for key, content in params.items()
-        for name, value in (flat(content, f"{key}.") if isinstance(content, dict) else {prefix + key: content}).items()
-    }
 
 
 def averaged(rows: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +132,7 @@ def students_answer(rows: pd.DataFrame, seconds: float) -> str:
     """How far students of few calls are from their teacher."""
     (teacher,) = rows[rows["model"] == "teacher"].to_dict("records")
     parts = [
-        f"{whole(row['calls'])} call{'s' if row['calls'] > 1 else ''}: FID {spread(row['fid'], row['fid_std'])}, "
+        f"{calls_of(row['calls'])}: FID {spread(row['fid'], row['fid_std'])}, "
         f"{number(row['fid'] / teacher['fid'])} times the teacher's, and {percent(row['accuracy'])} class accuracy"
         for row in rows[rows["model"] == "student"].sort_values("calls", ascending=False).to_dict("records")
     ]

@@ -4,8 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
-from diffusion.report.content import Block, Folded, Gallery, Section, Text, table
+from diffusion.plots.confusion import confusions
+from diffusion.plots.guidance import fidelity_by_limit, fidelity_coverage, measures_by_scale
+from diffusion.plots.sheet import labelled_sheet
+from diffusion.report.content import Block, Folded, Gallery, Section, Text, table, with_values
 from diffusion.report.overview import confusion_matrix
 from diffusion.report.reading import Reports
 from diffusion.report.wording import fixed, listing, movement, number, percent, share_error, whole
@@ -72,9 +74,8 @@ def _fidelity_sentence(weak: pd.Series, strong: pd.Series) -> str:
 
 
 def _cost_sentence(weak: pd.Series, strong: pd.Series) -> str:
-    words = {"rises": "rises", "falls": "falls", "stays": "stays"}
     parts = [
-        f"{name} {words[change(weak, strong, key)]} from {fixed(weak[key])} to {fixed(strong[key])}"
+        f"{name} {change(weak, strong, key)} from {fixed(weak[key])} to {fixed(strong[key])}"
         for key, name in (("coverage", "coverage"), ("diversity", "diversity within a class"))
         if pd.notna(weak[key]) and pd.notna(strong[key])
     ]
@@ -89,10 +90,11 @@ def _cost_sentence(weak: pd.Series, strong: pd.Series) -> str:
 
 def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Block:
     """A row per scale."""
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("scale", "w", lambda value: f"{value:g}"),
         ("n", "n", whole),
         ("accuracy", "Class accuracy", percent),
+        ("fid", "FID", lambda value: fixed(value, 1)),
         *(
             (key, key.capitalize(), fixed)
             for key in ("precision", "recall", "density", "coverage", "diversity", "sharpness")
@@ -100,9 +102,6 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Block:
         ("saturation", "Saturation", percent),
         ("calls_per_image", "Calls", whole),
     ]
-    columns = [column for column in columns if rows[column[0]].notna().any()]
-    if "fid" in rows and rows["fid"].notna().any():
-        columns.insert(3, ("fid", "FID", lambda value: fixed(value, 1)))
     floor = {key: value for key, value in verdict["floor"].items() if value is not None}
     real = (
         f"; real images at n = {whole(verdict['n'])}: "
@@ -115,7 +114,7 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Block:
         "Saturation: share of pixels of the predicted x₀ beyond ±1 before clipping. "
         f"Same start noise at every w{real}."
     )
-    return table(rows, columns, caption)
+    return table(rows, with_values(rows, columns), caption)
 
 
 def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any]) -> list[Block]:
@@ -132,32 +131,30 @@ def limited_blocks(reports: Reports, rows: pd.DataFrame, params: dict[str, Any])
         "rescale": f"everywhere, rescaled by {params['guidance']['rescale']:g}",
     }
     shown = shown.assign(limit=shown["limit"].map(names))
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("scale", "w", lambda value: f"{value:g}"),
         ("limit", "Guided", str),
         ("calls_per_image", "Calls", number),
         *((key, heading, percent) for key, heading in (("accuracy", "Class accuracy"), ("saturation", "Saturation"))),
         *((key, key.capitalize(), fixed) for key in ("precision", "coverage", "diversity", "sharpness")),
     ]
-    columns = [column for column in columns if shown[column[0]].notna().any()]
     caption = f"Guidance that costs less and saturates less, n = {whole(shown['n'].iloc[0])} each, same start noise."
     sentences = [_limited_sentence(limited, everywhere, limit, name) for limit, name in list(names.items())[1:]]
-    blocks = [Text(" ".join(sentences)), table(shown, columns, caption)]
+    blocks = [Text(" ".join(sentences)), table(shown, with_values(shown, columns), caption)]
     weak = rows[rows["scale"] == PLAIN].assign(limit="everywhere")
     if shown["coverage"].notna().any():
         lines = pd.concat([weak.assign(limit=name) for name in names.values()] + [shown]).sort_values("scale")
-        plots.fidelity_by_limit(reports.figure("guidance_limited.png"), lines)
+        fidelity_by_limit(reports.figure("guidance_limited.png"), lines)
         trade = reports.drawn(
             "guidance_limited.png",
             "The same trade-off with guidance everywhere, in the interval alone, and rescaled. Up and right is good.",
             "Class accuracy against coverage by guidance scale and limit",
         )
         blocks.insert(1, trade)
-    classes = reports.class_names()
-    plots.labelled_sheet(
+    labelled_sheet(
         reports.figure("guidance_limited_samples.png"),
         reports.folder / "guidance/limited.png",
-        classes if len(classes) <= 20 else [],
+        reports.row_names(),
         ["plain", "interval", "rescale"],
     )
     sheet = reports.drawn(
@@ -193,10 +190,8 @@ def _limited_sentence(limited: pd.DataFrame, everywhere: pd.DataFrame, limit: st
 
 
 def _sheets(reports: Reports, rows: pd.DataFrame) -> list[Block]:
-    names, scales = reports.class_names(), [f"w = {scale:g}" for scale in rows["scale"]]
-    plots.labelled_sheet(
-        reports.figure("guidance.png"), reports.folder / "guidance/sheet.png", names if len(names) <= 20 else [], scales
-    )
+    scales = [f"w = {scale:g}" for scale in rows["scale"]]
+    labelled_sheet(reports.figure("guidance.png"), reports.folder / "guidance/sheet.png", reports.row_names(), scales)
     caption = "Each row one class and one start noise, each column a guidance scale."
     sheet = reports.drawn("guidance.png", caption, "Classes against guidance scales")
     by_scale = [
@@ -216,7 +211,7 @@ def _curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> li
         "saturation": "saturation",
     }
     measures = {key: name for key, name in measures.items() if rows[key].notna().any()}
-    plots.measures_by_scale(reports.figure("guidance_measures.png"), rows, measures)
+    measures_by_scale(reports.figure("guidance_measures.png"), rows, measures)
     by_scale = reports.drawn(
         "guidance_measures.png",
         "Each measure against the guidance scale; 1 is the value of real images for diversity and sharpness.",
@@ -224,7 +219,7 @@ def _curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> li
     )
     if not rows["coverage"].notna().any():
         return [by_scale]
-    plots.fidelity_coverage(reports.figure("guidance_tradeoff.png"), rows, verdict["floor"])
+    fidelity_coverage(reports.figure("guidance_tradeoff.png"), rows, verdict["floor"])
     trade = reports.drawn(
         "guidance_tradeoff.png",
         "Fidelity against coverage, w along the line. Up and right is good.",
@@ -236,7 +231,7 @@ def _curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> li
 def _confusion(reports: Reports, rows: pd.DataFrame) -> Block:
     counts, names = reports.table("guidance/confusion.csv"), reports.class_names()
     matrices = {f"w = {scale:g}": confusion_matrix(counts[counts["scale"] == scale], names) for scale in rows["scale"]}
-    plots.confusions(reports.figure("guidance_confusion.png"), matrices, names)
+    confusions(reports.figure("guidance_confusion.png"), matrices, names)
     return reports.drawn(
         "guidance_confusion.png",
         "What the judge reads at each scale: row = class asked for, column = class read.",

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffusion import plots
-from diffusion.report.content import Block, Section, Text, table
+from diffusion.plots.sheet import labelled_sheet
+from diffusion.report.content import Block, Section, Text, table, with_values
 from diffusion.report.prompts import prompt_blocks, prompts_answer
 from diffusion.report.reading import Reports
 from diffusion.report.wording import duration, fixed, number, percent, whole
@@ -114,14 +114,13 @@ def beside_pixels(reports: Reports, params: dict[str, Any]) -> Block:
     ]
     card = reports.record("captions/card.json")
     frame = pd.DataFrame(rows).astype({"fid": float, "precision": float, "coverage": float})
-    columns = [column for column in columns if frame[column[0]].notna().any()]
     caption = (
         f"Samples of the class alone (in latents by captions like “a three”), DDIM with {whole(clock['calls'])} calls, "
         f"w = 1; a sample's clock from batches of {whole(clock['images'])}, decoding included. Latents learn from "
         f"{whole(card['n_captioned'])} images, pixels from {whole(card['n_train'])}: held-out combinations have no "
         "captions."
     )
-    return table(frame, columns, caption)
+    return table(frame, with_values(frame, columns), caption)
 
 
 def larger_blocks(reports: Reports) -> list[Block]:
@@ -172,7 +171,7 @@ def _pixel_clock(reports: Reports, calls: int) -> float:
 def _reconstructions(reports: Reports) -> list[Block]:
     figures = reports.record("autoencoder/metrics.json")
     sheet = "autoencoder/reconstructions.png"
-    plots.labelled_sheet(
+    labelled_sheet(
         reports.figure("autoencoder_reconstructions.png"), reports.folder / sheet, ["image", "reconstructed"]
     )
     picture = reports.drawn(

@@ -8,7 +8,7 @@ import pandas as pd
 from diffusion.report.claims import AGREES, DISAGREES, OPEN
 from diffusion.report.content import Cell, Table
 from diffusion.report.reading import Reports
-from diffusion.report.wording import fixed, listing, number, percent, spread, whole
+from diffusion.report.wording import calls_of, fixed, listing, number, percent, spread, whole
 
 NAMES = {"diffusion": "Diffusion", "gan": "GAN", "vae": "VAE"}
 LESSON = {
@@ -164,11 +164,6 @@ def labels(rows: pd.DataFrame) -> list[str]:
 def named(model: str, calls: float) -> str:
     """A model's name, with the number of calls where it can have several."""
     return f"{NAMES[model]}, {calls_of(calls)}" if model == "diffusion" else NAMES[model]
-
-
-def calls_of(calls: float) -> str:
-    """1 call, 50 calls."""
-    return f"{whole(calls)} call{'s' if calls > 1 else ''}"
 
 
 def _earned(words: dict[str, bool]) -> frozenset[str]:

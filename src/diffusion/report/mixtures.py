@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from diffusion import score_plots
+from diffusion.plots.score import by_noise_level, score_fields, trajectories
 from diffusion.report.content import Block, table
 from diffusion.report.reading import Reports
 from diffusion.report.wording import fixed, number, percent, whole
@@ -30,14 +30,14 @@ def field_answer(errors: pd.DataFrame) -> str:
 
 def mixture_blocks(reports: Reports) -> list[Block]:
     """Fields, trajectories, errors and samples where everything is known."""
-    score_plots.score_fields(reports.figure("score_field.png"), reports.table("score/mixture_field.csv"))
+    score_fields(reports.figure("score_field.png"), reports.table("score/mixture_field.csv"))
     paths, points = reports.table("score/mixture_paths.csv"), reports.table("score/mixture_points.csv")
-    score_plots.trajectories(reports.figure("score_paths.png"), paths, points, SAMPLERS)
+    trajectories(reports.figure("score_paths.png"), paths, points, SAMPLERS)
     errors = reports.table("score/mixture_error.csv")
     near = errors.assign(value=errors["error"] / errors["score"], where=errors["mixture"] + ", where points are")
     far = errors.assign(value=errors["far_error"], where=errors["mixture"] + ", over the plane")
     drawn = pd.concat([near, far]).assign(error=0.0)
-    score_plots.by_noise_level(
+    by_noise_level(
         reports.figure("score_error.png"), drawn, "where", "error of the learned score, relative", log_scale=True
     )
     return [
@@ -49,8 +49,9 @@ def mixture_blocks(reports: Reports) -> list[Block]:
         ),
         reports.drawn(
             "score_paths.png",
-            "Ways from noise (dots) to samples (triangles) along the learned score; grey: points of the mixture. The "
-            "ODE's ways are smooth, the SDE's are not; each sampler has the same start noise.",
+            "Paths from noise (dots) to samples (triangles) along the learned score, the fainter the more noise there "
+            "is; grey: points of the mixture. The ODE's paths are smooth, the SDE's are not; each sampler has the same "
+            "start noise.",
             "Trajectories of three samplers in the plane",
         ),
         reports.drawn(

@@ -33,16 +33,14 @@ def forward_section(reports: Reports) -> Section:
     )
     accuracy = reports.picture(
         "schedules/recognisability.png",
-        f"Accuracy of the classifier of noised images on n = {whole(metrics['n'])} test images. Against t (left) "
-        f"the schedules differ; against log-SNR "
-        "(right) they can be compared by what is left of the signal.",
+        f"Accuracy of the classifier of noised images on n = {whole(metrics['n'])} test images. Against t (left) the "
+        "schedules differ; against log-SNR (right) they can be compared by what is left of the signal.",
         "Accuracy on noised images against t and against log-SNR",
     )
     seen = "Probability that the classifier of noised images gives to the right class of this one image."
     note = Text(
-        "SNR(t) = ᾱ / (1 − ᾱ) is the ratio of the image's variance to the noise's. It falls over many powers of "
-        "ten, while what one can see "
-        "changes within a narrow band of it."
+        "SNR(t) = ᾱ / (1 − ᾱ) is the ratio of the image's variance to the noise's. It falls over many powers of ten, "
+        "while what one can see changes within a narrow band of it."
     )
     answer = tuple(filter(None, (_forward_answer(metrics), _snr_answer(metrics))))
     return Section(
@@ -124,20 +122,19 @@ def _forward_answer(metrics: dict[str, Any]) -> str:
     crossing = metrics["unrecognisable"][name]
     if metrics["accuracy_least_noise"] < RECOGNISED:
         return (
-            f"The classifier of noised images reads only {percent(metrics['accuracy_least_noise'])} of n = {n} "
-            f"test images "
-            "right where there is hardly any noise, so it cannot say when a digit is lost: raise `judge.steps`."
+            f"The classifier of noised images reads only {percent(metrics['accuracy_least_noise'])} of n = {n} test "
+            "images right where there is hardly any noise, so it cannot say when a digit is lost: raise `judge.steps`."
         )
     if crossing is None:
         return (
-            f"Under `{name}` the digit never becomes unrecognisable: up to t = T = "
-            f"{whole(metrics['timesteps'])} the judge reads more than half of n = {n} test images right."
+            f"Under `{name}` the digit never becomes unrecognisable: up to t = T = {whole(metrics['timesteps'])} the "
+            f"judge reads more than half of n = {n} test images right."
         )
     return (
         f"Under `{name}` a digit is no longer recognisable from t = {whole(crossing['t'])} of "
-        f"{whole(metrics['timesteps'])} on (the lesson's "
-        f"t = {whole(crossing['t'] - 1)}), where the SNR is {number(crossing['snr'], 2)}: from there the "
-        f"classifier of noised images reads less than half of n = {n} test images right."
+        f"{whole(metrics['timesteps'])} on (the lesson's t = {whole(crossing['t'] - 1)}), where the SNR is "
+        f"{number(crossing['snr'], 2)}: from there the classifier of noised images reads less than half of n = {n} "
+        "test images right."
     )
 
 
@@ -174,6 +171,6 @@ def _schedule_table(metrics: dict[str, Any]) -> Block:
     return table(
         rows,
         columns,
-        f"Where each schedule is, T = {whole(metrics['timesteps'])}; recognisability from n = "
-        f"{whole(metrics['n'])} test images.",
+        f"Where each schedule is, T = {whole(metrics['timesteps'])}; recognisability from n = {whole(metrics['n'])} "
+        "test images.",
     )

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.confusion import confusions
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Cell, Folded, Section, Table, Text, Tile, table
 from diffusion.report.reading import Reports
 from diffusion.report.wording import duration, fixed, number, percent, share_error, spread, whole
@@ -48,20 +49,16 @@ def verdict_section(reports: Reports) -> Section:
     worst = by_class.loc[by_class["accuracy"].idxmin()]
     answer = (
         *_coverage_sentence(verdict),
-        f"The class that fails most often is {worst['class']}: {percent(worst['accuracy'])} of "
-        f"{whole(worst['n'])} are read as it.",
+        f"The class that fails most often is {worst['class']}: {percent(worst['accuracy'])} of {whole(worst['n'])} "
+        "are read as it.",
     )
     floor_images = verdict["fid_floor"].get("n") or verdict["n"]
     basis = (
-        f"All measures compare {whole(verdict['n'])} samples with the {verdict['reference']}, in the features of "
-        f"the judge "
-        f"({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against the "
-        "same test images; no model can be expected to do better."
+        f"All measures compare {whole(verdict['n'])} samples with the {verdict['reference']}, in the features of the "
+        f"judge ({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against "
+        "the same test images; no model can be expected to do better."
     )
-    names = reports.class_names()
-    plots.labelled_sheet(
-        reports.figure("samples.png"), reports.folder / "evaluate/samples.png", names if len(names) <= 20 else []
-    )
+    labelled_sheet(reports.figure("samples.png"), reports.folder / "evaluate/samples.png", reports.row_names())
     samples = reports.drawn(
         "samples.png",
         "Samples, not picked: ten per class, a row for each class asked for.",
@@ -96,7 +93,7 @@ def memorisation_section(reports: Reports) -> Section:
         f"The median sample is {number(memory['ratio_median'])} times as far from its nearest training image as a "
         f"test image is from its own. " + _distance_reading(memory["ratio_median"])
     )
-    plots.labelled_sheet(
+    labelled_sheet(
         reports.figure("nearest.png"),
         reports.folder / "evaluate/nearest.png",
         ["sample", "nearest in training", "nearest in test"],
@@ -118,8 +115,7 @@ def _coverage_sentence(verdict: dict[str, Any]) -> list[str]:
     weak = "in variety" if floor - coverage > real - precision else "in looks"
     return [
         f"{percent(precision)} of the samples look like real images (of real images {percent(real)} do), and they "
-        f"cover "
-        f"{percent(coverage)} of the real ones (real images: {percent(floor)}): the model is further from the "
+        f"cover {percent(coverage)} of the real ones (real images: {percent(floor)}): the model is further from the "
         f"data {weak}."
     ]
 
@@ -187,11 +183,11 @@ def _confusion(reports: Reports, verdict: dict[str, Any]) -> list[Block]:
         "real test images": confusion_matrix(reports.table("judge/confusion.csv"), names),
         "samples": confusion_matrix(reports.table("evaluate/confusion.csv"), names),
     }
-    plots.confusions(reports.figure("confusion.png"), matrices, names)
+    confusions(reports.figure("confusion.png"), matrices, names)
     caption = (
-        f"What the judge reads where: the class (real images, left) or the class asked for (n = "
-        f"{whole(verdict['n'])} samples, right) is the row, "
-        "the class that it reads the column. Off the diagonal on the left are the judge's own mistakes."
+        f"What the judge reads where: the class (real images, left) or the class asked for (n = {whole(verdict['n'])} "
+        "samples, right) is the row, the class that it reads the column. Off the diagonal on the left are the judge's "
+        "own mistakes."
     )
     return [reports.drawn("confusion.png", caption, "Confusion matrices of real images and of samples")]
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.confusion import confusions
+from diffusion.plots.grid import picture_grid
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Folded, Gallery, Text, table
 from diffusion.report.overview import confusion_matrix
 from diffusion.report.reading import Reports
@@ -80,7 +82,7 @@ def _prompts_table(prompts: pd.DataFrame) -> Block:
 def _captions(reports: Reports) -> list[Block]:
     card = reports.record("captions/card.json")
     examples = "captions/examples.png"
-    plots.labelled_sheet(reports.figure("strokes.png"), reports.folder / examples, list(PROPERTIES))
+    labelled_sheet(reports.figure("strokes.png"), reports.folder / examples, list(PROPERTIES))
     picture = reports.drawn(
         "strokes.png",
         "Training images from the lowest (left) to the highest value of each measure.",
@@ -118,7 +120,7 @@ def _captions(reports: Reports) -> list[Block]:
 def _sheets(reports: Reports, prompts: pd.DataFrame) -> list[Block]:
     names, scale = reports.table("sample_latent/sheet.csv")["prompt"].tolist(), best(prompts)["scale"]
     sheet = reports.folder / f"sample_latent/sheet_{scale:g}.png"
-    plots.labelled_sheet(reports.figure("unseen.png"), sheet, names)
+    labelled_sheet(reports.figure("unseen.png"), sheet, names)
     caption = (
         f"Combinations that the training never had, a row each, w = {scale:g}, not picked; the prompts name the other "
         "properties too."
@@ -142,7 +144,7 @@ def _confusions(reports: Reports, prompts: pd.DataFrame) -> Block:
         for scale in prompts["scale"].dropna().unique()
         for name in PROPERTIES
     }
-    plots.confusions(reports.figure("prompt_confusion.png"), matrices, ["low", "mid", "high"])
+    confusions(reports.figure("prompt_confusion.png"), matrices, ["low", "mid", "high"])
     words = "; ".join(f"{name}: {', '.join(grades)}" for name, grades in PROPERTIES.items())
     return reports.drawn(
         "prompt_confusion.png",
@@ -158,7 +160,7 @@ def _attention(reports: Reports) -> Block:
     for row, column, word in words[["row", "column", "word"]].itertuples(index=False):
         notes[row][column] = word
     tiles = reports.tiles("sample_latent/attention.png", rows, columns)
-    plots.picture_grid(reports.figure("attention.png"), tiles, ["image", *[""] * (columns - 1)], notes=notes)
+    picture_grid(reports.figure("attention.png"), tiles, ["image", *[""] * (columns - 1)], notes=notes)
     return reports.drawn(
         "attention.png",
         "Which word looked where: how much each place attends to each word, the mean over heads, blocks and steps; a "

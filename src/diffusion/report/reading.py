@@ -14,6 +14,7 @@ from diffusion.report.content import Picture
 
 NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind", "model", "bound")
 FIGURES = "figures"
+MANY_ROWS = 20  # of classes: names beside more of them could not be read
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Reports:
         """In the order of their labels."""
         return self.table("data/counts.csv")["class"].tolist()
 
+    def row_names(self) -> list[str]:
+        """The names of the classes for the rows of a sheet that has a row of each; none where they are many."""
+        names = self.class_names()
+        return names if len(names) <= MANY_ROWS else []
+
     def figure(self, name: str) -> Path:
         """Where the report's own picture `name` is to be drawn."""
         return self.folder / FIGURES / name
@@ -68,6 +74,14 @@ class Reports:
     def picture(self, name: str, caption: str, alt: str) -> Picture:
         """A PNG as a block of the page."""
         return Picture(name, *png_size(self.folder / name), caption, alt)
+
+
+def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested params with dotted keys, in their order."""
+    found: dict[str, Any] = {}
+    for key, value in params.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
 
 
 def png_size(path: Path) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """Exercise 4: every sampler's quality joined with its clock, and what eta does."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.samplers import quality_by_calls, speed_quality
+from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Section, table
 from diffusion.report.frontier import frontier_blocks, label
 from diffusion.report.reading import Reports, png_size
@@ -46,8 +48,8 @@ def samplers_section(reports: Reports, params: dict[str, Any]) -> Section:
         frame = with_fid.assign(value=with_fid["fid_all"], error=0.0, sampler=with_fid["label"])
         fid_floor = (verdict["fid_floor"]["mean"], verdict["fid_floor"]["std"] or 0.0)
         panels.append((f"FID (n = {whole(with_fid['n_all'].min())}, lower is better)", frame, fid_floor))
-    plots.speed_quality(reports.figure("speed_quality.png"), panels, int(images))
-    plots.quality_by_calls(reports.figure("calls.png"), panels[:1])
+    speed_quality(reports.figure("speed_quality.png"), panels, int(images))
+    quality_by_calls(reports.figure("calls.png"), panels[:1])
     speed = reports.drawn(
         "speed_quality.png",
         f"Seconds for {whole(images)} images (logarithmic) against quality; labels are network calls, bars one "
@@ -78,9 +80,9 @@ def speed_answer(rows: pd.DataFrame) -> str:
     ratio = ddpm["seconds"] / ddim["seconds"]
     faster = f"DDIM is {number(ratio)} times faster" if ratio > 1 else f"DDIM is not faster ({number(ratio)} times)"
     return (
-        f"{whole(ddpm['images'])} images take {duration(ddpm['seconds'])} by DDPM with {whole(ddpm['calls'])} "
-        f"network calls and {duration(ddim['seconds'])} by DDIM "
-        f"(η = 0) with {whole(ddim['calls'])}: {faster} (median of {whole(ddpm['repeats'])} runs)."
+        f"{whole(ddpm['images'])} images take {duration(ddpm['seconds'])} by DDPM with {whole(ddpm['calls'])} network "
+        f"calls and {duration(ddim['seconds'])} by DDIM (η = 0) with {whole(ddim['calls'])}: {faster} (median of "
+        f"{whole(ddpm['repeats'])} runs)."
     )
 
 
@@ -122,17 +124,15 @@ def eta_answer(eta: pd.DataFrame) -> list[str]:
     n = f"n = {whole(low['n'])} each" if low["n"] == high["n"] else f"n = {whole(low['n'])} and {whole(high['n'])}"
     diversity = "hardly changes" if abs(change) < 0.02 else "rises" if change > 0 else "falls"
     return [
-        f"With the same start noise and {whole(low['steps'])} steps, DDIM with η = {low['eta']:g} {same} in a "
-        f"second run, with η = {high['eta']:g} {other} (pixels run "
-        f"from −1 to 1). Diversity within a class {diversity}: {fixed(low['diversity'])} against "
-        f"{fixed(high['diversity'])} of that of real images ({n})."
+        f"With the same start noise and {whole(low['steps'])} steps, DDIM with η = {low['eta']:g} {same} in a second "
+        f"run, with η = {high['eta']:g} {other} (pixels run from −1 to 1). Diversity within a class {diversity}: "
+        f"{fixed(low['diversity'])} against {fixed(high['diversity'])} of that of real images ({n})."
     ]
 
 
 def samplers_table(rows: pd.DataFrame) -> Block:
     """Quality and clock side by side."""
-    shown = rows.assign(kid_text=[spread(m, s) for m, s in zip(rows["kid"], rows["kid_std"], strict=True)])
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("label", "Sampler", str),
         ("calls", "Calls", whole),
         ("seconds", "Seconds", number),
@@ -148,17 +148,17 @@ def samplers_table(rows: pd.DataFrame) -> Block:
     if rows["fid_all"].notna().any():
         columns.append(("fid_all", "FID, all", number))
     caption = (
-        f"Seconds: median for {whole(rows['images'].iloc[0])} images. Overhead: time over that of the same number "
-        f"of bare network calls. KID and class accuracy: first {whole(rows['n'].iloc[0])} "
-        "images of every sampler, same start noise and classes, so rows compare; “all” are all images drawn of it."
+        f"Seconds: median for {whole(rows['images'].iloc[0])} images. Overhead: time over that of the same number of "
+        f"bare network calls. KID and class accuracy: first {whole(rows['n'].iloc[0])} images of every sampler, same "
+        "start noise and classes, so rows compare; “all” are all images drawn of it."
     )
-    return table(shown, columns, caption)
+    return table(rows, columns, caption)
 
 
 def eta_blocks(reports: Reports) -> list[Block]:
     """Table and sheet of eta: two runs from the same start noise."""
     eta = reports.table("evaluate/eta.csv")
-    columns: list[tuple[str, str, Any]] = [
+    columns = [
         ("eta", "η", lambda value: f"{value:g}"),
         ("steps", "Steps", whole),
         ("n", "n", whole),
@@ -172,7 +172,7 @@ def eta_blocks(reports: Reports) -> list[Block]:
         "pixels. Diversity: feature distance within a class over that of real images."
     )
     names = [f"η = {value:g}, run {run}" for value in dict.fromkeys(eta["eta"]) for run in "AB"]
-    plots.labelled_sheet(reports.figure("eta.png"), reports.folder / "evaluate/eta.png", names)
+    labelled_sheet(reports.figure("eta.png"), reports.folder / "evaluate/eta.png", names)
     sheet = reports.drawn(
         "eta.png",
         f"Two runs per η with {whole(eta['steps'].max())} steps, each column from the same start noise: equal "
@@ -193,20 +193,21 @@ def film_blocks(reports: Reports) -> list[Block]:
     blocks: list[Block] = []
     for name, caption in captions.items():
         sheet = reports.folder / f"evaluate/film_{name}.png"
-        plots.labelled_sheet(reports.figure(f"film_{name}.png"), sheet, _row_names(reports, sheet, len(times)), times)
+        labelled_sheet(reports.figure(f"film_{name}.png"), sheet, _film_rows(reports, sheet, len(times)), times)
         blocks.append(reports.drawn(f"film_{name}.png", caption, caption))
     return blocks
 
 
-def _row_names(reports: Reports, sheet: Any, columns: int) -> list[str]:
+def _film_rows(reports: Reports, sheet: Path, columns: int) -> list[str]:
+    """Names of the rows where a film has one of every class."""
     width, height = png_size(sheet)
-    names = reports.class_names()
-    return names if round(height / (width / columns)) == len(names) <= 20 else []
+    names = reports.row_names()
+    return names if round(height / (width / columns)) == len(names) else []
 
 
 def _sheet(reports: Reports, rows: pd.DataFrame) -> Block:
     names = [f"{name}, {steps:,}" for name, steps in zip(rows["label"], rows["calls"], strict=True)]
-    plots.labelled_sheet(reports.figure("samplers.png"), reports.folder / "evaluate/samplers.png", names)
+    labelled_sheet(reports.figure("samplers.png"), reports.folder / "evaluate/samplers.png", names)
     caption = (
         "The same 16 start noises and classes by every sampler; the number is its network calls. Deterministic "
         "samplers with enough steps agree on the image."

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from diffusion import plots
-from diffusion.report.content import Block, Section, table
+from diffusion.plots.sheet import labelled_sheet
+from diffusion.report.content import Block, Section, table, with_values
 from diffusion.report.density import bits_answer, bits_blocks
 from diffusion.report.frontier import label
 from diffusion.report.mixtures import field_answer, mixture_blocks
@@ -51,15 +51,15 @@ def inversion_answer(rows: pd.DataFrame) -> str:
 
 
 def named(row: pd.Series) -> str:
-    """A sampler of this section with its steps, where it does not choose them itself."""
-    return "the adaptive solver" if row["sampler"] == "adaptive" else f"{label(row['sampler'], row['eta'])}"
+    """A sampler of this section as one reads it."""
+    return "the adaptive solver" if row["sampler"] == "adaptive" else label(row["sampler"], row["eta"])
 
 
 def sampler_blocks(reports: Reports) -> list[Block]:
     """The rows of stage `score` beside DDPM's and DDIM's of stage `evaluate`."""
-    rows, known = reports.table("score/samplers.csv"), reports.table("evaluate/samplers.csv")
+    made, known = reports.table("score/samplers.csv"), reports.table("evaluate/samplers.csv")
     known = known[known["sampler"].isin(("ddpm", "ddim"))].assign(calls=known["steps"])
-    rows = pd.concat([rows, known])
+    rows = pd.concat([made, known])
     every, first = (rows[rows["subset"] == subset] for subset in ("all", "first"))
     key = ["sampler", "steps", "eta", "times"]
     shown = every.merge(first[[*key, "n", "kid", "kid_std", "accuracy"]], on=key, suffixes=("", "_first"))
@@ -80,25 +80,22 @@ def sampler_blocks(reports: Reports) -> list[Block]:
         f"Samplers of the score beside DDPM and DDIM. Calls: of the network per image. KID and class accuracy: first "
         f"{whole(first['n'].iloc[0])} images of each, same start noise and classes; “all” are all images drawn."
     )
-    made = reports.table("score/samplers.csv")
-    made = made[made["subset"] == "all"]
-    names = [f"{named(row)}, {whole(row['calls'])}" for _, row in made.iterrows()]
-    plots.labelled_sheet(reports.figure("score_samplers.png"), reports.folder / "score/samplers.png", names)
+    names = [f"{named(row)}, {whole(row['calls'])}" for _, row in made[made["subset"] == "all"].iterrows()]
+    labelled_sheet(reports.figure("score_samplers.png"), reports.folder / "score/samplers.png", names)
     sheet = reports.drawn(
         "score_samplers.png",
         "The same 16 start noises and classes by each of them; the number is network calls per image.",
         "Images of the samplers of the score, a row each",
     )
-    without_empty = [column for column in columns if shown[column[0]].notna().any()]
-    return [table(shown, without_empty, caption), sheet]
+    return [table(shown, with_values(shown, columns), caption), sheet]
 
 
 def inversion_blocks(reports: Reports) -> list[Block]:
     """Digits to noise and back, and digits between two others."""
     rows = reports.table("score/inversion.csv")
     names = ["test digits", *(f"{whole(steps)} steps" for steps in rows["steps"])]
-    plots.labelled_sheet(reports.figure("score_inversion.png"), reports.folder / "score/inversion.png", names)
-    plots.labelled_sheet(reports.figure("score_interpolation.png"), reports.folder / "score/interpolation.png", [], [])
+    labelled_sheet(reports.figure("score_inversion.png"), reports.folder / "score/inversion.png", names)
+    labelled_sheet(reports.figure("score_interpolation.png"), reports.folder / "score/interpolation.png", [], [])
     columns = [
         ("steps", "Steps each way", whole),
         ("n", "n", whole),

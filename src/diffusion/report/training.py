@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffusion import plots
+from diffusion.plots.training import training_loss
 from diffusion.report.content import Block, Cell, Gallery, Section, Table, Text
 from diffusion.report.reading import Reports
 from diffusion.report.wording import duration, fixed, listing, number, percent, whole
@@ -17,7 +17,7 @@ LOSSES = {"eps": "ε", "x0": "x₀", "v": "v"}
 def training_section(reports: Reports, params: dict[str, Any]) -> Section:
     """Exercise 3, from the default run, and from the lesson's full run where the folder holds one."""
     history = reports.table("train/history.csv")
-    plots.training_loss(
+    training_loss(
         reports.figure("loss.png"), history, f"loss (mean squared error of {LOSSES[params['train']['target']]})"
     )
     loss = reports.drawn(
@@ -47,10 +47,9 @@ def training_answer(reports: Reports, params: dict[str, Any]) -> str:
     )
     ddpm = samplers[(samplers["sampler"] == "ddpm") & (samplers["subset"] == "first")].iloc[0]
     return (
-        f"{whole(steps)} steps of {whole(batch)} images ({number(steps * batch / n, 2)} epochs of {whole(n)}) "
-        f"took {duration(timing['seconds'])}, and {trend}. "
-        f"Of {whole(ddpm['n'])} samples by DDPM with {whole(ddpm['steps'])} steps the judge reads "
-        f"{percent(ddpm['accuracy'])} as the class asked for."
+        f"{whole(steps)} steps of {whole(batch)} images ({number(steps * batch / n, 2)} epochs of {whole(n)}) took "
+        f"{duration(timing['seconds'])}, and {trend}. Of {whole(ddpm['n'])} samples by DDPM with "
+        f"{whole(ddpm['steps'])} steps the judge reads {percent(ddpm['accuracy'])} as the class asked for."
     )
 
 
@@ -72,10 +71,9 @@ def short_chain_answer(reports: Reports, params: dict[str, Any]) -> list[str]:
         else f" `dvc exp run -S timesteps={chain['timesteps']}` trains it."
     )
     return [
-        f"With T = {chain['timesteps']} the lesson's betas, unscaled, end at ᾱ = "
-        f"{number(left['linear_unscaled'])}: x at T still holds {percent(amplitude['linear_unscaled'])} of the "
-        f"image's amplitude, {end}. Scaled by 1,000 / T, as `linear` does here, they leave "
-        f"{percent(amplitude['linear'])}.{trained}"
+        f"With T = {chain['timesteps']} the lesson's betas, unscaled, end at ᾱ = {number(left['linear_unscaled'])}: x "
+        f"at T still holds {percent(amplitude['linear_unscaled'])} of the image's amplitude, {end}. Scaled by 1,000 / "
+        f"T, as `linear` does here, they leave {percent(amplitude['linear'])}.{trained}"
     ]
 
 
@@ -92,7 +90,7 @@ def lesson_run(reports: Reports) -> list[Block]:
             )
         )
     if f"{LESSON}/history.csv" in reports:
-        plots.training_loss(reports.figure("lesson_loss.png"), thinned(reports.table(f"{LESSON}/history.csv")), "loss")
+        training_loss(reports.figure("lesson_loss.png"), thinned(reports.table(f"{LESSON}/history.csv")), "loss")
         pictures.append(
             reports.drawn(
                 "lesson_loss.png", "The lesson's run: training loss, logarithmic.", "Loss of the lesson's run"

@@ -29,6 +29,11 @@ def whole(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:,.0f}".replace("-", "−")
 
 
+def calls_of(calls: float) -> str:
+    """1 call, 50 calls."""
+    return f"{whole(calls)} call{'s' if calls > 1 else ''}"
+
+
 def fixed(value: float | None, decimals: int = 2) -> str:
     """A ratio with a fixed number of decimals, so that columns line up."""
     return MISSING if value is None or math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")

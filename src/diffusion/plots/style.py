@@ -1,0 +1,69 @@
+"""How every picture with words in it looks, and how it is written. Only this package imports matplotlib.
+
+One function draws one PNG; data come as pandas tables and numpy arrays (never tensors). Colours are those of Okabe and
+Ito (2008), which stay apart for colour-blind readers; line styles and markers differ as well, so that a grey print can
+be read. The same data give the same bytes: no dates, no versions.
+"""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DPI = 120
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7B3F00", "#000000")
+LINES = ("-", (0, (5, 2)), "-.", (0, (1, 1.2)), (0, (7, 2, 1, 2, 1, 2)), "--", (0, (3, 1, 1, 1)), ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "*", "X")
+FLOOR_COLOUR = "#5f6a72"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "axes.labelsize": 10.5,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5f6a72",
+    "axes.grid": True,
+    "grid.color": "#e3e6e8",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "lines.linewidth": 1.8,
+    "figure.constrained_layout.use": True,
+}
+styled = matplotlib.rc_context(STYLE)
+
+
+def panel(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of this size in inches with one pair of axes."""
+    return plt.subplots(figsize=(width, height))
+
+
+def panels(width: float, height: float, columns: int, rows: int = 1, sharey: bool = False) -> tuple[Figure, np.ndarray]:
+    """A figure of this size in inches with axes (rows, columns)."""
+    return plt.subplots(rows, columns, figsize=(width, height), sharey=sharey, squeeze=False)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, its folder too, and close the figure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    plt.close(figure)
+
+
+def line(index: int) -> dict[str, object]:
+    """Colour, dashes and width of the index-th line: later lines are thinner, so that equal curves are both seen."""
+    dashes, colour = LINES[index % len(LINES)], COLOURS[index % len(COLOURS)]
+    return {"color": colour, "linestyle": dashes, "linewidth": max(1.4, 3.0 - 0.5 * index)}
+
+
+def short_number(value: float, _position: int) -> str:
+    """Three significant digits of a tick, for `FuncFormatter`."""
+    return f"{value:,.3g}"
