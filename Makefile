@@ -42,10 +42,13 @@ distill: .venv/.installed
 peers: .venv/.installed-peers
 	python -m benchmarks.peers --mnist $(MNIST)
 
+INPUTS_larger := --data data/processed --judge models/judges/judge.safetensors
+INPUTS_stability := $(INPUTS_larger)
+INPUTS_density := --mnist $(MNIST)
+
 study: .venv/.installed
-	$(if $(STUDY),,$(error say which: make study STUDY=exercises, STUDY=larger or STUDY=stability))
-	python -m benchmarks.$(STUDY) $(if $(filter exercises,$(STUDY)),,--data data/processed \
-	  --judge models/judges/judge.safetensors) --report reports/$(STUDY)
+	$(if $(STUDY),,$(error say which: make study STUDY=exercises, larger, stability or density))
+	python -m benchmarks.$(STUDY) $(INPUTS_$(STUDY)) --report reports/$(STUDY)
 	dvc repro --single-item report
 
 lesson: .venv/.installed
@@ -74,6 +77,7 @@ help:
 	@echo "make study STUDY=exercises  T = 200 and cosine beside the default, as queued DVC experiments: reports/exercises"
 	@echo "make study STUDY=larger  latents against pixels at the size of the data and at twice of it (an hour): reports/larger"
 	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each (half an hour): reports/stability"
+	@echo "make study STUDY=density  bits per dimension of MNIST whole, a model for likelihood (an hour): reports/density"
 	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
 	@echo "make lock   write the versions in .venv to requirements.lock"
 	@echo "make clean  remove .venv and caches (data, models and reports stay)"

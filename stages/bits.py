@@ -1,9 +1,10 @@
 """The density part of stage `score`: bits per dimension of test digits, and of images that are no digits."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ from diffusion.denoiser import Denoise, Denoiser, conditional
 from diffusion.greys import Greys
 from diffusion.likelihood import (
     Bound,
+    Decode,
     bits_per_dim,
+    by_shares,
     grey_aware,
     log_snr_range,
     ode_bound,
@@ -35,49 +38,56 @@ class Density:
     """A denoiser with all that turns it into a density of images; figures of image k are a function of (seed, k)."""
 
     denoiser: Denoiser
-    greys: Greys
-    errors: Tensor
+    denoise_to: Callable[[Tensor], Denoise]  # of labels (B,)
+    decode_to: Callable[[Tensor], Decode]  # likewise
     settings: Score
     seed: int
 
     @classmethod
     def of(cls, denoiser: Denoiser, train: Dataset, settings: Score, seed: int) -> Self:
-        """Grey values and errors from training images alone."""
+        """Grey-aware, with grey values and errors from training images alone."""
         images = train.images[:: max(1, len(train.images) // ERROR_IMAGES)][:ERROR_IMAGES].to(denoiser.device)
         null = torch.full((len(images),), denoiser.net.null_label, device=denoiser.device)
         noise = image_noise(seed, "score/errors", range(len(images)), images.shape[1:], denoiser.device)
         errors = root_mean_square_errors(conditional(denoiser, null), denoiser.schedule, images, noise, ERROR_LEVELS)
-        return cls(denoiser, Greys.of(train.images.to(denoiser.device)), errors.cpu(), settings, seed)
+        greys, errors = Greys.of(train.images.to(denoiser.device)), errors.cpu()
 
-    def bound(self, images: Tensor, labels: Tensor, aware: bool = True) -> Bound:
+        def aware(labels: Tensor) -> Denoise:
+            return grey_aware(conditional(denoiser, labels), denoiser.schedule, greys, errors)
+
+        return cls(denoiser, aware, lambda labels: by_shares(denoiser.schedule, greys), settings, seed)
+
+    def bare(self) -> Self:
+        """With what the network itself says."""
+        return replace(self, denoise_to=partial(conditional, self.denoiser))
+
+    def bound(self, images: Tensor, labels: Tensor) -> Bound:
         """The variational bound of uint8 images (N, C, H, W), in nats, on the CPU."""
 
-        def of_batch(part: Tensor, denoise: Denoise, indices: list[int], noise: Iterator[Tensor]) -> Bound:
+        def of_batch(indices: list[int], *batch: Any) -> Bound:
             draws = (generator(self.seed, "score/times", index) for index in indices)
             shares = torch.stack([torch.rand(self.settings.stretches, generator=draw) for draw in draws])
-            return variational_bound(denoise, self.denoiser.schedule, part, self.greys, noise, shares)
+            return variational_bound(*batch, shares)
 
-        parts = [[term.cpu() for term in of_batch(*batch)] for batch in self._batches(images, labels, aware)]
+        parts = [[term.cpu() for term in of_batch(*batch)] for batch in self._batches(images, labels)]
         return Bound(*(torch.cat(terms) for terms in zip(*parts, strict=True)))
 
     def by_ode(self, images: Tensor, labels: Tensor) -> Tensor:
         """-log P of uint8 images (N,), in nats, on the CPU."""
-        parts = [
-            ode_bound(denoise, self.denoiser.schedule, part, self.greys, noise, self.settings.ode_tolerance).cpu()
-            for part, denoise, _, noise in self._batches(images, labels, aware=True)
-        ]
-        return torch.cat(parts)
+        return torch.cat(
+            [ode_bound(*batch, self.settings.ode_tolerance).cpu() for _, *batch in self._batches(images, labels)]
+        )
 
-    def _batches(
-        self, images: Tensor, labels: Tensor, aware: bool
-    ) -> Iterator[tuple[Tensor, Denoise, list[int], Iterator[Tensor]]]:
-        device, schedule = self.denoiser.device, self.denoiser.schedule
+    def _batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Any, ...]]:
+        """(indices, denoise, schedule, images, decode, noise): what both bounds want."""
+        device = self.denoiser.device
         for indices in torch.arange(len(images)).split(BATCH):
-            denoise = conditional(self.denoiser, labels[indices].to(device))
-            if aware:
-                denoise = grey_aware(denoise, schedule, self.greys, self.errors)
+            told = labels[indices].to(device)
             noise = image_noise(self.seed, "score/bits", indices.tolist(), images.shape[1:], device)
-            yield images[indices].to(device), denoise, indices.tolist(), noise
+            yield (
+                *(indices.tolist(), self.denoise_to(told), self.denoiser.schedule, images[indices].to(device)),
+                *(self.decode_to(told), noise),
+            )
 
 
 def upside_down(images: Tensor, _: int) -> Tensor:
@@ -124,7 +134,7 @@ def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, 
         by_ode = bits_per_dim(density.by_ode(images[:few], null[:few]), images)
         table.append([kind, "none", "grey-aware", "ODE", *mean_and_error(by_ode), *[None] * len(TERMS)])
     kind, images = next(iter(KINDS)), test.images
-    told, bare = density.bound(images, test.labels), density.bound(images, null, aware=False)
+    told, bare = density.bound(images, test.labels), density.bare().bound(images, null)
     table.append([kind, "class", "grey-aware", "bound", *bound_figures(told, images)])
     table.append([kind, "none", "network", "bound", *bound_figures(bare, images)])
     write_table(report / "bits.csv", ["kind", "label", "denoiser", "method", "n", "bits", "error", *TERMS], table)

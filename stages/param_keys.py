@@ -94,7 +94,7 @@ class Train(Section):
     steps: Steps
     batch_size: Batch
     learning_rate: Positive
-    decay: Literal["constant", "cosine"]
+    decay: Literal["constant", "cosine", "late"]
     adam_beta2: Share
     weight_decay: Weight
     warmup_steps: Limit

@@ -16,6 +16,7 @@ KEPT_RESULTS = (
     "reports/lesson/",
     "reports/frontier/",
     "reports/larger/",
+    "reports/density/",
     "reports/stability/",
     "reports/exercises/",
 )  # of commands of their own, which the report only shows

@@ -9,6 +9,7 @@ from diffusion.data import to_float
 from diffusion.greys import GREYS, Greys
 from diffusion.likelihood import (
     bits_per_dim,
+    by_shares,
     grey_aware,
     least_noisy,
     log_density,
@@ -84,7 +85,14 @@ def test_prior_and_diffusion_are_the_divergence_of_x_1_for_gaussian_data():
     images = torch.full((8, *SHAPE), 200, dtype=torch.uint8)
     images[4:] = 10
     runs = [
-        variational_bound(gaussian(SCHEDULE), SCHEDULE, images, Greys.of(images), noise(8, run), stretches(8, 400, run))
+        variational_bound(
+            gaussian(SCHEDULE),
+            SCHEDULE,
+            images,
+            by_shares(SCHEDULE, Greys.of(images)),
+            noise(8, run),
+            stretches(8, 400, run),
+        )
         for run in range(4)
     ]
     found = torch.stack([bound.prior + bound.diffusion.sum(1) for bound in runs]).mean(0)
@@ -100,8 +108,10 @@ def test_both_bounds_are_the_entropy_of_pixels_with_known_grey_values(pixels):
     images, greys = pixels
     entropy = -greys.log_share[images.flatten().long()].view(len(images), -1).sum(1)
     denoise = grey_denoise(greys)
-    bound = variational_bound(denoise, SCHEDULE, images, greys, noise(64), stretches(64, 100)).total()
-    by_ode = ode_bound(denoise, SCHEDULE, images, greys, noise(64), 1e-4)
+    bound = variational_bound(
+        denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), stretches(64, 100)
+    ).total()
+    by_ode = ode_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), 1e-4)
     for found in (bound, by_ode):
         difference = bits_per_dim(found - entropy, images)
         assert difference.mean().abs() < 3 * difference.std() / 8 + 0.01
@@ -112,7 +122,9 @@ def test_a_worse_denoiser_is_a_looser_bound(pixels):
     images, greys = pixels
     exact = grey_denoise(greys)
     totals = [
-        variational_bound(denoise, SCHEDULE, images, greys, noise(64), stretches(64, 50)).total().mean()
+        variational_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), stretches(64, 50))
+        .total()
+        .mean()
         for denoise in (exact, lambda x_t, t: 0.9 * exact(x_t, t), lambda x_t, t: 0 * x_t)
     ]
     assert totals[0] < totals[1] < totals[2]
@@ -120,8 +132,12 @@ def test_a_worse_denoiser_is_a_looser_bound(pixels):
 
 def test_an_image_has_the_same_figures_in_any_batch(pixels):
     images, greys = pixels
-    whole = variational_bound(gaussian(SCHEDULE), SCHEDULE, images[:4], greys, noise(4), stretches(4, 5))
-    part = variational_bound(gaussian(SCHEDULE), SCHEDULE, images[:2], greys, noise(2), stretches(4, 5)[:2])
+    whole = variational_bound(
+        gaussian(SCHEDULE), SCHEDULE, images[:4], by_shares(SCHEDULE, greys), noise(4), stretches(4, 5)
+    )
+    part = variational_bound(
+        gaussian(SCHEDULE), SCHEDULE, images[:2], by_shares(SCHEDULE, greys), noise(2), stretches(4, 5)[:2]
+    )
     assert (whole.total()[:2] - part.total()).abs().max() < 1e-3
 
 
@@ -133,7 +149,7 @@ def test_the_decoder_is_a_distribution_over_grey_values(pixels):
     assert weights.argmax(-1).tolist() == [0, 153]
     black = torch.zeros(2, *SHAPE, dtype=torch.uint8)
     eps = 0.3 * torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
-    _, nats = least_noisy(SCHEDULE, black, eps, Greys.of(black))
+    nats = by_shares(SCHEDULE, Greys.of(black))(least_noisy(SCHEDULE, black, eps), black)
     assert bits_per_dim(nats, black).max() < 0.05
 
 
@@ -159,7 +175,9 @@ def test_grey_values_repair_an_estimate_that_is_nearly_right(pixels):
     before, after = ((denoise(x_t, 20.0) - to_float(images)).square().mean() for denoise in (blurred, aware))
     assert after < before
     totals = [
-        variational_bound(denoise, SCHEDULE, images, greys, noise(64), stretches(64, 30)).total().mean()
+        variational_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), stretches(64, 30))
+        .total()
+        .mean()
         for denoise in (blurred, aware)
     ]
     assert totals[1] < totals[0]
@@ -169,5 +187,7 @@ def test_the_bound_holds_where_nothing_is_left_of_the_image_at_t():
     """alpha_bar_T = 0 has no log-SNR: the bound begins where sigma is 200."""
     schedule = noise_schedule("linear_zero_snr", 1000)
     images = torch.zeros(2, *SHAPE, dtype=torch.uint8)
-    bound = variational_bound(lambda x, t: 0 * x - 1, schedule, images, Greys.of(images), noise(2), stretches(2, 4))
+    bound = variational_bound(
+        lambda x, t: 0 * x - 1, schedule, images, by_shares(schedule, Greys.of(images)), noise(2), stretches(2, 4)
+    )
     assert bound.total().isfinite().all() and bound.prior.min() >= 0 and (bound.diffusion == 0).all()

@@ -570,6 +570,14 @@ def test_larger_images_are_shown_only_where_they_were_measured(reports):
     assert latent.larger_blocks(reports) == []
 
 
+def test_a_study_of_density_is_shown_only_where_it_was_made(reports):
+    text, rows = density.study_blocks(reports)
+    assert "on 60,000 images and for 40 min 00 s of one core" in plain(text.text)
+    assert "pays 0.8000 ± 0.0060 (n = 2,000) by the variational bound" in plain(text.text) and len(rows.rows) == 3
+    (reports.folder / "density/timing.json").unlink()
+    assert density.study_blocks(reports) == []
+
+
 def test_prompts_hold_only_where_they_do(reports):
     path = reports.folder / "sample_latent/prompts.csv"
     answer = plain(prompts.prompts_answer(reports.table("sample_latent/prompts.csv")))

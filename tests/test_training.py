@@ -399,6 +399,12 @@ def test_the_learning_rate_warms_up_and_decays_to_zero():
     assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
 
 
+def test_a_late_decay_begins_after_four_fifths_of_the_steps():
+    optimiser = Optimiser([torch.nn.Parameter(torch.zeros(1))], 0.1, 100, decay="late")
+    rates = [optimiser.learning_rate_at(step) for step in (0, 50, 80, 90, 100)]
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.0])
+
+
 def test_gradients_are_clipped():
     weight = torch.nn.Parameter(torch.zeros(4))
     optimiser = Optimiser([weight], 1e-3, 10, max_grad_norm=0.5)

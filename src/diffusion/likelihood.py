@@ -10,7 +10,7 @@ denoiser must not clip x_0. Figures are in nats per image until `bits_per_dim`.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,8 @@ from diffusion.denoiser import Denoise
 from diffusion.greys import Greys
 from diffusion.ode import FIRST_TIME, Slope, angle_at, flow, solve
 from diffusion.schedule import MAX_SIGMA, NoiseSchedule, per_sample
+
+Decode = Callable[[Tensor, Tensor], Tensor]  # (x_1, uint8 images) -> -log P(image | x_1) (B,), in nats
 
 
 class Bound(NamedTuple):
@@ -41,17 +43,25 @@ def bits_per_dim(nats: Tensor, images: Tensor) -> Tensor:
     return nats / (images[0].numel() * math.log(2))
 
 
-def least_noisy(schedule: NoiseSchedule, images: Tensor, eps: Tensor, greys: Greys) -> tuple[Tensor, Tensor]:
-    """(x_1 (B, C, H, W), -log P(image | x_1) (B,)) of uint8 images.
+def least_noisy(schedule: NoiseSchedule, images: Tensor, eps: Tensor) -> Tensor:
+    """x_1 (B, C, H, W) of uint8 images."""
+    return schedule.q_sample(to_float(images), FIRST_TIME, eps)
 
-    The decoder knows, of every pixel, what x_1 shows there and how frequent grey values are: P(k | x_1) is proportional
-    to share_k N(x_1; signal_1 value_k, noise_1^2). Without the shares, a sure black pixel would cost more than a bit.
+
+def by_shares(schedule: NoiseSchedule, greys: Greys) -> Decode:
+    """The decoder that knows, of every pixel, what x_1 shows there and how frequent grey values are.
+
+    P(k | x_1) is proportional to share_k N(x_1; signal_1 value_k, noise_1^2). Without the shares, a sure black pixel
+    would cost more than a bit.
     """
-    signal, noise = (weight.to(eps.dtype) for weight in schedule.coefficients(FIRST_TIME))
-    x_1 = signal * to_float(images) + noise * eps
-    log_weights = greys.log_weights(x_1, signal, noise).flatten(0, -2)  # (B * C * H * W, GREYS)
-    nats = F.cross_entropy(log_weights, images.flatten().long(), reduction="none")
-    return x_1, nats.view(len(images), -1).sum(1)
+
+    def decode(x_1: Tensor, images: Tensor) -> Tensor:
+        signal, noise = (weight.to(x_1.dtype) for weight in schedule.coefficients(FIRST_TIME))
+        log_weights = greys.log_weights(x_1, signal, noise).flatten(0, -2)  # (B * C * H * W, GREYS)
+        nats = F.cross_entropy(log_weights, images.flatten().long(), reduction="none")
+        return nats.view(len(images), -1).sum(1)
+
+    return decode
 
 
 def log_snr_range(schedule: NoiseSchedule) -> tuple[float, float]:
@@ -65,7 +75,7 @@ def variational_bound(
     denoise: Denoise,
     schedule: NoiseSchedule,
     images: Tensor,
-    greys: Greys,
+    decode: Decode,
     noise: Iterator[Tensor],
     shares: Tensor,
 ) -> Bound:
@@ -74,7 +84,7 @@ def variational_bound(
     One draw of x_t from each of S equal stretches of log-SNR, at `shares` (B, S) in [0, 1) of it.
     """
     x_0 = to_float(images)
-    _, reconstruction = least_noisy(schedule, images, next(noise), greys)
+    reconstruction = decode(least_noisy(schedule, images, next(noise)), images)
     first, last = log_snr_range(schedule)
     signal_square = 1 / (1 + math.exp(-first))
     prior = (signal_square * (x_0.square() - 1) - math.log1p(-signal_square)).flatten(1).sum(1) / 2
@@ -93,17 +103,17 @@ def ode_bound(
     denoise: Denoise,
     schedule: NoiseSchedule,
     images: Tensor,
-    greys: Greys,
+    decode: Decode,
     noise: Iterator[Tensor],
     tolerance: float,
 ) -> Tensor:
     """-log P of uint8 images (B,) in nats, log p(x_1) by the probability-flow ODE (Song et al. 2021, eq. 39)."""
     eps = next(noise)
-    x_1, reconstruction = least_noisy(schedule, images, eps, greys)
+    x_1 = least_noisy(schedule, images, eps)
     _, noise_1 = schedule.coefficients(FIRST_TIME)
     log_q = log_normal(eps) - eps[0].numel() * noise_1.log().item()
     probe = next(noise).sign()
-    return reconstruction + log_q - log_density(denoise, schedule, x_1, probe, tolerance)
+    return decode(x_1, images) + log_q - log_density(denoise, schedule, x_1, probe, tolerance)
 
 
 def log_density(denoise: Denoise, schedule: NoiseSchedule, x_1: Tensor, probe: Tensor, tolerance: float) -> Tensor:

@@ -194,6 +194,7 @@ class Optimiser:
 DECAYS: dict[str, Callable[[float], float]] = {
     "constant": lambda share: 1.0,
     "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2,
+    "late": lambda share: min(1.0, 5 * (1 - share)),  # constant, then down to 0 over the last fifth
 }
 
 

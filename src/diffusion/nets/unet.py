@@ -16,7 +16,8 @@ class UNet(nn.Module):
     `channels[i]` is the width at resolution image_size / patch / 2^i; each level has `blocks` residual blocks down and
     up, one skip from each, and attention stands at the coarsest level alone (none with attention_heads = 0). Labels
     run from 0 to num_classes - 1; row `num_classes` of the embedding is the null class, "no label". With `context_dim`
-    every residual block of the coarsest level also attends to a context of tokens of that width.
+    every residual block of the coarsest level also attends to a context of tokens of that width. `output_channels` are
+    the image's where nothing else is asked for.
 
     Raises ValueError where image_size cannot be halved that often.
     """
@@ -32,6 +33,7 @@ class UNet(nn.Module):
         attention_heads: int,
         dropout: float,
         context_dim: int = 0,
+        output_channels: int | None = None,
     ) -> None:
         super().__init__()
         coarsest_side(image_size, patch, channels)
@@ -58,9 +60,8 @@ class UNet(nn.Module):
             self.up.extend(block(2 * width, width, level) for _ in range(blocks))
             if level:
                 self.up.append(Upsample(width, widths[level - 1]))
-        self.head = nn.Sequential(
-            nn.GroupNorm(1, width), nn.SiLU(), zeroed(nn.Conv2d(width, image_channels * patch**2, 3, padding=1))
-        )
+        outputs = (output_channels or image_channels) * patch**2
+        self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), zeroed(nn.Conv2d(width, outputs, 3, padding=1)))
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor, context: Context | None = None) -> Tensor:
         """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,), labels (B,), a context."""

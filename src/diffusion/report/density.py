@@ -5,13 +5,14 @@ import pandas as pd
 from diffusion.plots.score import by_noise_level
 from diffusion.report.content import Block, Folded, Text, table
 from diffusion.report.reading import Reports
-from diffusion.report.wording import fixed, listing, number, spread, whole
+from diffusion.report.wording import duration, fixed, listing, number, spread, whole
 
 METHODS = {  # as in the tables, as shown
     "bound": "variational bound",
     "ODE": "probability-flow ODE",
     "bound of the ODE's images": "variational bound, same images",
 }
+STUDY = "density"
 PUBLISHED = "published flows reach 0.93 to 1.06 and autoregressive models 0.62 bits on MNIST, after its 60,000 digits"
 
 
@@ -86,7 +87,40 @@ def bits_blocks(reports: Reports) -> list[Block]:
         ],
         "The diffusion term by t, the middle of every stretch.",
     )
-    return [how, table(bits, columns, caption), picture, Folded("The diffusion term, t by t", (by_t,))]
+    return [
+        *(how, table(bits, columns, caption), picture, Folded("The diffusion term, t by t", (by_t,))),
+        *study_blocks(reports),
+    ]
+
+
+def study_blocks(reports: Reports) -> list[Block]:
+    """The committed results of `make study STUDY=density`; nothing where there are none (timing.json is last)."""
+    if f"{STUDY}/timing.json" not in reports:
+        return []
+    rows, about = reports.table(f"{STUDY}/density.csv"), reports.record(f"{STUDY}/about.json")
+    timing = reports.record(f"{STUDY}/timing.json")
+    bound, ode, same = (rows[rows["method"] == method].iloc[0] for method in METHODS)
+    text = Text(
+        f"A denoiser that is trained for likelihood alone, on {whole(about['images'])} images and for "
+        f"{duration(about['cpu_seconds'])} of one core (`make study STUDY=density`), pays {_bits(bound)} by the "
+        f"variational bound, no class told; by the ODE {_bits(ode)}, where the bound says {_bits(same)} of the same "
+        "images. Its network tells shares of grey values, with which what a pixel shows by itself is multiplied in "
+        "closed form."
+    )
+    columns = [
+        ("method", "Method", METHODS.get),
+        ("n", "n", whole),
+        ("bits", "Bits per dimension", fixed),
+        ("error", "± error", lambda value: number(value, 2)),
+        ("prior", "Prior", lambda value: number(value, 2)),
+        ("diffusion", "Diffusion", fixed),
+        ("reconstruction", "Reconstruction", fixed),
+    ]
+    caption = (
+        f"Bits per dimension of 8-bit test images for a denoiser trained for likelihood, {whole(timing['parameters'])} "
+        f"weights, {whole(about['steps'])} steps; ± one standard error between images."
+    )
+    return [text, table(rows, columns, caption)]
 
 
 def _bits(row: pd.Series) -> str:
