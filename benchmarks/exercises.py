@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -185,11 +185,17 @@ def differences(params: list[Params]) -> list[dict[str, Any]]:
 
 
 def command(*words: str) -> str:
-    """What a command prints. Raises ValueError with the last line of its complaint where it fails."""
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"{' '.join(words)}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
-    return done.stdout
+    """What a command prints. Raises ValueError with the last line of its complaint where it fails.
+
+    By way of files: pipes would stay open as long as a worker that it leaves behind.
+    """
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as complaint:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=output, stderr=complaint)
+        output.seek(0)
+        complaint.seek(0)
+        if done.returncode:
+            raise ValueError(f"{' '.join(words)}: {(complaint.read().strip() or 'failed').splitlines()[-1]}")
+        return output.read()
 
 
 if __name__ == "__main__":

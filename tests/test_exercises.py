@@ -1,6 +1,7 @@
 """The study of the lesson's exercises: real DVC experiments of a pipeline that takes no time."""
 
 import json
+import os
 import shutil
 
 import pandas as pd
@@ -122,3 +123,10 @@ def test_params_that_200_steps_cannot_have_are_refused_before_any_work(repositor
     params = Params.load(repository.path / "params.yaml").changed(["evaluate.verdict_steps=500"])
     with pytest.raises(ValueError, match="exercises-b: evaluate.verdict_steps: 500 is not possible .*timesteps = 200"):
         exercises.main(params, None)
+
+
+def test_a_worker_that_a_command_leaves_behind_is_not_waited_for(tmp_path):
+    """A queue's worker lives on after its last experiment: with pipes, the study would stand still until it ends."""
+    os.mkfifo(tmp_path / "worker")
+    assert exercises.command("sh", "-c", f"cat '{tmp_path}/worker' & echo started") == "started\n"
+    open(tmp_path / "worker", "w").close()
