@@ -5,6 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from diffusion.plots.confusion import confusions
@@ -77,6 +79,20 @@ def test_the_same_data_give_the_same_bytes(name, tmp_path):
     assert first.read_bytes() == second.read_bytes()
     assert set(Image.open(first).info) <= {"dpi"}
     assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_no_text_is_a_formula(name, tmp_path, monkeypatch):
+    """A $ in the name of a class is a $, so a formula of our own would be shown as it is written."""
+    texts, savefig = [], Figure.savefig
+
+    def watched(figure, *arguments, **options):
+        savefig(figure, *arguments, **options)
+        texts.extend(text.get_text() for text in figure.findobj(Text))
+
+    monkeypatch.setattr(Figure, "savefig", watched)
+    DRAWINGS[name](tmp_path / "picture.png")
+    assert texts and not any("$" in text for text in texts)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

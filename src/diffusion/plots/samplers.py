@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from diffusion.plots.style import COLOURS, FLOOR_COLOUR, LINES, MARKERS, panels, save, short_number, styled
 
@@ -28,6 +28,7 @@ def speed_quality(path: Path, measures: Sequence[tuple[str, pd.DataFrame, tuple[
         axes.set(xlabel=f"seconds for {images} images", ylabel=label, xscale="log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(short_number))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
     axes.legend()
     save(figure, path)
@@ -47,6 +48,7 @@ def quality_by_calls(path: Path, measures: Sequence[tuple[str, pd.DataFrame, tup
         axes.set(xlabel="network calls per image", ylabel=label, xscale="log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda calls, _: f"{calls:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
     if len(measures) == 1:
         axes.legend()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from diffusion.plots.style import COLOURS, FLOOR_COLOUR, MARKERS, line, panel, panels, save, styled
+from diffusion.plots.style import COLOURS, FLOOR_COLOUR, MARKERS, line, panel, panels, powers_of_ten, save, styled
 
 
 @styled
@@ -20,6 +20,7 @@ def schedule_curves(
     axes.set(xlabel="t (0 = clean image)", ylabel=label)
     if log_scale:
         axes.set_yscale("log")
+        powers_of_ten(axes.yaxis)
     axes.legend()
     save(figure, path)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from diffusion.plots.style import COLOURS, FLOOR_COLOUR, MARKERS, line, panel, panels, save, styled
+from diffusion.plots.style import COLOURS, FLOOR_COLOUR, MARKERS, line, panel, panels, powers_of_ten, save, styled
 
 PLANE = 2.8  # half a side of the pictures of trajectories
 PATHS = 3  # that are drawn: more of an SDE cannot be told apart
@@ -75,6 +75,7 @@ def by_noise_level(path: Path, table: pd.DataFrame, series: str, label: str, log
     axes.invert_xaxis()
     if log_scale:
         axes.set_yscale("log")
+        powers_of_ten(axes.yaxis)
     axes.legend()
     save(figure, path)
 

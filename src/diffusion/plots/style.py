@@ -5,6 +5,7 @@ Ito (2008), which stay apart for colour-blind readers; line styles and markers d
 be read. The same data give the same bytes: no dates, no versions.
 """
 
+import math
 from pathlib import Path
 
 import matplotlib
@@ -14,7 +15,9 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from diffusion.files import whole_file
 
@@ -67,6 +70,13 @@ def line(index: int) -> dict[str, object]:
     """Colour, dashes and width of the index-th line: later lines are thinner, so that equal curves are both seen."""
     dashes, colour = LINES[index % len(LINES)], COLOURS[index % len(COLOURS)]
     return {"color": colour, "linestyle": dashes, "linewidth": max(1.4, 3.0 - 0.5 * index)}
+
+
+def powers_of_ten(axis: Axis) -> None:
+    """Name the powers of ten of a logarithmic axis, and none between, without a formula (STYLE parses none)."""
+    signs = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"10{f'{math.log10(value):.0f}'.translate(signs)}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def short_number(value: float, _position: int) -> str:
