@@ -59,9 +59,13 @@ def rows(
         start = time.monotonic()
         diverged_at = course(f"{name}, {factor} x, seed {seed}", update, state, getattr(changed, section))
         seconds = round(time.monotonic() - start, 1)
-        row = [name, factor, *changes.values(), seed, diverged_at, seconds, params.compare.num_samples]
+        quality: list[float | None] = []
         if diverged_at is None:
-            row += figures(contestant(name, changed, data, state, machine[1]), reference, changed)
+            try:
+                quality = figures(contestant(name, changed, data, state, machine[1]), reference, changed)
+            except ValueError:  # of samples that are not finite: the last steps were too many
+                diverged_at = changes["steps"]
+        row = [name, factor, *changes.values(), seed, diverged_at, seconds, params.compare.num_samples, *quality]
         yield row + [None] * (len(COLUMNS) - len(row))
 
 
