@@ -49,7 +49,7 @@ INPUTS_density := --mnist $(MNIST)
 study: .venv/.installed
 	$(if $(STUDY),,$(error say which: make study STUDY=exercises, larger, stability or density))
 	python -m benchmarks.$(STUDY) $(INPUTS_$(STUDY)) --report reports/$(STUDY)
-	dvc repro --single-item report
+	dvc repro --force --single-item report
 
 lesson: .venv/.installed
 	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args)

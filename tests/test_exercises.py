@@ -127,6 +127,7 @@ def test_params_that_200_steps_cannot_have_are_refused_before_any_work(repositor
 
 def test_a_worker_that_a_command_leaves_behind_is_not_waited_for(tmp_path):
     """A queue's worker lives on after its last experiment: with pipes, the study would stand still until it ends."""
-    os.mkfifo(tmp_path / "worker")
-    assert exercises.command("sh", "-c", f"cat '{tmp_path}/worker' & echo started") == "started\n"
-    open(tmp_path / "worker", "w").close()
+    worker = tmp_path / "worker"
+    os.mkfifo(worker)
+    assert exercises.command("sh", "-c", 'cat "$0" & echo started', str(worker)) == "started\n"
+    worker.open("w").close()

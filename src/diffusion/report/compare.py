@@ -244,7 +244,6 @@ def stability_blocks(reports: Reports) -> list[Block]:
         accuracy_std=("accuracy", "std"),
         fid=("fid", "mean"),
         fid_std=("fid", "std"),
-        seconds=("seconds", "mean"),
     ).reset_index()
     columns = [
         ("model", "Model", lambda model: NAMES[model]),
@@ -256,7 +255,6 @@ def stability_blocks(reports: Reports) -> list[Block]:
         ("accuracy_std", "± seeds", percent),
         ("fid", "FID", number),
         ("fid_std", "± seeds", lambda value: number(value, 2)),
-        ("seconds", "Seconds", number),
     ]
     caption = (
         "Stability (`make study STUDY=stability`): trainings with other seeds and with a larger learning rate; mean "
