@@ -13,6 +13,7 @@ all: .venv/.installed
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
 	dvc repro
 	@echo "The report: reports/index.html (for a browser), reports/README.md (the same figures as text)"
+	@echo "For dvc and python in this shell: . .venv/bin/activate"
 
 test: .venv/.installed-dev
 	ruff format --check .
@@ -54,7 +55,7 @@ study: .venv/.installed
 lesson: .venv/.installed
 	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args)
 	mkdir -p reports/lesson
-	git archive $$(git for-each-ref --format='%(refname)' 'refs/exps/*/*/lesson' | head -n 1) reports/train reports/evaluate params.yaml | \
+	git archive $$(git for-each-ref --sort=-creatordate --count=1 --format='%(refname)' 'refs/exps/*/*/lesson') reports/train reports/evaluate params.yaml | \
 	  tar -x --wildcards --transform 's,.*/,,' -C reports/lesson '*history.csv' '*timing.json' '*metrics.json' '*ddpm_grid.png' params.yaml
 	git log -1 --format='{"commit": "%h", "settings": "presets/lesson.args"}' > reports/lesson/about.json
 
@@ -74,7 +75,7 @@ help:
 	@echo "make frontier  network calls against quality, every sampler (an hour or more): reports/frontier"
 	@echo "make distill   students of the default model for 8, 4, 2 and 1 network calls: models/students, reports/frontier"
 	@echo "make peers  this project beside other libraries, equal seconds of training (over an hour): reports/peers"
-	@echo "make study STUDY=exercises  T = 200 and cosine beside the default, as queued DVC experiments: reports/exercises"
+	@echo "make study STUDY=exercises  T = 200 and cosine beside the default, as queued DVC experiments (half an hour): reports/exercises"
 	@echo "make study STUDY=larger  latents against pixels at the size of the data and at twice of it (an hour): reports/larger"
 	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each (half an hour): reports/stability"
 	@echo "make study STUDY=density  bits per dimension of MNIST whole, a model for likelihood (an hour): reports/density"

@@ -1,10 +1,11 @@
 """`make study STUDY=density`: how few bits MNIST's test digits cost, for a denoiser that is trained for nothing else.
 
-The U-Net of the pipeline on all 60,000 training digits, read as a distribution over grey values, no class told. Writes
+A U-Net at full resolution on all 60,000 training digits, read as a distribution over grey values, no class told. Writes
 density.csv (both bounds), terms.csv (what every stretch of log-SNR costs), history.csv, timing.json and about.json.
 """
 
 import argparse
+import hashlib
 import time
 from functools import partial
 from pathlib import Path
@@ -20,17 +21,19 @@ from diffusion.randomness import generator
 from diffusion.readout import GreyUNet, likelihood_update
 from diffusion.schedule import noise_schedule
 from diffusion.sources import load_splits
-from diffusion.training import Ema, Optimiser
 from stages.bits import TERMS, Density, bound_figures, mean_and_error, term_rows
 from stages.command import run
+from stages.denoiser_training import denoiser_state
 from stages.outputs import write_json, write_table
 from stages.params import Params
 from stages.training import State, Update, machine_of, made_for, train_to_the_end
 
 CHANGES = (
     "data.dataset=mnist",
-    "model.channels=[48,64]",
+    "model.patch=1",
+    "model.channels=[16,48,64]",
     "train.steps=20000",
+    "train.learning_rate=0.0015",
     "train.ema_decay=0.998",
     "train.decay=late",
     "train.max_grad_norm=10.0",
@@ -82,7 +85,10 @@ def study(params: Params, train: Dataset, test: Dataset, report: Path) -> None:
         update,
         {**state, "clock": clock},
         params.train,
-        depends_on=[params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})],
+        depends_on=[
+            params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"}),
+            hashlib.sha256(train.images.numpy()).hexdigest(),
+        ],
         files=[],
         save=measure,
         report=report,
@@ -92,24 +98,16 @@ def study(params: Params, train: Dataset, test: Dataset, report: Path) -> None:
 
 def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
     """The training, not begun: its step for `fit`, and its state (net, ema, optimiser)."""
-    schedule, train = noise_schedule(params.schedule, params.timesteps), params.train
+    schedule = noise_schedule(params.schedule, params.timesteps)
     torch.manual_seed(params.seed)
     net = GreyUNet(schedule, Greys.of(data.images), **made_for(data), **params.model.model_dump())
     net = net.to(device, memory_format=torch.channels_last)
-    ema = Ema(net, train.ema_decay)
-    optimiser = Optimiser(
-        net.parameters(),
-        train.learning_rate,
-        train.steps,
-        weight_decay=train.weight_decay,
-        warmup_steps=train.warmup_steps,
-        max_grad_norm=train.max_grad_norm,
-        decay=train.decay,
-        beta2=train.adam_beta2,
-    )
+    state = denoiser_state(net, params.train)
     denoiser, images = Denoiser(net, schedule, "x0", precision), data.images.to(device)
-    update = likelihood_update(denoiser, ema, optimiser, images, batch_size=train.batch_size, seed=params.seed)
-    return update, {"net": net, "ema": ema, "optimiser": optimiser}
+    update = likelihood_update(
+        denoiser, state["ema"], state["optimiser"], images, batch_size=params.train.batch_size, seed=params.seed
+    )
+    return update, state
 
 
 def write_bits(report: Path, density: Density, test: Dataset) -> None:

@@ -28,11 +28,12 @@ from diffusion.schedule import noise_schedule
 from diffusion.training import fit
 from stages import autoencoder as autoencoder_stage
 from stages.command import run
+from stages.denoiser_training import denoiser_training
 from stages.outputs import write_json, write_table
 from stages.param_keys import Train
 from stages.params import Params
 from stages.progress import watched
-from stages.training import denoiser_training, machine_of
+from stages.training import machine_of
 
 IMAGES_SEEN = 64_000
 NUM_SAMPLES = 1000

@@ -1,6 +1,12 @@
 """The pipeline's stages. A checkout always runs its own library, also in the copies that queued experiments run in."""
 
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+# `python -m stages.NAME` begins: until `run` takes over, Ctrl-C ends it without a traceback
+beginning = sys.argv[0] == "-m" and any(word.startswith("stages.") for word in sys.orig_argv)
+if beginning and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

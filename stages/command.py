@@ -28,6 +28,8 @@ def run(main: Callable[[Params, argparse.Namespace], None], *paths: str) -> None
     `python -X dev` it is raised with its traceback instead. SIGINT (Ctrl-C) and SIGTERM end it in one line too.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see stages/__init__.py; where it is ignored, it stays so
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog=f"python -m {main.__globals__['__spec__'].name}", description=main.__doc__)
     for name in paths:
         parser.add_argument(f"--{name}", type=Path, required=True)

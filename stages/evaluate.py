@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import save_sheet, to_float, to_uint8
+from diffusion.data import Dataset, examples, save_sheet, to_float, to_uint8
 from diffusion.evaluation import Reference, Verdict, verdict
 from diffusion.metrics import nearest_neighbours
 from diffusion.sampler import SamplerSetting, comparison
@@ -75,8 +75,8 @@ def write_verdict(report: Path, reference: Reference, samples: Tensor, labels: T
         zip(names, counts, result.accuracy_by_class, strict=True),
     )
     write_confusion(report / "confusion.csv", result, names)
-    by_class = [samples[labels.cpu() == label][:EXAMPLES_PER_CLASS] for label in range(len(names))]
-    save_sheet(report / "samples.png", torch.cat(by_class), EXAMPLES_PER_CLASS)
+    by_class = examples(Dataset(samples, labels.cpu(), names), EXAMPLES_PER_CLASS)
+    save_sheet(report / "samples.png", by_class, EXAMPLES_PER_CLASS)
     shown = samples[:SHEET_COLUMNS]
     nearest = [nearest_images(shown, split.images) for split in (reference.train, reference.test)]
     save_sheet(report / "nearest.png", torch.cat([shown, *nearest]), SHEET_COLUMNS)
@@ -121,10 +121,14 @@ def write_eta(
 
 
 def film(report: Path, studio: Studio, setting: SamplerSetting, number: int) -> Tensor:
-    """Sample `number` images in one batch; film the first of each class on its way: x_t, and x_0 as predicted there."""
+    """Sample `number` images in one batch; film the first of each class on its way: x_t, and x_0 as predicted there.
+
+    The setting has a step for every t.
+    """
     shown = studio.num_classes
-    last = setting.steps - 1  # the first state after the start noise
-    wanted = {min(round(i * setting.steps / (FILM_FRAMES - 1)), last) for i in range(FILM_FRAMES)}
+    assert setting.steps == studio.denoiser.schedule.timesteps
+    earliest = setting.steps - 1  # the state after the first step
+    wanted = {min(round(i * setting.steps / (FILM_FRAMES - 1)), earliest) for i in range(FILM_FRAMES)}
     noise = studio.noise("sample", range(number))
     steps = setting.start(studio.denoise_to(studio.labels(number)), studio.denoiser.schedule, noise)
     frames = []

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from diffusion.checkpoint import save_tensors
-from diffusion.data import Dataset, load_split
+from diffusion.data import Dataset
 from diffusion.gan import GanModel, gan_update
 from diffusion.nets.gan import Discriminator, Generator
 from diffusion.training import Ema, Optimiser
 from stages.command import run
+from stages.opponent import train_opponent
 from stages.params import Params
-from stages.training import State, Update, machine_of, made_for, refuse_larger_batch, train_to_the_end
+from stages.training import State, Update, made_for
 
 WARMUP_STEPS = 50
 HISTORY = ("loss", "discriminator_loss", "penalty", "grad_norm", "learning_rate")
@@ -21,24 +21,7 @@ HISTORY = ("loss", "discriminator_loss", "penalty", "grad_norm", "learning_rate"
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Train on --data, write the generator's EMA weights to --model and the loss curves and timing to --report."""
-    machine = machine_of(params)
-    split = arguments.data / "train.safetensors"
-    data = load_split(split)
-    refuse_larger_batch("gan", params.gan, len(data.images))
-    update, state = training_of(params, data, *machine)
-    description = {"kind": "gan", "net": generator_arguments(params, data), "class_names": list(data.class_names)}
-    train_to_the_end(
-        "gan",
-        update,
-        state,
-        params.gan,
-        depends_on=[params.model_dump(include={"seed", "gan"})],
-        files=[split],
-        save=lambda: save_tensors(arguments.model, state["ema"].state_dict(), description),
-        report=arguments.report,
-        machine=machine,
-        columns=HISTORY,
-    )
+    train_opponent("gan", params, arguments, generator_arguments, training_of, HISTORY)
 
 
 def generator_arguments(params: Params, data: Dataset) -> dict[str, Any]:

@@ -31,6 +31,9 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         data.test_limit,
         partial(tqdm, desc="images", unit="img"),
     )
+    if splits.test.labels.bincount().max() < 2:
+        allowed = "a class with 2 or more; data.test_limit or data.root leave too few"
+        raise ValueError(f"data: no class has two test images, whose distance is diversity (allowed: {allowed})")
     if splits.skipped:
         print(f"data.root: {splits.skipped} files are hidden or beside the class folders, and no part of the data")
     save_split(arguments.out / "train.safetensors", splits.train, {"dataset": data.dataset})

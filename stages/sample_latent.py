@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffusion.captions import ARTICLE, Captions, caption
-from diffusion.data import GREY, save_sheet
+from diffusion.data import GREY, Dataset, examples, save_sheet
 from diffusion.evaluation import verdict
 from diffusion.judge import share_right
 from diffusion.latent import attention_noted
@@ -130,8 +130,8 @@ def write_comparison(report: Path, measure: Measurement, params: Params) -> None
     labels = torch.arange(number) % len(words)
     texts = measure.class_texts(number)
     samples = measure.images(texts, setting, 1.0, "sample")
-    by_class = [samples[labels == label][:SHEET_COLUMNS] for label in range(len(words))]
-    save_sheet(report / "samples.png", torch.cat(by_class), min(map(len, by_class)))
+    by_class = examples(Dataset(samples, labels, words), SHEET_COLUMNS)
+    save_sheet(report / "samples.png", by_class, SHEET_COLUMNS)
     train = reference.train.images
     chosen = torch.randperm(len(train), generator=generator(params.seed, "reconstructed"))[:number]
     real = reference.quality(reference.judge.see(measure.reconstructed(train[chosen])).features)

@@ -106,25 +106,27 @@ def write_inversion(report: Path, denoiser: Denoiser, images: Tensor, settings: 
 
     A digit starts as x_1, with the noise that belongs to t = 1: a clean one is where the flow never comes from.
     """
-    number, all_steps = settings.inversion_images, settings.inversion_steps
+    number, most_steps = min(settings.inversion_images, len(images)), max(settings.inversion_steps)
     schedule, net = denoiser.schedule, denoiser.net
     x_0 = to_float(images[:number]).to(denoiser.device)
     null = torch.full((number,), net.null_label, device=denoiser.device)
     eps = next(image_noise(seed, "score/inversion", range(number), images.shape[1:], denoiser.device))
     x_1 = schedule.q_sample(x_0, FIRST_TIME, eps)
     denoise, shown, table = conditional(denoiser, null), [images[:SHEET_COLUMNS]], []
-    for steps in all_steps:
+    for steps in settings.inversion_steps:
         noise, of_clean = (encoded(denoise, schedule, start, steps) for start in (x_1, x_0))
         again = decoded(denoise, schedule, noise, steps).clamp(-1, 1)
         errors = (again - x_0).square().flatten(1).mean(1).sqrt()
         spreads = [x.std().item() for x in (noise, of_clean)]
         table.append([steps, number, errors.mean().item(), errors.std().item() / number**0.5, *spreads])
         shown.append(to_uint8(again[:SHEET_COLUMNS]).cpu())
+        if steps == most_steps:
+            pairs = min(INTERPOLATION_PAIRS, number // 2)
+            first, second = noise[:pairs], noise[pairs : 2 * pairs]
     header = ["steps", "n", "rms_error", "error", "noise_std", "clean_noise_std"]
     write_table(report / "inversion.csv", header, table)
     save_sheet(report / "inversion.png", torch.cat(shown), min(SHEET_COLUMNS, number))
-    first, second = noise[:INTERPOLATION_PAIRS], noise[INTERPOLATION_PAIRS : 2 * INTERPOLATION_PAIRS]
-    between = partial(decoded, conditional(denoiser, null[: len(first)]), schedule, num_steps=steps)
+    between = partial(decoded, conditional(denoiser, null[:pairs]), schedule, num_steps=most_steps)
     shares = torch.linspace(0, 1, INTERPOLATION_COLUMNS).tolist()
     columns = [to_uint8(between(slerp(first, second, share))).cpu() for share in shares]
     save_sheet(report / "interpolation.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))

@@ -9,11 +9,11 @@ from diffusion.data import Dataset, load_split
 from diffusion.denoiser import save_denoiser
 from diffusion.nets.unet import UNet
 from stages.command import run
+from stages.denoiser_training import denoiser_training
 from stages.params import Params
 from stages.training import (
     State,
     Update,
-    denoiser_training,
     machine_of,
     made_for,
     refuse_larger_batch,

@@ -11,8 +11,9 @@ from diffusion.data import load_split
 from diffusion.latent import numbering, padded, save_latent, text_unet
 from diffusion.nets.text import PAD
 from stages.command import run
+from stages.denoiser_training import denoiser_training
 from stages.params import Params
-from stages.training import denoiser_training, machine_of, refuse_larger_batch, train_to_the_end
+from stages.training import machine_of, refuse_larger_batch, train_to_the_end
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What the stages that train have in common: checkpoints, the loss curve, the clock; and a denoiser's training."""
+"""What the stages that train have in common: the machine, checkpoints, the loss curve, the clock."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffusion.checkpoint import Checkpoints, fingerprint
 from diffusion.data import Dataset
-from diffusion.denoiser import Denoiser
 from diffusion.runtime import describe_machine, peak_memory_mib, pick_device, pick_precision, prepare_machine
-from diffusion.schedule import noise_schedule
-from diffusion.training import Diverged, Ema, Optimiser, denoising_update, fit
+from diffusion.training import Diverged, fit
 from stages.command import checkpoints_folder
 from stages.outputs import write_json, write_table
-from stages.param_keys import Train
 from stages.params import Params
 from stages.progress import watched
 
@@ -52,47 +49,6 @@ def made_for(data: Dataset) -> dict[str, int]:
     """The arguments of a network that follow from its data."""
     _, channels, _, size = data.images.shape
     return {"image_size": size, "image_channels": channels, "num_classes": len(data.class_names)}
-
-
-def denoiser_training(
-    net: nn.Module,
-    images: Tensor,
-    conditions: Tensor,
-    null: int,
-    params: Params,
-    train: Train,
-    precision: str,
-) -> tuple[Update, State]:
-    """The training of a denoiser, not begun: its step for `fit`, and its state (net, ema, optimiser).
-
-    `net`, `images` and `conditions` are on the device; see `denoising_update`.
-    """
-    ema = Ema(net, train.ema_decay)
-    optimiser = Optimiser(
-        net.parameters(),
-        train.learning_rate,
-        train.steps,
-        weight_decay=train.weight_decay,
-        warmup_steps=train.warmup_steps,
-        max_grad_norm=train.max_grad_norm,
-        decay=train.decay,
-        beta2=train.adam_beta2,
-    )
-    model = torch.compile(net, mode="reduce-overhead") if train.compile else net
-    update = denoising_update(
-        Denoiser(model, noise_schedule(params.schedule, params.timesteps), train.target, precision),
-        ema,
-        optimiser,
-        images,
-        conditions,
-        batch_size=train.batch_size,
-        dropout=train.label_dropout,
-        null=null,
-        times=train.times,
-        weighting=train.weighting,
-        seed=params.seed,
-    )
-    return update, {"net": net, "ema": ema, "optimiser": optimiser}
 
 
 @contextmanager

@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 
-from diffusion.checkpoint import save_tensors
-from diffusion.data import Dataset, load_split
+from diffusion.data import Dataset
 from diffusion.nets.vae import Vae
 from diffusion.training import Ema, Optimiser
 from diffusion.vae import VaeModel, vae_update
 from stages.command import run
+from stages.opponent import train_opponent
 from stages.params import Params
-from stages.training import State, Update, machine_of, made_for, refuse_larger_batch, train_to_the_end
+from stages.training import State, Update, made_for
 
 WARMUP_STEPS = 100
 HISTORY = ("loss", "kl", "grad_norm", "learning_rate")
@@ -20,24 +20,7 @@ HISTORY = ("loss", "kl", "grad_norm", "learning_rate")
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Train on --data, write the EMA weights to --model and the loss curve and timing to --report."""
-    machine = machine_of(params)
-    split = arguments.data / "train.safetensors"
-    data = load_split(split)
-    refuse_larger_batch("vae", params.vae, len(data.images))
-    update, state = training_of(params, data, *machine)
-    description = {"kind": "vae", "net": net_arguments(params, data), "class_names": list(data.class_names)}
-    train_to_the_end(
-        "vae",
-        update,
-        state,
-        params.vae,
-        depends_on=[params.model_dump(include={"seed", "vae"})],
-        files=[split],
-        save=lambda: save_tensors(arguments.model, state["ema"].state_dict(), description),
-        report=arguments.report,
-        machine=machine,
-        columns=HISTORY,
-    )
+    train_opponent("vae", params, arguments, net_arguments, training_of, HISTORY)
 
 
 def net_arguments(params: Params, data: Dataset) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_over_an_image_it_starts_as_nothing_and_keeps_positions_in_place():
     torch.nn.init.normal_(layer.cross.to_out.weight)
     turned = layer(x.transpose(2, 3), context()).transpose(2, 3)
     assert (layer(x, context()) - turned).abs().max() < 1e-5 and (layer(x, context()) - x).abs().max() > 1e-2
-    with pytest.raises(ValueError, match="model.attention_heads: 5 does not divide 12"):
+    with pytest.raises(ValueError, match="^attention_heads: 5 does not divide 12"):
         ContextAttention(QUERY, CONTEXT, 5)
 
 

@@ -50,6 +50,13 @@ def test_training_stops_when_its_seconds_are_over_and_gives_the_average(monkeypa
     assert not net.training and sorted(peer.seen[:40]) == sorted(DATA.labels.tolist())
 
 
+def test_our_own_steps_are_foretold_by_a_trial(monkeypatch):
+    monkeypatch.setattr(peers.time, "monotonic", count(step=0.5).__next__)  # two looks a step and a second
+    seen = []
+    assert peers.steps_per_second(seen.append, 30.0) == pytest.approx(2, rel=0.05)
+    assert seen == list(range(len(seen))) and len(seen) >= peers.TRIAL_STEPS + 55
+
+
 def test_a_tuned_rate_rises_at_first_and_ends_at_zero(monkeypatch):
     monkeypatch.setattr(peers.time, "monotonic", count().__next__)
     rates = []

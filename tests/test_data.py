@@ -516,3 +516,9 @@ def test_data_is_imported_without_the_packages_of_its_sources():
     source = str(Path(data.__file__).parents[1])
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": source})
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_one_test_image_a_class_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="no class has two test images, .*data.test_limit"):
+        run_prepare(tmp_path, test_limit=10)
+    assert not list(tmp_path.rglob("*.*"))

@@ -15,7 +15,7 @@ SECTIONS_OF_NO_STAGE = {"device"}  # it changes where a result is computed, not 
 
 
 def source_of(module: str) -> Path | None:
-    """The file of one of our modules; None for a package (its __init__ is empty) and for other people's."""
+    """The file of one of our modules; None for a package (its __init__ changes no result) and for other people's."""
     folder = {"diffusion": "src/diffusion", "stages": "stages"}.get(module.split(".")[0])
     path = Path(folder, *module.split(".")[1:]).with_suffix(".py") if folder else Path("none")
     return path if (ROOT / path).is_file() else None

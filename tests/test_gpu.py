@@ -9,10 +9,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from diffusion import training
 from diffusion.denoiser import Denoiser
+from diffusion.loss import denoising_update
 from diffusion.nets.unet import UNet
 from diffusion.schedule import noise_schedule
+from diffusion.training import Ema, Optimiser
 
 
 class DevicesMixed(TorchDispatchMode):
@@ -32,17 +33,18 @@ class DevicesMixed(TorchDispatchMode):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch):
-    monkeypatch.setattr(training, "generator", lambda *_: None)  # a generator of a GPU needs the GPU
+    for module in ("loss", "training"):  # a generator of a GPU needs the GPU
+        monkeypatch.setattr(f"diffusion.{module}.generator", lambda *_: None)
     schedule = noise_schedule("linear", 1000)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
             net = UNet(8, 1, 10, 1, [8, 16], 1, 4, 0.0)
             images, labels = torch.zeros(100, 1, 8, 8, dtype=torch.uint8), torch.zeros(100, dtype=torch.long)
-        optimiser = training.Optimiser(net.parameters(), 1e-3, num_steps=2)
+        optimiser = Optimiser(net.parameters(), 1e-3, num_steps=2)
         optimiser.descend = lambda loss: {}
-        update = training.denoising_update(
+        update = denoising_update(
             Denoiser(net, schedule, "v"),
-            training.Ema(net, 0.9),
+            Ema(net, 0.9),
             optimiser,
             images,
             labels,
@@ -63,7 +65,7 @@ def test_the_watch_for_what_is_not_finite_never_waits_for_a_gpu():
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
             weight, loss, grad_norm = torch.nn.Parameter(torch.zeros(4)), torch.zeros(()), torch.zeros(())
-        optimiser = training.Optimiser([weight], 1e-3, num_steps=2)
+        optimiser = Optimiser([weight], 1e-3, num_steps=2)
         with DevicesMixed() as mixed:
             optimiser.watch(loss, grad_norm)
         assert optimiser.adamw.found_inf.device.type == "cuda" and not mixed.found

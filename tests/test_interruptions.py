@@ -10,6 +10,7 @@ import random
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from types import ModuleType
@@ -260,6 +261,21 @@ def test_a_learning_rate_far_too_high_stops_and_keeps_what_was_good(attempt, cop
     assert not list((folder / "models").rglob(f"*{name}*.safetensors")) or name == "autoencoder"
     again = attempt(name, folder)
     assert again.code == 1 and again.steps[0] == last  # and nothing of it was taken in
+
+
+def test_ctrl_c_while_a_stage_is_still_being_imported_shows_no_traceback(tmp_path):
+    (tmp_path / "torch.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "stages.train", "--help"]
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored here
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_the_code_of_a_training_is_all_that_it_runs():

@@ -9,11 +9,12 @@ from diffusion.autoencoder import encoded, standardise
 from diffusion.checkpoint import Checkpoints
 from diffusion.denoiser import Denoiser, conditional, guided, save_denoiser
 from diffusion.latent import LatentModel, attention_noted, load_latent, numbering, padded, save_latent, text_unet
+from diffusion.loss import denoising_update
 from diffusion.nets.autoencoder import Autoencoder
 from diffusion.nets.text import PAD
 from diffusion.sampler import SamplerSetting
 from diffusion.schedule import noise_schedule
-from diffusion.training import Ema, Optimiser, denoising_update, fit
+from diffusion.training import Ema, Optimiser, fit
 from stages.prompted import Measurement
 
 WORDS = ["a", "one", "thin", "three", "zero"]

@@ -565,7 +565,8 @@ def test_latents_are_held_against_pixels(reports, params):
 def test_larger_images_are_shown_only_where_they_were_measured(reports):
     text, rows = latent.larger_blocks(reports)
     assert "At 28 pixels a side latents train on 1.80 times" in plain(text.text) and "56 on 7.50 times" in text.text
-    assert len(rows.rows) == 4
+    assert "at 28 latents have FID 40.0, pixels 20.0 and at 56 latents have FID 41.0, pixels 61.0" in plain(text.text)
+    assert len(rows.rows) == 6
     (reports.folder / "larger/about.json").unlink()
     assert latent.larger_blocks(reports) == []
 

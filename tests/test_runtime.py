@@ -1,9 +1,14 @@
 """What stands beside every timing."""
 
 import platform
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 import torch
 
+from diffusion import runtime
 from diffusion.runtime import LIBRARIES, describe_machine, pick_precision
 
 CPU = torch.device("cpu")
@@ -24,3 +29,20 @@ def test_features_of_the_processor_explain_its_precision(monkeypatch):
     found["avx512_bf16"] = True
     assert describe_machine(CPU, "bf16")["cpu_features"].endswith("avx512_bf16")
     assert pick_precision("auto", CPU) == "bf16"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other ways")
+def test_freed_memory_is_not_fetched_from_the_system_again():
+    """Page faults of a hundred times ten tensors of 4 MiB: a million without the setting, where chance will have it."""
+    code = """if True:
+        import resource, torch
+        from diffusion.runtime import prepare_machine
+        prepare_machine(torch.device("cpu"))
+        for k in range(120):
+            if k == 20:
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            [torch.ones(2**20) for _ in range(10)]
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"""
+    source = str(Path(runtime.__file__).parents[1])
+    faults = subprocess.check_output([sys.executable, "-c", code], env={"PYTHONPATH": source}, text=True)
+    assert int(faults) < 1000

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from diffusion.denoiser import Denoise, Denoiser
+from diffusion.loss import TIME_SHARES, denoising_loss, loss_tables, stratified_times
 from diffusion.randomness import generator
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import x_0_from_score
-from diffusion.training import TIME_SHARES, Ema, Optimiser, denoising_loss, loss_tables, stratified_times
+from diffusion.training import Ema, Optimiser
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         if channels % heads:
-            raise ValueError(f"model.attention_heads: {heads} does not divide {channels} channels")
+            raise ValueError(f"attention_heads: {heads} does not divide {channels} channels")
         self.heads = heads
         self.norm = nn.GroupNorm(1, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
@@ -73,7 +73,7 @@ class ContextAttention(nn.Module):
     def __init__(self, channels: int, context_dim: int, heads: int) -> None:
         super().__init__()
         if not heads or channels % heads:
-            raise ValueError(f"model.attention_heads: {heads} does not divide {channels} channels")
+            raise ValueError(f"attention_heads: {heads} does not divide {channels} channels")
         self.norm = nn.GroupNorm(1, channels)
         self.cross = CrossAttention(channels, context_dim, heads, channels // heads)
         nn.init.zeros_(self.cross.to_out.weight)

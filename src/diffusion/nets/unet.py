@@ -150,9 +150,8 @@ def coarsest_side(image_size: int, patch: int, channels: Sequence[int]) -> int:
     divisor = patch * 2 ** (len(channels) - 1)
     if image_size % divisor:
         raise ValueError(
-            f"model: images of {image_size}x{image_size} cannot be divided by {divisor} "
-            f"(patch {patch} and {len(channels) - 1} halvings for channels {list(channels)}); "
-            "allowed: a patch and a number of channels whose product patch * 2^(levels - 1) divides the image size"
+            f"patch {patch}, channels {list(channels)}: images of {image_size}x{image_size} cannot be divided by "
+            f"{divisor} (allowed: a patch and a number of levels where patch * 2^(levels - 1) divides the side)"
         )
     return image_size // divisor
 

@@ -9,7 +9,7 @@ from diffusion.plots.sheet import labelled_sheet
 from diffusion.report.content import Block, Section, Text, table, with_values
 from diffusion.report.prompts import prompt_blocks, prompts_answer
 from diffusion.report.reading import Reports
-from diffusion.report.wording import duration, fixed, number, percent, whole
+from diffusion.report.wording import duration, fixed, listing, number, percent, whole
 
 LARGER = "larger"
 
@@ -141,11 +141,16 @@ def larger_blocks(reports: Reports) -> list[Block]:
         ("precision", "Precision", fixed),
         ("coverage", "Coverage", fixed),
     ]
-    small, large = (rates(rows, size) for size in (rows["size"].min(), rows["size"].max()))
+    sizes = rows["size"].min(), rows["size"].max()
+    small, large = (rates(rows, size) for size in sizes)
+    quality = [
+        f"at {whole(size)} latents have FID {number(latents['fid'])}, pixels {number(pixels['fid'])}"
+        for size, (latents, pixels) in zip(sizes, (same_seconds(rows, size) for size in sizes), strict=True)
+    ]
     text = Text(
-        f"At {whole(rows['size'].min())} pixels a side latents train on {number(small)} times as many images per "
-        f"second as pixels do, at {whole(rows['size'].max())} on {number(large)} times as many (`make study "
-        "STUDY=larger`, models of the class alone)."
+        f"At {whole(sizes[0])} pixels a side latents train on {number(small)} times as many images per second as "
+        f"pixels do, at {whole(sizes[1])} on {number(large)} times as many (`make study STUDY=larger`, models of the "
+        f"class alone). After as many seconds, those for the autoencoder included, {listing(quality)}."
     )
     caption = (
         f"Latents, pixels for as many images seen, and pixels for as many seconds as latents and autoencoder took; "
@@ -158,6 +163,12 @@ def rates(rows: pd.DataFrame, size: int) -> float:
     """How many times as many images per second latents train on, at this size."""
     by_space = rows[rows["size"] == size].groupby("space")["images_per_second"].max()
     return by_space["latent"] / by_space["pixel"]
+
+
+def same_seconds(rows: pd.DataFrame, size: int) -> tuple[pd.Series, pd.Series]:
+    """The rows of latents, and of pixels that were trained for as many seconds, at this size."""
+    of_size = rows[rows["size"] == size]
+    return tuple(of_size[of_size["space"] == space].iloc[-1] for space in ("latent", "pixel"))
 
 
 def _pixel_clock(reports: Reports, calls: int) -> float:
