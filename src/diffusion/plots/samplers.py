@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from diffusion.plots.style import COLOURS, FLOOR_COLOUR, LINES, MARKERS, panels, save, short_number, styled
@@ -30,7 +31,7 @@ def speed_quality(path: Path, measures: Sequence[tuple[str, pd.DataFrame, tuple[
         axes.xaxis.set_major_formatter(FuncFormatter(short_number))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
-    axes.legend()
+    _legend(figure)
     save(figure, path)
 
 
@@ -50,11 +51,13 @@ def quality_by_calls(path: Path, measures: Sequence[tuple[str, pd.DataFrame, tup
         axes.xaxis.set_major_formatter(FuncFormatter(lambda calls, _: f"{calls:,.0f}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
-    if len(measures) == 1:
-        axes.legend()
-    else:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    _legend(figure)
     save(figure, path)
+
+
+def _legend(figure: Figure) -> None:
+    """Below the panels, of which the first has every series: inside, it would lie on points of some run."""
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
 def _points(axes: Axes, x: pd.Series, rows: pd.DataFrame, name: str, index: int) -> None:
@@ -74,6 +77,5 @@ def _floor(axes: Axes, mean: float | None, std: float) -> None:
         return
     axes.axhline(mean, color=FLOOR_COLOUR, linewidth=1.2)
     axes.axhspan(mean - std, mean + std, color=FLOOR_COLOUR, alpha=0.15, linewidth=0)
-    axes.text(
-        0.99, mean, "real images ", transform=axes.get_yaxis_transform(), ha="right", va="bottom", color=FLOOR_COLOUR
-    )
+    below = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "ha": "right", "va": "top"}
+    axes.annotate("real images", (0.99, mean - std), (0, -2), color=FLOOR_COLOUR, **below)
