@@ -44,7 +44,7 @@ def write_idx_folder(root):
     """A small MNIST in `root`; returns the folder of its files."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name, sizes in zip(IDX_NAMES, ((20, 5, 4), (20,), (10, 5, 4), (10,)), strict=True):
+    for name, sizes in zip(IDX_NAMES, ((20, 5, 4), (20,), (20, 5, 4), (20,)), strict=True):
         (raw / name).write_bytes(idx(*sizes))
     return raw
 

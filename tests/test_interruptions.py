@@ -66,6 +66,7 @@ def die(name, folder, kill, root):
     errors, steps = (os.open(folder / file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for file in ("errors", "steps"))
     os.dup2(errors, 2)
     os.environ["DVC_ROOT"] = str(root)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored here
     if (folder / "other.py").exists():  # other code of ours
         module = sys.modules["diffusion.other"] = ModuleType("diffusion.other")
         module.__file__ = str(folder / "other.py")

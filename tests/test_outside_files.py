@@ -69,10 +69,10 @@ def raw(tmp_path):
 
 @pytest.fixture
 def pets(tmp_path):
-    """Three grey images of each of two classes."""
+    """Eight grey images of each of two classes."""
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)
-        for k in range(3):
+        for k in range(8):
             (tmp_path / "pets" / name / f"{k}.png").write_bytes(image_of("PNG", "L"))
     return tmp_path / "pets"
 
