@@ -50,20 +50,29 @@ def test_training_stops_when_its_seconds_are_over_and_gives_the_average(monkeypa
     assert not net.training and sorted(peer.seen[:40]) == sorted(DATA.labels.tolist())
 
 
-def test_our_own_steps_are_foretold_by_a_trial(monkeypatch):
-    monkeypatch.setattr(peers.time, "monotonic", count(step=0.5).__next__)  # two looks a step and a second
-    seen = []
-    assert peers.steps_per_second(seen.append, 30.0) == pytest.approx(2, rel=0.05)
-    assert seen == list(range(len(seen))) and len(seen) >= peers.TRIAL_STEPS + 55
-
-
-def test_a_tuned_rate_rises_at_first_and_ends_at_zero(monkeypatch):
+@pytest.fixture
+def rates(monkeypatch):
+    """The learning rates of all steps that AdamW takes, a second passing whenever one looks at the clock."""
     monkeypatch.setattr(peers.time, "monotonic", count().__next__)
-    rates = []
-    step = torch.optim.AdamW.step
+    noted, step = [], torch.optim.AdamW.step
     monkeypatch.setattr(
-        torch.optim.AdamW, "step", lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))[1]
+        torch.optim.AdamW, "step", lambda self: (noted.append(self.param_groups[0]["lr"]), step(self))[1]
     )
+    return noted
+
+
+def test_our_own_training_stops_and_slows_down_by_the_same_clock(rates, monkeypatch):
+    changes = ["model.channels=[8,8]", "model.attention_heads=2", "train.batch_size=4", "train.warmup_steps=5"]
+    params = Params.load(ROOT / "params.yaml").changed(changes)
+    found = []
+    monkeypatch.setattr(peers, "measured", lambda *arguments: found.extend(arguments[-2:]) or {})
+    peers.ours(params, DATA, None, 100.0)
+    steps, seconds = found
+    assert len(rates) == steps and 100 <= seconds <= 103
+    assert rates[0] < rates[4] and rates[4] > 0.9 * params.train.learning_rate and rates[-1] < 1e-5
+
+
+def test_a_tuned_rate_rises_at_first_and_ends_at_zero(rates, monkeypatch):
     monkeypatch.setattr(peers, "WARMUP_STEPS", 5)
     peers.trained(Constant("tuned"), DATA, seed=0, seconds=100.0, precision="fp32")
     assert rates[0] < rates[4] and rates[4] > 0.09 and rates[-1] < 0.001
