@@ -24,9 +24,10 @@ from diffusion.sources import load_splits
 from stages.bits import TERMS, Density, bound_figures, mean_and_error, term_rows
 from stages.command import run
 from stages.denoiser_training import denoiser_state
+from stages.machine import machine_of
 from stages.outputs import write_json, write_table
 from stages.params import Params
-from stages.training import State, Update, machine_of, made_for, train_to_the_end
+from stages.training import State, Training, Update, made_for
 
 CHANGES = (
     "data.dataset=mnist",
@@ -80,20 +81,10 @@ def study(params: Params, train: Dataset, test: Dataset, report: Path) -> None:
         about = {"images": len(train.images), "steps": params.train.steps, "cpu_seconds": round(seconds)}
         write_json(report / "about.json", about | {"changes": CHANGES})
 
-    train_to_the_end(
-        "density",
-        update,
-        {**state, "clock": clock},
-        params.train,
-        depends_on=[
-            params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"}),
-            hashlib.sha256(train.images.numpy()).hexdigest(),
-        ],
-        files=[],
-        save=measure,
-        report=report,
-        machine=machine,
-    )
+    followed = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})
+    followed["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
+    training = Training("density", update, {**state, "clock": clock}, params.train, machine, followed, files=[])
+    training.run(report, measure)
 
 
 def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:

@@ -25,10 +25,10 @@ from diffusion.report.reading import Reports, flat
 from diffusion.runtime import describe_machine
 from diffusion.schedule import noise_schedule
 from stages.command import run
+from stages.machine import machine_of
 from stages.outputs import write_json, write_table
 from stages.params import Params
 from stages.studio import SHEET_COLUMNS
-from stages.training import machine_of
 
 RUNS = {  # what each changes; the first is what the others are compared with
     "exercises-T1000-linear": ("schedule=linear", "timesteps=1000"),

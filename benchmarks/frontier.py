@@ -17,7 +17,7 @@ from types import MappingProxyType
 import torch
 from tqdm import tqdm
 
-from diffusion.data import to_uint8
+from diffusion.data import gathered
 from diffusion.denoiser import Denoiser, clipped, conditional, counted
 from diffusion.evaluation import Reference, verdict
 from diffusion.randomness import image_noise
@@ -101,7 +101,7 @@ def quality_rows(
             partial(image_noise, seed, "frontier", shape=shape, device=device),
             batch_size,
         )
-        images = torch.cat([to_uint8(batch).cpu() for batch in batches])
+        images = gathered(batches)
         calls = len(times) // math.ceil(NUM_SAMPLES / batch_size)
         figures = verdict(reference, images, labels).as_dict()
         yield [*setting, calls, seed, NUM_SAMPLES, *(figures[name] for name in FIGURES)]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffusion.autoencoder import decoded, encoded, standardise
-from diffusion.data import load_both, to_float, to_uint8
+from diffusion.data import gathered, load_both, to_float, to_uint8
 from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
 from diffusion.evaluation import Reference, verdict
 from diffusion.judge import Judge
@@ -29,11 +29,11 @@ from diffusion.training import fit
 from stages import autoencoder as autoencoder_stage
 from stages.command import run
 from stages.denoiser_training import denoiser_training
+from stages.machine import machine_of
 from stages.outputs import write_json, write_table
 from stages.param_keys import Train
 from stages.params import Params
 from stages.progress import watched
-from stages.training import machine_of
 
 IMAGES_SEEN = 64_000
 NUM_SAMPLES = 1000
@@ -153,7 +153,7 @@ def sampled(params: Params, space: Space, denoiser: Denoiser, reference: Referen
         partial(image_noise, params.seed, "larger", shape=space.items.shape[1:], device=device),
         params.evaluate.batch_size,
     )
-    return torch.cat([to_uint8(space.finished(batch)).cpu() for batch in batches])
+    return gathered(space.finished(batch) for batch in batches)
 
 
 if __name__ == "__main__":

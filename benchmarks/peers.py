@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
 from benchmarks.ruler import Ruler, load_ruler, training_data
-from diffusion.data import Dataset, to_float, to_uint8
+from diffusion.data import Dataset, gathered, to_float
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
@@ -203,7 +203,7 @@ def measured(
     """The columns that are the same for everybody; without `call` the overhead is left out."""
     labels = torch.arange(NUM_SAMPLES) % CLASSES
     batches = labels.split(SAMPLING_BATCH)
-    images = torch.cat([to_uint8(sample(label)) for label in tqdm(batches, desc="sampling", unit="batch")])
+    images = gathered(sample(label) for label in tqdm(batches, desc="sampling", unit="batch"))
     figures = ruler.measure(images, labels)
     return {
         "arithmetic": precision,

@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.ruler import Ruler, load_ruler, training_data
-from diffusion.data import Dataset, to_uint8
+from diffusion.data import Dataset, gathered
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
-from diffusion.runtime import pick_device, pick_precision, prepare_machine
 from diffusion.sampler import SamplerSetting, generate
 from diffusion.schedule import noise_schedule
 from diffusion.training import fit
+from stages.machine import machine_of
 from stages.params import Params
 from stages.progress import watched
 from stages.train import training_of
@@ -33,9 +33,7 @@ COLUMNS = ("accuracy", "fid", "precision", "recall", "density", "coverage")
 def main(arguments: argparse.Namespace) -> None:
     """Print the row, under its header."""
     params = Params.load(Path("params.yaml")).changed(arguments.changes)
-    device = pick_device(params.device)
-    precision = pick_precision(params.precision, device)
-    prepare_machine(device)
+    device, precision = machine_of(params)
     ruler = load_ruler(arguments.mnist, params)
     data = training_data(params, arguments.mnist)
     if arguments.cpu_seconds:
@@ -58,8 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def fitted(params: Params, data: Dataset, cpu_seconds: float) -> Params:
     """As many training steps as fit into a time of the processor, by a short trial."""
-    device = pick_device(params.device)
-    update, state = training_of(params, data, device, pick_precision(params.precision, device))
+    update, state = training_of(params, data, *machine_of(params))
     steps = fit(update, state, TRIAL_STEPS, 1)
     list(islice(steps, TRIAL_STEPS // 6))  # warm-up
     start = time.process_time()
@@ -82,7 +79,7 @@ def measured(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) ->
         noise_for,
         params.evaluate.batch_size,
     )
-    return ruler.measure(torch.cat([to_uint8(batch) for batch in batches]), labels)
+    return ruler.measure(gathered(batches), labels)
 
 
 if __name__ == "__main__":

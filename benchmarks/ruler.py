@@ -14,9 +14,9 @@ from diffusion.randomness import generator
 from diffusion.sources import load_splits
 from diffusion.training import fit
 from stages.judge import training_of
+from stages.machine import machine_of
 from stages.params import Params
 from stages.progress import watched
-from stages.training import machine_of
 
 JUDGE = Path("models/ruler.safetensors")
 JUDGE_STEPS = 1500
@@ -69,6 +69,6 @@ def load_ruler(root: Path, params: Params) -> Ruler:
         update, state = training_of(params, splits.train, *machine, knows_noise=False)
         steps = fit(update, state, settings.steps, settings.log_every)
         list(watched(steps, "judge", settings.steps, settings.batch_size))
-        Judge(state["judge"], machine[0]).save(JUDGE)
+        Judge(state["judge"], machine.device).save(JUDGE)
     judge = Judge.load(JUDGE, torch.device("cpu"))
     return Ruler(judge, *(judge.see(images).features for images in (splits.test.images, few.test.images)))

@@ -18,16 +18,18 @@ from diffusion.evaluation import Reference, verdict
 from diffusion.gan import GanModel
 from diffusion.judge import Judge
 from diffusion.runtime import describe_machine
+from diffusion.sampler import SamplerSetting
 from diffusion.schedule import noise_schedule
 from diffusion.training import Diverged, fit
 from diffusion.vae import VaeModel
 from stages import gan, train, vae
 from stages.command import run
 from stages.compare import Contestant, by_diffusion, by_latent
+from stages.machine import Machine, machine_of
 from stages.outputs import write_json, write_table
 from stages.params import Params
 from stages.progress import watched
-from stages.training import Settings, State, Update, machine_of
+from stages.training import Settings, State, Update
 
 MODELS: dict[str, tuple[str, ModuleType]] = {"diffusion": ("train", train), "gan": ("gan", gan), "vae": ("vae", vae)}
 FACTORS = (1, 4)  # of the default run's learning rate
@@ -41,15 +43,13 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     """Train on --data, judge by --judge, write to --report."""
     machine = machine_of(params)
     data, test = load_both(arguments.data)
-    reference = Reference(Judge.load(arguments.judge, machine[0]), data, test, params.seed)
+    reference = Reference(Judge.load(arguments.judge, machine.device), data, test, params.seed)
     write_table(arguments.report / "runs.csv", COLUMNS, rows(params, data, reference, machine))
     followed = params.model_dump(include={"data", "schedule", "timesteps", "model", "train", "vae", "gan", "compare"})
     write_json(arguments.report / "about.json", {"params": followed} | describe_machine(*machine))
 
 
-def rows(
-    params: Params, data: Dataset, reference: Reference, machine: tuple[torch.device, str]
-) -> Iterator[list[object]]:
+def rows(params: Params, data: Dataset, reference: Reference, machine: Machine) -> Iterator[list[object]]:
     """COLUMNS of every training."""
     for (name, (section, stage)), factor, seed in product(MODELS.items(), FACTORS, SEEDS):
         settings = getattr(params, section)
@@ -62,7 +62,7 @@ def rows(
         quality: list[float | None] = []
         if diverged_at is None:
             try:
-                quality = figures(contestant(name, changed, data, state, machine[1]), reference, changed)
+                quality = figures(contestant(name, changed, data, state, machine.precision), reference, changed)
             except ValueError:  # of samples that are not finite: the last steps were too many
                 diverged_at = changes["steps"]
         row = [name, factor, *changes.values(), seed, diverged_at, seconds, params.compare.num_samples, *quality]
@@ -87,9 +87,8 @@ def contestant(name: str, params: Params, data: Dataset, state: State, precision
     if name == "diffusion":
         schedule = noise_schedule(params.schedule, params.timesteps)
         denoiser = Denoiser(net, schedule, params.train.target, precision)
-        return by_diffusion(
-            denoiser, data.images.shape[1:], len(data.class_names), params.seed, params.compare.steps[0]
-        )
+        setting = SamplerSetting("ddim", params.compare.steps[0], 0.0)
+        return by_diffusion(denoiser, data.images.shape[1:], len(data.class_names), params.seed, setting)
     model, latent = (GanModel, params.gan.latent) if name == "gan" else (VaeModel, params.vae.latent)
     return by_latent(name, model(net, precision), latent, params.seed)
 

@@ -13,9 +13,10 @@ from diffusion.data import load_both, save_sheet, to_float, to_uint8
 from diffusion.nets.autoencoder import Autoencoder
 from diffusion.training import Optimiser, batch_indices
 from stages.command import run
+from stages.machine import machine_of
 from stages.outputs import write_json
 from stages.params import Params
-from stages.training import State, Update, machine_of, refuse_larger_batch, train_to_the_end
+from stages.training import State, Training, Update, refuse_larger_batch
 
 SHEET_COLUMNS = 16
 WARMUP_STEPS = 50
@@ -34,18 +35,9 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         save_autoencoder(arguments.model, net, describe(params, train.images))
         write_figures(arguments.report, net, test.images)
 
-    train_to_the_end(
-        "autoencoder",
-        update,
-        state,
-        settings,
-        depends_on=[params.model_dump(include={"seed", "autoencoder"})],
-        files=[arguments.data / "train.safetensors"],
-        save=save,
-        report=arguments.report,
-        machine=machine,
-        columns=("loss", "error", "kl"),
-    )
+    followed, files = params.model_dump(include={"seed", "autoencoder"}), [arguments.data / "train.safetensors"]
+    training = Training("autoencoder", update, state, settings, machine, followed, files, ("loss", "error", "kl"))
+    training.run(arguments.report, save)
 
 
 def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:

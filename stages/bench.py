@@ -9,10 +9,11 @@ import torch
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
-from diffusion.runtime import describe_machine, pick_device, pick_precision, prepare_machine, stopwatch
+from diffusion.runtime import describe_machine, stopwatch
 from diffusion.sampler import SamplerSetting, final
 from diffusion.schedule import noise_schedule
 from diffusion.training import Optimiser
+from stages.machine import machine_of
 from stages.param_rules import image_size
 from stages.params import Params
 from stages.train import training_of
@@ -25,9 +26,7 @@ SAMPLING_STEPS = 20
 def main() -> None:
     """Print a table; random images stand for data, since what they show does not change the clock."""
     params = Params.load(Path("params.yaml"))
-    device = pick_device(params.device)
-    precision = pick_precision(params.precision, device)
-    prepare_machine(device)
+    device, precision = machine_of(params)
     size = image_size(params)
     shape = (params.data.channels, size, size)
     images = torch.randint(0, 256, (4096, *shape), dtype=torch.uint8)

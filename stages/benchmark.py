@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from diffusion.denoiser import clipped, conditional, counted, load_denoiser
 from diffusion.randomness import image_noise
-from diffusion.runtime import describe_machine, pick_device, pick_precision, prepare_machine, stopwatch
+from diffusion.runtime import describe_machine, stopwatch
 from diffusion.sampler import SamplerSetting, Step, comparison, final
 from stages.command import run
+from stages.machine import machine_of
 from stages.outputs import write_json, write_table
 from stages.params import Params
 
@@ -24,9 +25,7 @@ OVERHEADS = ("overhead", "overhead_min", "overhead_max")
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Time every sampler on --model; write to --report."""
     settings, compared = params.benchmark, params.evaluate
-    device = pick_device(params.device)
-    precision = pick_precision(params.precision, device)
-    prepare_machine(device)
+    device, precision = machine_of(params)
     denoiser, description = load_denoiser(arguments.model, device, precision)
     net = description["net"]
     shape = (net["image_channels"], net["image_size"], net["image_size"])

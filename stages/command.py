@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.params import Params
 
-GO_BACK = "to get the last results back: git restore . && dvc checkout"
+GO_BACK = "to get the last results back: git restore reports dvc.lock && dvc checkout"
 MENDS = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room in your quota",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import Dataset, examples, save_sheet, to_float, to_uint8
+from diffusion.data import Dataset, examples, gathered, save_sheet, to_float, to_uint8
 from diffusion.denoiser import Denoiser, clipped, conditional, refuse_other_images
 from diffusion.evaluation import Reference, verdict
 from diffusion.gan import load_gan
@@ -45,7 +45,7 @@ class Contestant(NamedTuple):
 
     def images(self, labels: Tensor, purpose: str, batch_size: int) -> Tensor:
         """Uint8 (N, C, H, W) on the CPU."""
-        return torch.cat([to_uint8(batch).cpu() for batch in self.batches(labels, purpose, batch_size)])
+        return gathered(self.batches(labels, purpose, batch_size))
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
@@ -57,12 +57,12 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     shape, num_classes = reference.train.images.shape[1:], len(reference.train.class_names)
     for path, (_, description) in ((arguments.gan, gan), (arguments.vae, vae)):
         refuse_other_images(path, description, shape, num_classes)
-    by_steps = partial(by_diffusion, denoiser, shape, num_classes, params.seed)
+    diffusion = partial(by_diffusion, denoiser, shape, num_classes, params.seed)
     at_once = [
         by_latent(name, model, description["net"]["latent"], params.seed)
         for name, (model, description) in (("gan", gan), ("vae", vae))
     ]
-    contestants = [*map(by_steps, settings.steps), *at_once]
+    contestants = [*(diffusion(SamplerSetting("ddim", steps, 0.0)) for steps in settings.steps), *at_once]
 
     batch_size = params.evaluate.batch_size
     write_quality(report, reference, contestants, settings.num_samples, batch_size, machine[0])
@@ -72,16 +72,16 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     floor = floor_of(reference, settings.num_samples)
     write_json(report / "metrics.json", {"floor": floor, "parameters": parameters})
 
-    timed = [*contestants, by_steps(params.timesteps)]
-    rows = clock(timed, settings.batch_sizes, settings.repeats, num_classes, machine[0])
+    ddpm = [] if params.timesteps in settings.steps else [diffusion(SamplerSetting("ddpm", params.timesteps))]
+    rows = clock([*contestants, *ddpm], settings.batch_sizes, settings.repeats, num_classes, machine[0])
     write_table(report / "timing.csv", CLOCK, rows)
     write_json(report / "timing.json", describe_machine(*machine))
 
 
-def by_diffusion(denoiser: Denoiser, shape: Sequence[int], num_classes: int, seed: int, steps: int) -> Contestant:
-    """The denoiser by DDIM (w = 1), or by DDPM where it takes all times."""
-    ddpm = steps == denoiser.schedule.timesteps
-    setting = SamplerSetting("ddpm", steps) if ddpm else SamplerSetting("ddim", steps, 0.0)
+def by_diffusion(
+    denoiser: Denoiser, shape: Sequence[int], num_classes: int, seed: int, setting: SamplerSetting
+) -> Contestant:
+    """The denoiser (w = 1) by a sampler that calls it once in every step."""
 
     def batches(labels: Tensor, purpose: str, batch_size: int) -> Iterator[Tensor]:
         noise_for = partial(image_noise, seed, purpose, shape=shape, device=labels.device)
@@ -94,7 +94,7 @@ def by_diffusion(denoiser: Denoiser, shape: Sequence[int], num_classes: int, see
             batch_size,
         )
 
-    return Contestant("diffusion", steps, batches, any_class=num_classes)
+    return Contestant("diffusion", setting.steps, batches, any_class=num_classes)
 
 
 def by_latent(name: str, model: Callable[[Tensor, Tensor], Tensor], latent: int, seed: int) -> Contestant:

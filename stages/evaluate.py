@@ -8,12 +8,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, save_sheet, to_float, to_uint8
-from diffusion.evaluation import Reference, Verdict, verdict
+from diffusion.evaluation import Reference, verdict
 from diffusion.metrics import nearest_neighbours
 from diffusion.sampler import SamplerSetting, comparison
 from stages.command import run
 from stages.judged import open_judged
-from stages.outputs import write_json, write_table
+from stages.outputs import CONFUSION, confusion_rows, write_json, write_table
 from stages.params import Params
 from stages.studio import PRDC, QUALITY_COLUMNS, SHEET_COLUMNS, Studio, quality_rows, save_samplers
 
@@ -74,19 +74,12 @@ def write_verdict(report: Path, reference: Reference, samples: Tensor, labels: T
         ["class", "n", "accuracy"],
         zip(names, counts, result.accuracy_by_class, strict=True),
     )
-    write_confusion(report / "confusion.csv", result, names)
+    write_table(report / "confusion.csv", CONFUSION, confusion_rows(result.confusion, names))
     by_class = examples(Dataset(samples, labels.cpu(), names), EXAMPLES_PER_CLASS)
     save_sheet(report / "samples.png", by_class, EXAMPLES_PER_CLASS)
     shown = samples[:SHEET_COLUMNS]
     nearest = [nearest_images(shown, split.images) for split in (reference.train, reference.test)]
     save_sheet(report / "nearest.png", torch.cat([shown, *nearest]), SHEET_COLUMNS)
-
-
-def write_confusion(path: Path, result: Verdict, names: tuple[str, ...]) -> None:
-    """Counts of the class asked for against the class recognised."""
-    counts = result.confusion.tolist()
-    rows = [(a, p, counts[i][j]) for i, a in enumerate(names) for j, p in enumerate(names)]
-    write_table(path, ["actual", "predicted", "count"], rows)
 
 
 def nearest_images(images: Tensor, among: Tensor) -> Tensor:

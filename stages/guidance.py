@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import save_sheet, to_float, to_uint8
+from diffusion.data import gathered, save_sheet, to_float
 from diffusion.denoiser import Denoise, Denoiser, clipped, guided
 from diffusion.evaluation import Reference, Verdict, verdict
 from diffusion.metrics import saturation, sharpness
@@ -19,7 +19,7 @@ from diffusion.randomness import image_noise
 from diffusion.sampler import SamplerSetting, generate
 from stages.command import run
 from stages.judged import open_judged
-from stages.outputs import write_table
+from stages.outputs import CONFUSION, confusion_rows, write_table
 from stages.params import Params
 
 EXAMPLES_PER_CLASS = 10
@@ -43,14 +43,13 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     for scale in settings.scales:
         images, result, figures = measure(f"w = {scale}", scale=scale)
         rows.append([scale, *figures])
-        counts = result.confusion.tolist()
-        confusions += [[scale, a, p, counts[i][j]] for i, a in enumerate(names) for j, p in enumerate(names)]
+        confusions += [[scale, *row] for row in confusion_rows(result.confusion, names)]
         classes += [[scale, name, right] for name, right in zip(names, result.accuracy_by_class, strict=True)]
         by_class = images.view(-1, len(names), *images.shape[1:])[:EXAMPLES_PER_CLASS].transpose(0, 1)
         save_sheet(report / f"sheet_{scale:g}.png", by_class.flatten(0, 1), by_class.shape[1])
         first_of_class.append(by_class[:, 0])
     write_table(report / "metrics.csv", ["scale", *FIGURES], rows)
-    write_table(report / "confusion.csv", ["scale", "actual", "predicted", "count"], confusions)
+    write_table(report / "confusion.csv", ["scale", *CONFUSION], confusions)
     write_table(report / "by_class.csv", ["scale", "class", "accuracy"], classes)
     save_sheet(report / "sheet.png", torch.stack(first_of_class, dim=1).flatten(0, 1), len(settings.scales))
 
@@ -108,7 +107,7 @@ class Measurement:
         setting = SamplerSetting("ddim", self.steps, 0.0)
         batches = generate(denoise_to, self.denoiser.schedule, setting, self.labels, self.noise_for, self.batch_size)
         with self.denoiser.net.register_forward_hook(lambda net, inputs, output: evaluated.append(len(output))):
-            images = torch.cat([to_uint8(batch).cpu() for batch in tqdm(batches, desc=name, unit="batch")])
+            images = gathered(tqdm(batches, desc=name, unit="batch"))
         result = verdict(self.reference, images, self.labels)
         figures = result.as_dict() | {
             "sharpness": sharpness(to_float(images)) / self.real_sharpness,

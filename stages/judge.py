@@ -1,7 +1,6 @@
 """Stage `judge`: a classifier of clean images, whose features are the extractor, and one of noised images."""
 
 import argparse
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from diffusion.judge import Judge, judge_update, recognisability, share_right
 from diffusion.nets.classifier import Classifier
 from diffusion.training import Optimiser, batch_indices
 from stages.command import run
-from stages.outputs import write_json, write_table
+from stages.machine import machine_of
+from stages.outputs import CONFUSION, confusion_rows, write_json, write_table
 from stages.params import Params
-from stages.training import State, Update, machine_of, refuse_larger_batch, trained
+from stages.training import State, Training, Update, refuse_larger_batch
 
 WEIGHT_DECAY = 0.05
 WARMUP_SHARE = 0.1
@@ -29,19 +29,10 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     train, test = load_both(arguments.data)
     refuse_larger_batch("judge", params.judge, len(train.images))
     update, state = training_of_both(params, train, *machine)
-    training = trained(
-        "judge",
-        update,
-        state,
-        params.judge,
-        depends_on=[params.model_dump(include={"seed", "judge"})],
-        files=[arguments.data / "train.safetensors"],
-        report=arguments.report,
-        machine=machine,
-        columns=HISTORY,
-    )
-    with training:
-        judge, noisy_judge = (Judge(state[name], machine[0]) for name in ("judge", "noisy judge"))
+    followed, files = params.model_dump(include={"seed", "judge"}), [arguments.data / "train.safetensors"]
+    training = Training("judge", update, state, params.judge, machine, followed, files, HISTORY)
+    with training.trained(arguments.report):
+        judge, noisy_judge = (Judge(state[name], machine.device) for name in ("judge", "noisy judge"))
         judge.save(arguments.models / "judge.safetensors")
         noisy_judge.save(arguments.models / "noisy_judge.safetensors")
         write_figures(arguments.report, judge, noisy_judge, train, test, params.seed)
@@ -49,8 +40,9 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
 
 def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
     """How often both are right on the test split."""
-    logits = judge.see(test.images).logits
-    pairs = Counter(zip(test.labels.tolist(), logits.argmax(1).tolist(), strict=True))
+    logits, num_classes = judge.see(test.images).logits, len(test.class_names)
+    pairs = test.labels * num_classes + logits.argmax(1)
+    confusion = pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes)
     figures = {
         "accuracy": share_right(logits, test.labels),
         "n_test": len(test.images),
@@ -59,11 +51,7 @@ def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset
         "noisy": noisy_figures(noisy_judge, test, seed),
     }
     write_json(report / "metrics.json", figures)
-    write_table(
-        report / "confusion.csv",
-        ["actual", "predicted", "count"],
-        [[a, p, pairs[i, j]] for i, a in enumerate(test.class_names) for j, p in enumerate(test.class_names)],
-    )
+    write_table(report / "confusion.csv", CONFUSION, confusion_rows(confusion, test.class_names))
 
 
 def training_of_both(params: Params, train: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:

@@ -6,7 +6,7 @@ from diffusion.data import load_both
 from diffusion.denoiser import Denoiser, load_denoiser, refuse_other_images
 from diffusion.evaluation import Reference
 from diffusion.judge import Judge
-from diffusion.runtime import pick_device, pick_precision, prepare_machine
+from stages.machine import machine_of
 from stages.params import Params
 
 
@@ -15,9 +15,8 @@ def open_judged(params: Params, arguments: argparse.Namespace) -> tuple[Denoiser
 
     Raises ValueError for files that are missing, damaged or do not belong together.
     """
-    device = pick_device(params.device)
-    prepare_machine(device)
-    denoiser, description = load_denoiser(arguments.model, device, pick_precision(params.precision, device))
+    machine = machine_of(params)
+    denoiser, description = load_denoiser(arguments.model, *machine)
     train, test = load_both(arguments.data)
     refuse_other_images(arguments.model, description, train.images.shape[1:], len(train.class_names))
-    return denoiser, Reference(Judge.load(arguments.judge, device), train, test, params.seed)
+    return denoiser, Reference(Judge.load(arguments.judge, machine.device), train, test, params.seed)

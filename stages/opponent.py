@@ -8,8 +8,9 @@ import torch
 
 from diffusion.checkpoint import save_tensors
 from diffusion.data import Dataset, load_split
+from stages.machine import machine_of
 from stages.params import Params
-from stages.training import State, Update, machine_of, refuse_larger_batch, train_to_the_end
+from stages.training import State, Training, Update, refuse_larger_batch
 
 
 def train_opponent(
@@ -30,15 +31,6 @@ def train_opponent(
     refuse_larger_batch(kind, settings, len(data.images))
     update, state = training_of(params, data, *machine)
     description = {"kind": kind, "net": net_arguments(params, data), "class_names": list(data.class_names)}
-    train_to_the_end(
-        kind,
-        update,
-        state,
-        settings,
-        depends_on=[params.model_dump(include={"seed", kind})],
-        files=[split],
-        save=lambda: save_tensors(arguments.model, state["ema"].state_dict(), description),
-        report=arguments.report,
-        machine=machine,
-        columns=columns,
-    )
+    followed = params.model_dump(include={"seed", kind})
+    training = Training(kind, update, state, settings, machine, followed, [split], columns)
+    training.run(arguments.report, lambda: save_tensors(arguments.model, state["ema"].state_dict(), description))

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from diffusion.files import whole_file, write_text
+
+CONFUSION = ("actual", "predicted", "count")
+
+
+def confusion_rows(confusion: Tensor, names: Sequence[object]) -> list[list[object]]:
+    """CONFUSION of every pair, of counts (K, K) by [actual, predicted]."""
+    return [[names[i], names[j], count] for i, row in enumerate(confusion.tolist()) for j, count in enumerate(row)]
 
 
 def write_json(path: Path, figures: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from diffusion.autoencoder import decoded, encoded, refuse_other_images
 from diffusion.captions import WORDINGS, Captions, caption
-from diffusion.data import load_both, to_uint8
+from diffusion.data import gathered, load_both, to_uint8
 from diffusion.denoiser import guided
 from diffusion.evaluation import Reference
 from diffusion.judge import Judge
@@ -20,9 +20,9 @@ from diffusion.latent import LatentModel, load_latent
 from diffusion.metrics import accuracy
 from diffusion.nets.text import PAD
 from diffusion.randomness import image_noise
-from diffusion.runtime import pick_device, pick_precision, prepare_machine
 from diffusion.sampler import SamplerSetting, generate
 from diffusion.strokes import PROPERTIES, graded, measured
+from stages.machine import machine_of
 from stages.params import Params
 
 SHARES = ("accuracy", *PROPERTIES, "held_out")  # of images that hold what was asked
@@ -50,14 +50,13 @@ class Measurement:
     @classmethod
     def of(cls, params: Params, arguments: argparse.Namespace) -> Self:
         """Of --model, --captions, --judge and --data. Raises ValueError for files that do not belong together."""
-        device = pick_device(params.device)
-        prepare_machine(device)
-        model, description = load_latent(arguments.model, device, pick_precision(params.precision, device))
+        machine = machine_of(params)
+        model, description = load_latent(arguments.model, *machine)
         train, test = load_both(arguments.data)
         refuse_other_images(arguments.model, description["autoencoder"], train.images.shape[1:])
         if description["class_names"] != list(train.class_names):
             raise ValueError(f"{arguments.model}: made for other classes than those in {arguments.data}")
-        reference = Reference(Judge.load(arguments.judge, device), train, test, params.seed)
+        reference = Reference(Judge.load(arguments.judge, machine.device), train, test, params.seed)
         captions = Captions.load(arguments.captions, test.class_names, test=len(test.images))
         return cls(model, captions, reference, params.seed, params.evaluate.batch_size)
 
@@ -91,7 +90,7 @@ class Measurement:
         )
         name, total = f"{purpose}, w = {scale:g}", -(-len(texts) // self.batch_size)
         images = (decoded(self.model.autoencoder, latents) for latents in batches)
-        return torch.cat([to_uint8(batch).cpu() for batch in tqdm(images, desc=name, unit="batch", total=total)])
+        return gathered(tqdm(images, desc=name, unit="batch", total=total))
 
     def real(self) -> Prompts:
         """What the real test images hold."""

@@ -19,7 +19,7 @@ from diffusion.runtime import describe_machine, stopwatch
 from diffusion.sampler import SamplerSetting
 from diffusion.strokes import PROPERTIES
 from stages.command import run
-from stages.outputs import write_json, write_table
+from stages.outputs import confusion_rows, write_json, write_table
 from stages.params import Params
 from stages.prompted import SHARES, Measurement, Prompts
 
@@ -73,8 +73,8 @@ def note(
     row, found = measure.read(images, asked)
     shares.append([*key, len(images), *row])
     for column, name in enumerate(PROPERTIES):
-        table = confusion_matrix(found[:, column], asked.grades[:, column], 3).tolist()
-        counts.extend([*key, name, a, f, table[a][f]] for a in range(3) for f in range(3))
+        confusion = confusion_matrix(found[:, column], asked.grades[:, column], 3)
+        counts.extend([*key, name, *row] for row in confusion_rows(confusion, range(3)))
 
 
 def by_combination(measure: Measurement, asked: Prompts, images: Tensor) -> Tensor:

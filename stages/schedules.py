@@ -17,9 +17,9 @@ from diffusion.plots.grid import picture_grid
 from diffusion.plots.schedules import recognisability_curves, schedule_curves
 from diffusion.randomness import generator
 from diffusion.report.wording import number
-from diffusion.runtime import pick_device, prepare_machine
 from diffusion.schedule import SCHEDULES, NoiseSchedule, noise_schedule
 from stages.command import run
+from stages.machine import machine_of
 from stages.params import Params
 
 LESSON_TIMESTEPS = 1000
@@ -33,10 +33,8 @@ CURVES = {"beta": ("β", True), "alpha_bar": ("ᾱ", False), "snr": ("SNR = ᾱ 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
     """Compare the schedules on the test split of --data with the noisy judge in --models; write to --report."""
-    device = pick_device(params.device)
-    prepare_machine(device)
     test = load_split(arguments.data / "test.safetensors")
-    judge = Judge.load(arguments.models / "noisy_judge.safetensors", device, knows_noise=True)
+    judge = Judge.load(arguments.models / "noisy_judge.safetensors", machine_of(params).device, knows_noise=True)
     schedules, left_out = possible_schedules(params.timesteps)
     tables = {name: schedule_table(schedule) for name, schedule in schedules.items()}
     report: Path = arguments.report
@@ -106,11 +104,10 @@ def recognisability_table(schedules: dict[str, NoiseSchedule], accuracies: list[
 
 
 def time_at(schedule: NoiseSchedule, alpha_bar: float) -> float | None:
-    """The real t in [0, T] with this alpha_bar (-log alpha_bar is linear between integers); None if it stays above."""
+    """The real t in [0, T] with this alpha_bar; None if it stays above."""
     if schedule.alpha_bar[-1] > alpha_bar:
         return None
-    reached = schedule.alpha_bar[schedule.alpha_bar > 0].log().neg().numpy()
-    return float(np.interp(-np.log(alpha_bar), reached, np.arange(len(reached))))
+    return schedule.time_at(torch.tensor([alpha_bar], dtype=torch.float64)).item()
 
 
 def unrecognisable_log_snr(accuracies: list[float]) -> float | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import save_sheet, to_uint8
+from diffusion.data import gathered, save_sheet
 from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
 from diffusion.evaluation import Reference, verdict
 from diffusion.randomness import image_noise
@@ -62,7 +62,7 @@ class Studio:
         )
         name = f"{setting.sampler} {setting.steps}" + (f" eta {setting.eta}" if setting.eta else "")
         total = -(-number // self.batch_size)
-        return torch.cat([to_uint8(batch).cpu() for batch in tqdm(batches, desc=name, unit="batch", total=total)])
+        return gathered(tqdm(batches, desc=name, unit="batch", total=total))
 
 
 def quality_rows(reference: Reference, images: dict[SamplerSetting, Tensor], first: int) -> Iterator[list[object]]:

@@ -10,15 +10,9 @@ from diffusion.denoiser import save_denoiser
 from diffusion.nets.unet import UNet
 from stages.command import run
 from stages.denoiser_training import denoiser_training
+from stages.machine import machine_of
 from stages.params import Params
-from stages.training import (
-    State,
-    Update,
-    machine_of,
-    made_for,
-    refuse_larger_batch,
-    train_to_the_end,
-)
+from stages.training import State, Training, Update, made_for, refuse_larger_batch
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
@@ -29,17 +23,9 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     refuse_larger_batch("train", params.train, len(data.images))
     description = describe(params, data)
     update, state = training_of(params, data, *machine)
-    train_to_the_end(
-        "denoiser",
-        update,
-        state,
-        params.train,
-        depends_on=[params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})],
-        files=[split],
-        save=lambda: save_denoiser(arguments.model, state["ema"].state_dict(), description),
-        report=arguments.report,
-        machine=machine,
-    )
+    followed = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
+    training = Training("denoiser", update, state, params.train, machine, followed, [split])
+    training.run(arguments.report, lambda: save_denoiser(arguments.model, state["ema"].state_dict(), description))
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:

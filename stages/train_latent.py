@@ -12,8 +12,9 @@ from diffusion.latent import numbering, padded, save_latent, text_unet
 from diffusion.nets.text import PAD
 from stages.command import run
 from stages.denoiser_training import denoiser_training
+from stages.machine import machine_of
 from stages.params import Params
-from stages.training import machine_of, refuse_larger_batch, train_to_the_end
+from stages.training import Training, refuse_larger_batch
 
 
 def main(params: Params, arguments: argparse.Namespace) -> None:
@@ -37,16 +38,11 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
     net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
     net = net.to(device, memory_format=torch.channels_last)
     update, state = denoiser_training(net, latents, tokens, PAD, params, train, precision)
-    train_to_the_end(
-        "latent denoiser",
-        update,
-        state,
-        train,
-        depends_on=[params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})],
-        files=[split, arguments.autoencoder, arguments.captions / "train.txt"],
-        save=lambda: save_latent(arguments.model, state["ema"].state_dict(), autoencoder, description),
-        report=arguments.report,
-        machine=machine,
+    followed = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
+    files = [split, arguments.autoencoder, arguments.captions / "train.txt"]
+    training = Training("latent denoiser", update, state, train, machine, followed, files)
+    training.run(
+        arguments.report, lambda: save_latent(arguments.model, state["ema"].state_dict(), autoencoder, description)
     )
 
 

@@ -54,7 +54,7 @@ def test_latents_are_a_fraction_of_the_side_and_come_back_to_the_shape(size, cha
 
 @pytest.mark.parametrize(("size", "widths"), [(28, [8, 8, 8]), (30, [8, 8]), (9, [8])])
 def test_sizes_that_do_not_halve_are_refused_at_build(size, widths):
-    with pytest.raises(ValueError, match=f"autoencoder.channels: images of {size}x{size} cannot be divided by"):
+    with pytest.raises(ValueError, match=f"^channels: images of {size}x{size} cannot be divided by"):
         autoencoder(image_size=size, channels=widths)
 
 

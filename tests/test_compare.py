@@ -18,6 +18,7 @@ from diffusion.training import Optimiser
 from diffusion.vae import VaeModel
 from stages import compare
 from stages.compare import Contestant, clock, modes, write_density, write_quality
+from stages.machine import Machine
 from stages.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,7 +146,9 @@ def test_every_run_of_the_study_has_a_row_and_a_diverged_one_says_when(reference
     params = Params.load(ROOT / "params.yaml").changed(
         [*SMALL, "train.log_every=1", "gan.log_every=1", "vae.log_every=1"]
     )
-    table = pd.DataFrame(stability.rows(params, reference.train, reference, (CPU, "fp32")), columns=stability.COLUMNS)
+    table = pd.DataFrame(
+        stability.rows(params, reference.train, reference, Machine(CPU, "fp32")), columns=stability.COLUMNS
+    )
     assert len(table) == 12 and table.groupby("model").size().tolist() == [4, 4, 4]
     usual, absurd = (table[table["factor"] == factor] for factor in (1, 1e20))
     assert usual["diverged_at"].isna().all() and usual["accuracy"].between(0, 1).all()

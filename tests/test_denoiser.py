@@ -127,7 +127,7 @@ def test_networks_see_the_same_times_whatever_t_is(x_t):
 
 
 def test_eps_without_signal_is_refused():
-    with pytest.raises(ValueError, match="train.target: 'eps' .*linear_zero_snr.*x0, v"):
+    with pytest.raises(ValueError, match="^target: 'eps' .*linear_zero_snr.*x0, v"):
         Denoiser(LabelNet(), noise_schedule("linear_zero_snr", 100), "eps")
 
 

@@ -41,7 +41,7 @@ DIGITS = tuple("0123456789")
 TRAIN, TEST = "data/processed/train.safetensors", "data/processed/test.safetensors"
 MODEL = "models/denoiser.safetensors"
 JUDGE, NOISY_JUDGE = "models/judges/judge.safetensors", "models/judges/noisy_judge.safetensors"
-GO_BACK = "; to get the last results back: git restore . && dvc checkout"
+GO_BACK = "; to get the last results back: git restore reports dvc.lock && dvc checkout"
 COMMANDS = {
     name: stage["cmd"].split("python -m ")[1].split()
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()

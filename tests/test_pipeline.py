@@ -25,7 +25,7 @@ FROM_TRAIN_ON = {"train", "evaluate", "benchmark", "guidance", "score", "compare
 FROM_TRAIN_ON |= {"train_latent", "sample_latent", "report"}
 KINDS = {".safetensors", ".csv", ".json", ".png", ".html", ".md", ".txt"}
 DRAWN_FROM_CLOCKS = ("reports/index.html", "reports/README.md", "reports/figures/", "dvc.lock")
-GO_BACK = "git restore . && dvc checkout"
+GO_BACK = "git restore reports dvc.lock && dvc checkout"
 
 
 def deterministic(changes):
@@ -243,7 +243,9 @@ def test_a_full_disk_leaves_the_lock_and_a_way_back(repository):
     assert (repository.path / "dvc.lock").read_bytes() == lock
 
     repository.run("sh", "-c", GO_BACK)
-    assert not repository.changes() and not repository.dvc("status", "--quiet").output
+    assert repository.changes() == ["params.yaml"]  # what was asked stays
+    repository.run("git", "restore", "params.yaml")
+    assert not repository.dvc("status", "--quiet").output
 
 
 def chunks(png):
@@ -278,4 +280,6 @@ def test_a_wrong_param_is_refused_in_one_line(repository, override, message):
     assert (repository.path / "dvc.lock").read_bytes() == lock
 
     repository.run("sh", "-c", GO_BACK)
-    assert not repository.changes() and not repository.dvc("status", "--quiet").output
+    assert repository.changes() == ["params.yaml"]  # what was asked stays
+    repository.run("git", "restore", "params.yaml")
+    assert not repository.dvc("status", "--quiet").output

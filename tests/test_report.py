@@ -562,6 +562,17 @@ def test_latents_are_held_against_pixels(reports, params):
     assert "pixel space): class accuracy 93.0 %" in plain(latent.quality_answer(reports, params))
 
 
+def test_a_clock_that_is_a_little_faster_makes_nothing_cheaper(reports):
+    """Two clocks that were read minutes apart on a shared machine differ by a fifth with nothing between them."""
+    verdicts = []
+    for seconds in (0.62, 1.00, 1.20):  # in pixels 1.08
+        edit_json(reports.folder / "sample_latent/timing.json", seconds=seconds)
+        _, text, verdict = next(claims.latent_claims(reports))
+        verdicts.append(verdict)
+    assert verdicts == [claims.AGREES, claims.DISAGREES, claims.DISAGREES]
+    assert "0.900 times as many samples" in text and "a quarter more would count" in text
+
+
 def test_larger_images_are_shown_only_where_they_were_measured(reports):
     text, rows = latent.larger_blocks(reports)
     assert "At 28 pixels a side latents train on 1.80 times" in plain(text.text) and "56 on 7.50 times" in text.text

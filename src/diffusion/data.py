@@ -1,5 +1,6 @@
 """Images as uint8 tensors: a split on disk, its moments, and how it looks as a sheet."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ def to_uint8(images: Tensor) -> Tensor:
     if bad:
         raise ValueError(f"images: {bad} of {len(images)} hold NaN or infinity (allowed: finite values)")
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def gathered(batches: Iterable[Tensor]) -> Tensor:
+    """Batches of finished images, float in [-1, 1], as one uint8 tensor (N, C, H, W) on the CPU."""
+    return torch.cat([to_uint8(batch).cpu() for batch in batches])
 
 
 def moments(images: Tensor) -> tuple[float, float]:

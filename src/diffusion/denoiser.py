@@ -34,7 +34,7 @@ class Denoiser:
     def __post_init__(self) -> None:
         if self.target == "eps" and self.schedule.alpha_bar[-1] == 0:
             raise ValueError(
-                f"train.target: 'eps' is undefined under schedule {self.schedule.name!r}, where alpha_bar_T = 0 "
+                f"target: 'eps' is undefined under schedule {self.schedule.name!r}, where alpha_bar_T = 0 "
                 "leaves no x_0 to recover (allowed: x0, v)"
             )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import save_sheet, to_uint8
+from diffusion.data import gathered, save_sheet
 from diffusion.denoiser import Denoise, Denoiser, clipped, guided, load_denoiser
 from diffusion.files import whole_file
 from diffusion.latent import load_latent
@@ -88,7 +88,7 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.batch_size,
     )
     total = math.ceil(arguments.num / arguments.batch_size)
-    images = torch.cat([to_uint8(subject.finished(b)).cpu() for b in tqdm(batches, total=total, unit="batch")])
+    images = gathered(subject.finished(batch) for batch in tqdm(batches, total=total, unit="batch"))
     WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(subject.names)[turns], len(subject.names))
 
 

@@ -1,6 +1,6 @@
 """Training: one loop for every network, the optimiser, the averaged weights, and the order of the batches.
 
-Batch k and its noise are functions of (seed, k), so a run that stops and goes on ends with the same bytes.
+Batch k is a function of (seed, k), as its noise is (`loss`), so a run that stops and goes on ends with the same bytes.
 """
 
 import copy

@@ -26,7 +26,7 @@ class Autoencoder(nn.Module):
         factor = PATCH * 2 ** (len(widths) - 1)
         if image_size % factor:
             raise ValueError(
-                f"autoencoder.channels: images of {image_size}x{image_size} cannot be divided by {factor} "
+                f"channels: images of {image_size}x{image_size} cannot be divided by {factor} "
                 f"(allowed: a number of widths with 2^widths a divisor of {image_size})"
             )
         self.latent_shape = (latent_channels, image_size // factor, image_size // factor)

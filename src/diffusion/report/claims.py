@@ -13,6 +13,7 @@ from diffusion.report.wording import differ, fixed, listing, number, percent, sh
 
 AGREES, DISAGREES, OPEN = "agrees", "does not agree", "not measured"
 GOOD_SCORE_ERROR = 0.1
+CLEARLY_CHEAPER = 1.25  # times: two clocks read minutes apart on a shared machine differ by less for no reason
 Claim = tuple[str, str, str]
 
 
@@ -115,9 +116,9 @@ def latent_claims(reports: Reports) -> Iterator[Claim]:
     ratio = latent.costs(reports)
     text = (
         f"{number(ratio['training'])} times as many images of training per second as in pixel space, and "
-        f"{number(ratio['sample'])} times as many samples, decoding included"
+        f"{number(ratio['sample'])} times as many samples, decoding included (a quarter more would count)"
     )
-    yield "Latent diffusion is cheaper", text, AGREES if min(ratio.values()) > 1 else DISAGREES
+    yield "Latent diffusion is cheaper", text, AGREES if min(ratio.values()) > CLEARLY_CHEAPER else DISAGREES
     if f"{latent.LARGER}/about.json" in reports:
         rows = reports.table(f"{latent.LARGER}/larger.csv")
         small, large = (latent.rates(rows, size) for size in (rows["size"].min(), rows["size"].max()))
