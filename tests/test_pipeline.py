@@ -233,6 +233,14 @@ def test_two_runs_from_nothing_give_the_same_bytes(finished, tmp_path):
     assert not differing(finished, again)
 
 
+def way_back_works(repository):
+    """The command of the hint brings all results back, and leaves what was asked for as it is."""
+    repository.run("sh", "-c", GO_BACK)
+    assert repository.changes() == ["params.yaml"]
+    repository.run("git", "restore", "params.yaml")
+    assert not repository.dvc("status", "--quiet").output
+
+
 def test_a_full_disk_leaves_the_lock_and_a_way_back(repository):
     lock = (repository.path / "dvc.lock").read_bytes()
     (repository.path / "reports/benchmark/timing.csv.partial").symlink_to("/dev/full")
@@ -242,10 +250,7 @@ def test_a_full_disk_leaves_the_lock_and_a_way_back(repository):
     assert "Traceback" not in refused.output and refused.ran == ["benchmark"]
     assert (repository.path / "dvc.lock").read_bytes() == lock
 
-    repository.run("sh", "-c", GO_BACK)
-    assert repository.changes() == ["params.yaml"]  # what was asked stays
-    repository.run("git", "restore", "params.yaml")
-    assert not repository.dvc("status", "--quiet").output
+    way_back_works(repository)
 
 
 def chunks(png):
@@ -279,7 +284,4 @@ def test_a_wrong_param_is_refused_in_one_line(repository, override, message):
     assert "Traceback" not in refused.output and len(refused.ran) == 1
     assert (repository.path / "dvc.lock").read_bytes() == lock
 
-    repository.run("sh", "-c", GO_BACK)
-    assert repository.changes() == ["params.yaml"]  # what was asked stays
-    repository.run("git", "restore", "params.yaml")
-    assert not repository.dvc("status", "--quiet").output
+    way_back_works(repository)
