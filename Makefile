@@ -7,7 +7,7 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check --constrain
 MNIST := data/raw
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all test reproducible bench load frontier distill peers study lesson lock clean help
+.PHONY: all test reproducible bench load frontier distill peers study lesson deps lock clean help
 
 all: .venv/.installed
 	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
@@ -25,18 +25,18 @@ reproducible: .venv/.installed
 	python tests/reproducible.py
 
 bench: .venv/.installed
-	python -m stages.bench
+	python -m benchmarks.bench
 
 load: .venv/.installed
 	python -m benchmarks.load --mnist $(MNIST)
 
 frontier: .venv/.installed
-	python -m benchmarks.frontier --data data/processed --model models/denoiser.safetensors \
+	python -m studies.frontier --data data/processed --model models/denoiser.safetensors \
 	  --judge models/judges/judge.safetensors --report reports/frontier
 	dvc repro --single-item report
 
 distill: .venv/.installed
-	python -m benchmarks.distill --data data/processed --model models/denoiser.safetensors \
+	python -m studies.distill --data data/processed --model models/denoiser.safetensors \
 	  --judge models/judges/judge.safetensors --students models/students --report reports/frontier
 	dvc repro --single-item report
 
@@ -49,7 +49,7 @@ INPUTS_density := --mnist $(MNIST)
 
 study: .venv/.installed
 	$(if $(STUDY),,$(error say which: make study STUDY=exercises, larger, stability or density))
-	python -m benchmarks.$(STUDY) $(INPUTS_$(STUDY)) --report reports/$(STUDY)
+	python -m studies.$(STUDY) $(INPUTS_$(STUDY)) --report reports/$(STUDY)
 	dvc repro --force --single-item report
 
 lesson: .venv/.installed
@@ -59,12 +59,15 @@ lesson: .venv/.installed
 	  tar -x --wildcards --transform 's,.*/,,' -C reports/lesson '*history.csv' '*timing.json' '*metrics.json' '*ddpm_grid.png' params.yaml
 	git log -1 --format='{"commit": "%h", "settings": "presets/lesson.args"}' > reports/lesson/about.json
 
+deps: .venv/.installed-dev
+	python tests/deps.py
+
 lock: .venv/.installed-dev .venv/.installed-peers
 	pip freeze --exclude-editable | grep -v ' @ ' > requirements.lock
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src stages benchmarks tests -name __pycache__ -type d -exec rm -rf {} +
+	find src stages studies benchmarks tests -name __pycache__ -type d -exec rm -rf {} +
 
 help:
 	@echo "make        install into .venv, run the pipeline (dvc repro), say where the report is"
@@ -80,6 +83,7 @@ help:
 	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each (half an hour): reports/stability"
 	@echo "make study STUDY=density  bits per dimension of MNIST whole, a model for likelihood (an hour): reports/density"
 	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
+	@echo "make deps   write the code that every stage imports into the deps of dvc.yaml"
 	@echo "make lock   write the versions in .venv to requirements.lock"
 	@echo "make clean  remove .venv and caches (data, models and reports stay)"
 

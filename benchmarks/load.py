@@ -21,11 +21,11 @@ from PIL import Image
 
 from diffusion.data import Dataset, load_split, save_split
 from diffusion.denoiser import save_denoiser
-from diffusion.judge import Judge
 from diffusion.nets.classifier import Classifier
 from diffusion.nets.unet import UNet
+from diffusion.quality.judge import Judge
 from stages import evaluate, guidance, prepare
-from stages.params import Params
+from stages.params.params import Params
 
 SIZE = 28
 PRESET = Path("presets/smoke.args")

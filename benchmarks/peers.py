@@ -27,11 +27,12 @@ from diffusion.data import Dataset, gathered, to_float
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
-from diffusion.sampler import SamplerSetting, final
+from diffusion.samplers.sampler import SamplerSetting, final
 from diffusion.schedule import noise_schedule
-from diffusion.training import DECAYS, Ema, batch_indices
-from stages.outputs import write_json, write_table
-from stages.params import Params
+from diffusion.training.batches import batch_indices
+from diffusion.training.optimiser import DECAYS, Ema
+from stages.params.params import Params
+from stages.shared.outputs import write_json, write_table
 from stages.train import training_of
 
 NUM_SAMPLES = 1000

@@ -16,12 +16,12 @@ from benchmarks.ruler import Ruler, load_ruler, training_data
 from diffusion.data import Dataset, gathered
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
-from diffusion.sampler import SamplerSetting, generate
+from diffusion.samplers.sampler import SamplerSetting, generate
 from diffusion.schedule import noise_schedule
-from diffusion.training import fit
-from stages.machine import machine_of
-from stages.params import Params
-from stages.progress import watched
+from diffusion.training.loop import fit
+from stages.params.params import Params
+from stages.shared.machine import machine_of
+from stages.shared.progress import watched
 from stages.train import training_of
 
 NUM_SAMPLES = 1000

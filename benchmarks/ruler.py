@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset
-from diffusion.judge import Judge, share_right
-from diffusion.metrics import frechet_distance, precision_recall_density_coverage
+from diffusion.quality.judge import Judge, share_right
+from diffusion.quality.metrics import frechet_distance, precision_recall_density_coverage
 from diffusion.randomness import generator
 from diffusion.sources import load_splits
-from diffusion.training import fit
+from diffusion.training.loop import fit
 from stages.judge import training_of
-from stages.machine import machine_of
-from stages.params import Params
-from stages.progress import watched
+from stages.params.params import Params
+from stages.shared.machine import machine_of
+from stages.shared.progress import watched
 
 JUDGE = Path("models/ruler.safetensors")
 JUDGE_STEPS = 1500

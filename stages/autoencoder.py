@@ -1,6 +1,5 @@
 """Stage `autoencoder`: small latents that stand in for images, and back."""
 
-import argparse
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,36 +7,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.autoencoder import autoencoder_update, decoded, encoded, save_autoencoder, standardise
 from diffusion.data import load_both, save_sheet, to_float, to_uint8
-from diffusion.nets.autoencoder import Autoencoder
-from diffusion.training import Optimiser, batch_indices
-from stages.command import run
-from stages.machine import machine_of
-from stages.outputs import write_json
-from stages.params import Params
-from stages.training import State, Training, Update, refuse_larger_batch
+from diffusion.latents.autoencoder import autoencoder_update, decoded, encoded, save_autoencoder, standardise
+from diffusion.latents.autoencoder_net import Autoencoder
+from diffusion.training.batches import batch_indices
+from diffusion.training.optimiser import Optimiser
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.machine import machine_of
+from stages.shared.outputs import write_json
+from stages.shared.training import State, Training, Update, refuse_larger_batch
 
 SHEET_COLUMNS = 16
 WARMUP_STEPS = 50
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     """Train on --data, write the weights with the mean and std of the latents to --model, and figures to --report."""
     settings, machine = params.autoencoder, machine_of(params)
-    train, test = load_both(arguments.data)
+    train, test = load_both(data)
     refuse_larger_batch("autoencoder", settings, len(train.images))
     update, state = training_of(params, train.images, *machine)
     net = state["net"]
 
     def save() -> None:
         standardise(net, train.images)
-        save_autoencoder(arguments.model, net, describe(params, train.images))
-        write_figures(arguments.report, net, test.images)
+        save_autoencoder(model, net, describe(params, train.images))
+        write_figures(report, net, test.images)
 
-    followed, files = params.model_dump(include={"seed", "autoencoder"}), [arguments.data / "train.safetensors"]
+    followed, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
     training = Training("autoencoder", update, state, settings, machine, followed, files, ("loss", "error", "kl"))
-    training.run(arguments.report, save)
+    training.run(report, save)
 
 
 def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:
@@ -82,4 +82,4 @@ def training_of(params: Params, images: Tensor, device: torch.device, precision:
 
 
 if __name__ == "__main__":
-    run(main, "data", "model", "report")
+    run(main)

@@ -1,8 +1,8 @@
 """Stage `benchmark`: the clock and the number of calls of every sampler, and nothing else."""
 
-import argparse
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -11,22 +11,22 @@ from tqdm import tqdm
 from diffusion.denoiser import clipped, conditional, counted, load_denoiser
 from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine, stopwatch
-from diffusion.sampler import SamplerSetting, Step, comparison, final
-from stages.command import run
-from stages.machine import machine_of
-from stages.outputs import write_json, write_table
-from stages.params import Params
+from diffusion.samplers.sampler import SamplerSetting, Step, comparison, final
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.machine import machine_of
+from stages.shared.outputs import write_json, write_table
 
 OVERHEAD_STEPS = 20  # of the sampler, and as many calls of the bare network as they took, interleaved, per repeat
 TIMES = ("seconds", "seconds_min", "seconds_max")
 OVERHEADS = ("overhead", "overhead_min", "overhead_max")
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, model: Path, report: Path) -> None:
     """Time every sampler on --model; write to --report."""
     settings, compared = params.benchmark, params.evaluate
     device, precision = machine_of(params)
-    denoiser, description = load_denoiser(arguments.model, device, precision)
+    denoiser, description = load_denoiser(model, device, precision)
     net = description["net"]
     shape = (net["image_channels"], net["image_size"], net["image_size"])
     labels = torch.arange(settings.num_images, device=device) % net["num_classes"]
@@ -66,8 +66,8 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
             + [settings.num_images / median(seconds), *spread(ratios)]
         )
     header = [*SamplerSetting._fields, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS]
-    write_table(arguments.report / "timing.csv", header, rows)
-    write_json(arguments.report / "timing.json", describe_machine(device, precision))
+    write_table(report / "timing.csv", header, rows)
+    write_json(report / "timing.json", describe_machine(device, precision))
 
 
 def spread(values: list[float]) -> tuple[float, float, float]:
@@ -76,4 +76,4 @@ def spread(values: list[float]) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    run(main, "model", "report")
+    run(main)

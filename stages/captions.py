@@ -1,32 +1,31 @@
 """Stage `captions`: what the strokes of every digit measure, and captions that say so in words."""
 
-import argparse
 from itertools import product
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from diffusion.captions import ADJECTIVES, Captions, captioned, class_words, held_out
 from diffusion.data import Dataset, load_both, save_sheet
-from diffusion.strokes import PROPERTIES, graded, measured, terciles
-from stages.command import run
-from stages.outputs import write_json, write_table
-from stages.params import Params
+from diffusion.latents.captions import ADJECTIVES, Captions, captioned, class_words, held_out
+from diffusion.latents.strokes import PROPERTIES, graded, measured, terciles
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.outputs import write_json, write_table
 
 EXAMPLES = 12  # images of every property, on the sheet
 SHOWN_TEXTS = 12
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, out: Path, report: Path) -> None:
     """Measure and caption the splits in --data; write the captions to --out and their card to --report."""
-    train, test = load_both(arguments.data)
+    train, test = load_both(data)
     values = measured(train.images)
     bounds = terciles(values, train.labels, len(train.class_names))
     captions = captioned_split(params, train, values, bounds, graded(measured(test.images), test.labels, bounds))
-    captions.save(arguments.out)
-    save_sheet(arguments.report / "examples.png", examples(train.images, values), EXAMPLES)
-    write_tables(arguments.report, captions, train)
+    captions.save(out)
+    save_sheet(report / "examples.png", examples(train.images, values), EXAMPLES)
+    write_tables(report, captions, train)
     card = {
         "n_train": len(train.images),
         "n_captioned": sum(map(bool, captions.texts)),
@@ -35,7 +34,7 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         "held_out": combinations(captions, train),
         "medians": dict(zip(PROPERTIES, values.median(dim=0).values.tolist(), strict=True)),
     }
-    write_json(arguments.report / "card.json", card)
+    write_json(report / "card.json", card)
 
 
 def write_tables(report: Path, captions: Captions, train: Dataset) -> None:
@@ -88,4 +87,4 @@ def examples(images: Tensor, values: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    run(main, "data", "out", "report")
+    run(main)

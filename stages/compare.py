@@ -1,6 +1,5 @@
 """Stage `compare`: diffusion, GAN and VAE on one judge: quality, mode coverage, density, and the clock."""
 
-import argparse
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,19 +11,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from diffusion.baselines.gan import load_gan
+from diffusion.baselines.vae import VaeModel, bounds, load_vae
 from diffusion.data import Dataset, examples, gathered, save_sheet, to_float, to_uint8
 from diffusion.denoiser import Denoiser, clipped, conditional, refuse_other_images
-from diffusion.evaluation import Reference, verdict
-from diffusion.gan import load_gan
-from diffusion.metrics import effective_number, sharpness
+from diffusion.quality.evaluation import Reference, verdict
+from diffusion.quality.metrics import effective_number, sharpness
 from diffusion.randomness import generator, image_noise
 from diffusion.runtime import describe_machine, stopwatch
-from diffusion.sampler import SamplerSetting, generate, generate_at_once
-from diffusion.vae import VaeModel, bounds, load_vae
-from stages.command import run
-from stages.judged import open_judged
-from stages.outputs import write_json, write_table
-from stages.params import Params
+from diffusion.samplers.sampler import SamplerSetting, generate, generate_at_once
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.judged import open_judged
+from stages.shared.outputs import write_json, write_table
 
 FLOOR_DRAWS = 5
 SHOWN_PER_CLASS = 2
@@ -48,26 +47,26 @@ class Contestant(NamedTuple):
         return gathered(self.batches(labels, purpose, batch_size))
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, model: Path, gan: Path, vae: Path, judge: Path, report: Path) -> None:
     """Hold --model, --gan and --vae against the data in --data by --judge; write to --report."""
-    settings, report = params.compare, arguments.report
-    denoiser, reference = open_judged(params, arguments)
+    settings = params.compare
+    denoiser, reference = open_judged(params, data, model, judge)
     machine = denoiser.device, denoiser.precision
-    gan, vae = load_gan(arguments.gan, *machine), load_vae(arguments.vae, *machine)
+    (generator_model, of_gan), (vae_model, of_vae) = load_gan(gan, *machine), load_vae(vae, *machine)
     shape, num_classes = reference.train.images.shape[1:], len(reference.train.class_names)
-    for path, (_, description) in ((arguments.gan, gan), (arguments.vae, vae)):
+    for path, description in ((gan, of_gan), (vae, of_vae)):
         refuse_other_images(path, description, shape, num_classes)
     diffusion = partial(by_diffusion, denoiser, shape, num_classes, params.seed)
     at_once = [
-        by_latent(name, model, description["net"]["latent"], params.seed)
-        for name, (model, description) in (("gan", gan), ("vae", vae))
+        by_latent("gan", generator_model, of_gan["net"]["latent"], params.seed),
+        by_latent("vae", vae_model, of_vae["net"]["latent"], params.seed),
     ]
     contestants = [*(diffusion(SamplerSetting("ddim", steps, 0.0)) for steps in settings.steps), *at_once]
 
     batch_size = params.evaluate.batch_size
     write_quality(report, reference, contestants, settings.num_samples, batch_size, machine[0])
-    write_density(report, reference.test, vae[0], settings.importance_samples, params.seed, batch_size)
-    nets = {"diffusion": denoiser.net, "gan": gan[0].net, "vae": vae[0].net}
+    write_density(report, reference.test, vae_model, settings.importance_samples, params.seed, batch_size)
+    nets = {"diffusion": denoiser.net, "gan": generator_model.net, "vae": vae_model.net}
     parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
     floor = floor_of(reference, settings.num_samples)
     write_json(report / "metrics.json", {"floor": floor, "parameters": parameters})
@@ -205,4 +204,4 @@ def seconds_of(one: Contestant, labels: Tensor, repeats: int, device: torch.devi
 
 
 if __name__ == "__main__":
-    run(main, "data", "model", "gan", "vae", "judge", "report")
+    run(main)

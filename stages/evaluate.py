@@ -1,6 +1,5 @@
 """Stage `evaluate`: the quality of the model and of every sampler, and what the samples look like."""
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -8,26 +7,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, save_sheet, to_float, to_uint8
-from diffusion.evaluation import Reference, verdict
-from diffusion.metrics import nearest_neighbours
-from diffusion.sampler import SamplerSetting, comparison
-from stages.command import run
-from stages.judged import open_judged
-from stages.outputs import CONFUSION, confusion_rows, write_json, write_table
-from stages.params import Params
-from stages.studio import PRDC, QUALITY_COLUMNS, SHEET_COLUMNS, Studio, quality_rows, save_samplers
+from diffusion.quality.evaluation import Reference, verdict
+from diffusion.quality.metrics import nearest_neighbours
+from diffusion.samplers.sampler import SamplerSetting, comparison
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.judged import open_judged
+from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
+from stages.shared.studio import PRDC, QUALITY_COLUMNS, SHEET_COLUMNS, Studio, quality_rows, save_samplers
 
 EXAMPLES_PER_CLASS = 10
 FILM_FRAMES = 11
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
     """Judge the samplers of --model against the data in --data by --judge; write to --report."""
     settings = params.evaluate
-    denoiser, reference = open_judged(params, arguments)
+    denoiser, reference = open_judged(params, data, model, judge)
     train = reference.train
     studio = Studio(denoiser, tuple(train.images.shape[1:]), len(train.class_names), params.seed, settings.batch_size)
-    report = arguments.report
 
     verdict_setting = SamplerSetting("ddim", settings.verdict_steps, 0.0)
     samples = studio.images(verdict_setting, settings.num_samples)
@@ -135,4 +133,4 @@ def film(report: Path, studio: Studio, setting: SamplerSetting, number: int) -> 
 
 
 if __name__ == "__main__":
-    run(main, "data", "model", "judge", "report")
+    run(main)

@@ -1,27 +1,27 @@
 """Stage `gan`: a generative adversarial network, to hold the denoiser against. Writes weights, history and clock."""
 
-import argparse
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from diffusion.baselines.gan import GanModel, gan_update
+from diffusion.baselines.gan_nets import Discriminator, Generator
 from diffusion.data import Dataset
-from diffusion.gan import GanModel, gan_update
-from diffusion.nets.gan import Discriminator, Generator
-from diffusion.training import Ema, Optimiser
-from stages.command import run
-from stages.opponent import train_opponent
-from stages.params import Params
-from stages.training import State, Update, made_for
+from diffusion.training.optimiser import Ema, Optimiser
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.opponent import train_opponent
+from stages.shared.training import State, Update, made_for
 
 WARMUP_STEPS = 50
 HISTORY = ("loss", "discriminator_loss", "penalty", "grad_norm", "learning_rate")
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     """Train on --data, write the generator's EMA weights to --model and the loss curves and timing to --report."""
-    train_opponent("gan", params, arguments, generator_arguments, training_of, HISTORY)
+    train_opponent("gan", params, data, model, report, generator_arguments, training_of, HISTORY)
 
 
 def generator_arguments(params: Params, data: Dataset) -> dict[str, Any]:
@@ -68,4 +68,4 @@ def training_of(params: Params, data: Dataset, device: torch.device, precision: 
 
 
 if __name__ == "__main__":
-    run(main, "data", "model", "report")
+    run(main)

@@ -1,10 +1,10 @@
 """Stage `guidance`: what the guidance scale does to fidelity, coverage, sharpness and saturation."""
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from diffusion.data import gathered, save_sheet, to_float
 from diffusion.denoiser import Denoise, Denoiser, clipped, guided
-from diffusion.evaluation import Reference, Verdict, verdict
-from diffusion.metrics import saturation, sharpness
+from diffusion.quality.evaluation import Reference, Verdict, verdict
+from diffusion.quality.metrics import saturation, sharpness
 from diffusion.randomness import image_noise
-from diffusion.sampler import SamplerSetting, generate
-from stages.command import run
-from stages.judged import open_judged
-from stages.outputs import CONFUSION, confusion_rows, write_table
-from stages.params import Params
+from diffusion.samplers.sampler import SamplerSetting, generate
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.judged import open_judged
+from stages.shared.outputs import CONFUSION, confusion_rows, write_table
 
 EXAMPLES_PER_CLASS = 10
 FIGURES = (
@@ -29,14 +29,14 @@ FIGURES = (
 )
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
     """Sample every class of --model at every guidance scale, judge, write to --report.
 
     Scales that take both halves are measured twice more: guided in `guidance.interval` alone, and with
     `guidance.rescale`.
     """
-    settings, report = params.guidance, arguments.report
-    measure = Measurement.of(params, arguments)
+    settings = params.guidance
+    measure = Measurement.of(params, data, model, judge)
     names = measure.class_names
 
     rows, confusions, classes, first_of_class = [], [], [], []
@@ -79,9 +79,9 @@ class Measurement:
     batch_size: int
 
     @classmethod
-    def of(cls, params: Params, arguments: argparse.Namespace) -> Self:
-        """Of --model, --judge and --data. Raises ValueError for files that are damaged or do not belong together."""
-        denoiser, reference = open_judged(params, arguments)
+    def of(cls, params: Params, data: Path, model: Path, judge: Path) -> Self:
+        """Of the files that stages judge by. Raises ValueError for files that are damaged or do not belong together."""
+        denoiser, reference = open_judged(params, data, model, judge)
         train, device = reference.train, denoiser.device
         number = len(train.class_names) * params.guidance.samples_per_class
         return cls(
@@ -129,4 +129,4 @@ def saturation_noted(denoise: Denoise, beyond: list[float]) -> Denoise:
 
 
 if __name__ == "__main__":
-    run(main, "data", "model", "judge", "report")
+    run(main)

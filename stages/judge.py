@@ -1,6 +1,5 @@
 """Stage `judge`: a classifier of clean images, whose features are the extractor, and one of noised images."""
 
-import argparse
 from functools import partial
 from pathlib import Path
 
@@ -8,14 +7,15 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset, load_both
-from diffusion.judge import Judge, judge_update, recognisability, share_right
 from diffusion.nets.classifier import Classifier
-from diffusion.training import Optimiser, batch_indices
-from stages.command import run
-from stages.machine import machine_of
-from stages.outputs import CONFUSION, confusion_rows, write_json, write_table
-from stages.params import Params
-from stages.training import State, Training, Update, refuse_larger_batch
+from diffusion.quality.judge import Judge, judge_update, recognisability, share_right
+from diffusion.training.batches import batch_indices
+from diffusion.training.optimiser import Optimiser
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.machine import machine_of
+from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
+from stages.shared.training import State, Training, Update, refuse_larger_batch
 
 WEIGHT_DECAY = 0.05
 WARMUP_SHARE = 0.1
@@ -23,19 +23,19 @@ NOISED_LOG_SNR = (2.0, 0.0, -2.0)
 HISTORY = ("judge_loss", "noisy_judge_loss")
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
     """Train both judges on the training split of --data, write them to --models and their figures to --report."""
     machine = machine_of(params)
-    train, test = load_both(arguments.data)
+    train, test = load_both(data)
     refuse_larger_batch("judge", params.judge, len(train.images))
     update, state = training_of_both(params, train, *machine)
-    followed, files = params.model_dump(include={"seed", "judge"}), [arguments.data / "train.safetensors"]
+    followed, files = params.model_dump(include={"seed", "judge"}), [data / "train.safetensors"]
     training = Training("judge", update, state, params.judge, machine, followed, files, HISTORY)
-    with training.trained(arguments.report):
-        judge, noisy_judge = (Judge(state[name], machine.device) for name in ("judge", "noisy judge"))
-        judge.save(arguments.models / "judge.safetensors")
-        noisy_judge.save(arguments.models / "noisy_judge.safetensors")
-        write_figures(arguments.report, judge, noisy_judge, train, test, params.seed)
+    with training.trained(report):
+        clean, noisy = (Judge(state[name], machine.device) for name in ("judge", "noisy judge"))
+        clean.save(models / "judge.safetensors")
+        noisy.save(models / "noisy_judge.safetensors")
+        write_figures(report, clean, noisy, train, test, params.seed)
 
 
 def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
@@ -103,4 +103,4 @@ def noisy_figures(noisy_judge: Judge, test: Dataset, seed: int) -> dict[str, flo
 
 
 if __name__ == "__main__":
-    run(main, "data", "models", "report")
+    run(main)

@@ -1,6 +1,5 @@
 """Stage `prepare`: read the data set, split it, and write its card."""
 
-import argparse
 import os
 from functools import partial
 from pathlib import Path
@@ -10,15 +9,15 @@ from tqdm import tqdm
 from diffusion.data import Dataset, examples, moments, save_sheet, save_split
 from diffusion.randomness import generator
 from diffusion.sources import Splits, load_splits
-from stages.command import run
-from stages.outputs import write_json, write_table
-from stages.params import Params
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.outputs import write_json, write_table
 
 EXAMPLES_PER_CLASS = 10
 EXAMPLE_PIXELS = 56
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, out: Path, report: Path) -> None:
     """Write both splits (--out) and the data card (--report)."""
     data = params.data
     splits = load_splits(
@@ -36,15 +35,15 @@ def main(params: Params, arguments: argparse.Namespace) -> None:
         raise ValueError(f"data: no class has two test images, whose distance is diversity (allowed: {allowed})")
     if splits.skipped:
         print(f"data.root: {splits.skipped} files are hidden or beside the class folders, and no part of the data")
-    save_split(arguments.out / "train.safetensors", splits.train, {"dataset": data.dataset})
-    save_split(arguments.out / "test.safetensors", splits.test, {"dataset": data.dataset})
+    save_split(out / "train.safetensors", splits.train, {"dataset": data.dataset})
+    save_split(out / "test.safetensors", splits.test, {"dataset": data.dataset})
     tiles = examples(splits.train, EXAMPLES_PER_CLASS)
     scale = max(1, round(EXAMPLE_PIXELS / tiles.shape[-1]))
-    save_sheet(arguments.report / "examples.png", tiles, EXAMPLES_PER_CLASS, scale)
-    write_json(arguments.report / "card.json", card(data.dataset, splits))
+    save_sheet(report / "examples.png", tiles, EXAMPLES_PER_CLASS, scale)
+    write_json(report / "card.json", card(data.dataset, splits))
     names = splits.train.class_names
     counts = (part.labels.bincount(minlength=len(names)).tolist() for part in (splits.train, splits.test))
-    write_table(arguments.report / "counts.csv", ["class", "train", "test"], zip(names, *counts, strict=True))
+    write_table(report / "counts.csv", ["class", "train", "test"], zip(names, *counts, strict=True))
 
 
 def card(dataset: str, splits: Splits) -> dict[str, object]:
@@ -66,4 +65,4 @@ def _figures(part: Dataset) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    run(main, "out", "report")
+    run(main)

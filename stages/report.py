@@ -1,16 +1,16 @@
 """Stage `report`: one page for a browser and one for people who browse the repository, from everything in --reports."""
 
-import argparse
+from pathlib import Path
 
-from diffusion.report.builder import build
-from stages.command import run
-from stages.params import Params
+from report.builder import build
+from stages.params.params import Params
+from stages.shared.command import run
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, reports: Path) -> None:
     """Draw the pictures and write index.html and README.md in --reports."""
-    build(arguments.reports, params.model_dump())
+    build(reports, params.model_dump())
 
 
 if __name__ == "__main__":
-    run(main, "reports")
+    run(main)

@@ -1,6 +1,5 @@
 """Stage `sample_latent`: do images hold what their prompt says, also where the training never showed it?"""
 
-import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -8,20 +7,20 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from diffusion.captions import ARTICLE, Captions, caption
 from diffusion.data import GREY, Dataset, examples, save_sheet
-from diffusion.evaluation import verdict
-from diffusion.judge import share_right
-from diffusion.latent import attention_noted
-from diffusion.metrics import confusion_matrix
+from diffusion.latents.captions import ARTICLE, Captions, caption
+from diffusion.latents.model import attention_noted
+from diffusion.latents.strokes import PROPERTIES
+from diffusion.quality.evaluation import verdict
+from diffusion.quality.judge import share_right
+from diffusion.quality.metrics import confusion_matrix
 from diffusion.randomness import generator
 from diffusion.runtime import describe_machine, stopwatch
-from diffusion.sampler import SamplerSetting
-from diffusion.strokes import PROPERTIES
-from stages.command import run
-from stages.outputs import confusion_rows, write_json, write_table
-from stages.params import Params
-from stages.prompted import SHARES, Measurement, Prompts
+from diffusion.samplers.sampler import SamplerSetting
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.outputs import confusion_rows, write_json, write_table
+from stages.shared.prompted import SHARES, Measurement, Prompts
 
 SHEET_COLUMNS = 10
 NUM_MAPS = 6
@@ -29,10 +28,10 @@ REPEATS = 3
 GROUPS = {"unseen": False, "seen": True}  # captions of combinations that the training never had, and the others
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, captions: Path, model: Path, judge: Path, report: Path) -> None:
     """Sample --model by prompts, measure what came out, write to --report."""
-    settings, report = params.sample_latent, arguments.report
-    measure = Measurement.of(params, arguments)
+    settings = params.sample_latent
+    measure = Measurement.of(params, data, captions, model, judge)
     refuse_fewer_than_classes(settings.num_samples, len(measure.captions.class_words))
     prompts = {group: measure.prompts(settings.num_prompts, seen) for group, seen in GROUPS.items()}
     setting = SamplerSetting("ddim", settings.steps, 0.0)
@@ -166,4 +165,4 @@ def write_clock(report: Path, measure: Measurement, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "data", "captions", "model", "judge", "report")
+    run(main)

@@ -1,6 +1,5 @@
 """Stage `schedules`: every noise schedule, the forward process, and when a digit is no longer recognisable."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,15 @@ from torch import Tensor
 
 from diffusion.data import Dataset, load_split, to_float, to_uint8
 from diffusion.files import write_text
-from diffusion.judge import Judge, noised_logits, recognisability
-from diffusion.plots.grid import picture_grid
-from diffusion.plots.schedules import recognisability_curves, schedule_curves
+from diffusion.quality.judge import Judge, noised_logits, recognisability
 from diffusion.randomness import generator
-from diffusion.report.wording import number
 from diffusion.schedule import SCHEDULES, NoiseSchedule, noise_schedule
-from stages.command import run
-from stages.machine import machine_of
-from stages.params import Params
+from report.plots.grid import picture_grid
+from report.plots.schedules import recognisability_curves, schedule_curves
+from report.wording import number
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.machine import machine_of
 
 LESSON_TIMESTEPS = 1000
 FORWARD_TIMES = (0, 100, 250, 500, 750, 999)  # the lesson's, which count from 0
@@ -31,27 +30,26 @@ RECOGNISED = 0.5
 CURVES = {"beta": ("β", True), "alpha_bar": ("ᾱ", False), "snr": ("SNR = ᾱ / (1 − ᾱ)", True)}
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
     """Compare the schedules on the test split of --data with the noisy judge in --models; write to --report."""
-    test = load_split(arguments.data / "test.safetensors")
-    judge = Judge.load(arguments.models / "noisy_judge.safetensors", machine_of(params).device, knows_noise=True)
+    test = load_split(data / "test.safetensors")
+    noisy_judge = Judge.load(models / "noisy_judge.safetensors", machine_of(params).device, knows_noise=True)
     schedules, left_out = possible_schedules(params.timesteps)
     tables = {name: schedule_table(schedule) for name, schedule in schedules.items()}
-    report: Path = arguments.report
     for name, table in tables.items():
         _write_table(report / f"{name}.csv", table)
     for column, (label, log_scale) in CURVES.items():
         schedule_curves(report / f"{column}.png", tables, column, label, log_scale)
 
     alpha_bars = torch.tensor(LOG_SNRS, dtype=torch.float64).sigmoid().tolist()
-    accuracies = recognisability(judge, test.images, test.labels, alpha_bars, params.seed)
+    accuracies = recognisability(noisy_judge, test.images, test.labels, alpha_bars, params.seed)
     seen = recognisability_table(schedules, accuracies, len(test.images))
     _write_table(report / "recognisability.csv", seen)
     recognisability_curves(report / "recognisability.png", seen, 1 / len(test.class_names))
 
     shown = "linear" if "linear" in schedules else "cosine"
     eps = torch.randn(test.images[:1].shape, generator=generator(params.seed, "schedules/noise"))
-    forward = forward_process(schedules[shown], judge, test, eps)
+    forward = forward_process(schedules[shown], noisy_judge, test, eps)
     draw_forward(report / "forward.png", schedules[shown], test.images[:1], eps)
     if {"linear", "cosine"} <= schedules.keys():
         both = [schedules["linear"], schedules["cosine"]]
@@ -207,4 +205,4 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "data", "models", "report")
+    run(main)

@@ -1,6 +1,5 @@
 """Stage `score`: the denoiser as a score: SDE and ODE samplers, known scores, bits per dimension, inversion."""
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,40 +12,40 @@ from tqdm import tqdm
 
 from diffusion.data import save_sheet, to_float, to_uint8
 from diffusion.denoiser import Denoiser, conditional
-from diffusion.evaluation import Reference
-from diffusion.inversion import decoded, encoded, slerp
-from diffusion.ode import FIRST_TIME, adaptive
+from diffusion.quality.evaluation import Reference
 from diffusion.randomness import generator, image_noise
-from diffusion.sampler import SamplerSetting
-from stages.bits import write_bits
-from stages.command import run
-from stages.judged import open_judged
-from stages.mixtures import write_mixtures
-from stages.outputs import write_table
-from stages.param_keys import Score
-from stages.params import Params
-from stages.studio import QUALITY_COLUMNS, SHEET_COLUMNS, Studio, quality_rows, save_samplers
+from diffusion.samplers.inversion import decoded, encoded, slerp
+from diffusion.samplers.ode import FIRST_TIME, adaptive
+from diffusion.samplers.sampler import SamplerSetting
+from stages.params.keys import Score
+from stages.params.params import Params
+from stages.shared.bits import write_bits
+from stages.shared.command import run
+from stages.shared.judged import open_judged
+from stages.shared.mixtures import write_mixtures
+from stages.shared.outputs import write_table
+from stages.shared.studio import QUALITY_COLUMNS, SHEET_COLUMNS, Studio, quality_rows, save_samplers
 
 INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11
 COMPANY = 64  # images that the adaptive solver solves together
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
     """What --model is as a score, judged against the data in --data by --judge; write to --report.
 
     Samplers run in `precision`; whatever solves or reverses an equation runs in fp32, as bf16 would be its error.
     """
     settings, evaluate = params.score, params.evaluate
-    denoiser, reference = open_judged(params, arguments)
+    denoiser, reference = open_judged(params, data, model, judge)
     exact = replace(denoiser, precision="fp32")
     train = reference.train
     studio = Studio(denoiser, tuple(train.images.shape[1:]), len(train.class_names), params.seed, evaluate.batch_size)
-    write_samplers(arguments.report, studio, reference, settings, evaluate.sampler_samples, evaluate.ddpm_samples)
-    write_mixtures(arguments.report, denoiser.schedule, denoiser.device, settings.mixture_steps, params.seed)
+    write_samplers(report, studio, reference, settings, evaluate.sampler_samples, evaluate.ddpm_samples)
+    write_mixtures(report, denoiser.schedule, denoiser.device, settings.mixture_steps, params.seed)
     order = torch.randperm(len(reference.test.images), generator=generator(params.seed, "score/images"))
     test = reference.test.take(order)
-    write_bits(arguments.report, exact, train, test, settings, params.seed)
-    write_inversion(arguments.report, exact, test.images, settings, params.seed)
+    write_bits(report, exact, train, test, settings, params.seed)
+    write_inversion(report, exact, test.images, settings, params.seed)
 
 
 def write_samplers(
@@ -133,4 +132,4 @@ def write_inversion(report: Path, denoiser: Denoiser, images: Tensor, settings: 
 
 
 if __name__ == "__main__":
-    run(main, "data", "model", "judge", "report")
+    run(main)

@@ -1,6 +1,6 @@
 """Stage `train`: the denoiser. Writes weights, history and clock, nothing else, so plots and metrics never retrain."""
 
-import argparse
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,24 +8,24 @@ import torch
 from diffusion.data import Dataset, load_split
 from diffusion.denoiser import save_denoiser
 from diffusion.nets.unet import UNet
-from stages.command import run
-from stages.denoiser_training import denoiser_training
-from stages.machine import machine_of
-from stages.params import Params
-from stages.training import State, Training, Update, made_for, refuse_larger_batch
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.denoiser_training import denoiser_training
+from stages.shared.machine import machine_of
+from stages.shared.training import State, Training, Update, made_for, refuse_larger_batch
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     """Train on --data, write the EMA weights to --model and the loss curve and timing to --report."""
     machine = machine_of(params)
-    split = arguments.data / "train.safetensors"
-    data = load_split(split)
-    refuse_larger_batch("train", params.train, len(data.images))
-    description = describe(params, data)
-    update, state = training_of(params, data, *machine)
+    split = data / "train.safetensors"
+    train = load_split(split)
+    refuse_larger_batch("train", params.train, len(train.images))
+    description = describe(params, train)
+    update, state = training_of(params, train, *machine)
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
     training = Training("denoiser", update, state, params.train, machine, followed, [split])
-    training.run(arguments.report, lambda: save_denoiser(arguments.model, state["ema"].state_dict(), description))
+    training.run(report, lambda: save_denoiser(model, state["ema"].state_dict(), description))
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:
@@ -48,4 +48,4 @@ def training_of(params: Params, data: Dataset, device: torch.device, precision: 
 
 
 if __name__ == "__main__":
-    run(main, "data", "model", "report")
+    run(main)

@@ -1,49 +1,47 @@
 """Stage `train_latent`: a denoiser of latents, told by a caption what to draw."""
 
-import argparse
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from diffusion.autoencoder import encoded, load_autoencoder, refuse_other_images
-from diffusion.captions import Captions
 from diffusion.data import load_split
-from diffusion.latent import numbering, padded, save_latent, text_unet
-from diffusion.nets.text import PAD
-from stages.command import run
-from stages.denoiser_training import denoiser_training
-from stages.machine import machine_of
-from stages.params import Params
-from stages.training import Training, refuse_larger_batch
+from diffusion.latents.autoencoder import encoded, load_autoencoder, refuse_other_images
+from diffusion.latents.captions import Captions
+from diffusion.latents.model import numbering, padded, save_latent, text_unet
+from diffusion.latents.text import PAD
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.denoiser_training import denoiser_training
+from stages.shared.machine import machine_of
+from stages.shared.training import Training, refuse_larger_batch
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, captions: Path, autoencoder: Path, model: Path, report: Path) -> None:
     """Train on --captions of the images in --data, in the latents of --autoencoder; write --model and --report."""
     machine = machine_of(params)
     device, precision = machine
-    split, train = arguments.data / "train.safetensors", params.train_latent
-    data = load_split(split)
-    captions = Captions.load(arguments.captions, data.class_names, train=len(data.images))
-    autoencoder, autoencoder_arguments = load_autoencoder(arguments.autoencoder, device)
-    refuse_other_images(arguments.autoencoder, autoencoder_arguments, data.images.shape[1:])
-    pairs = [(image, text) for image, texts in enumerate(captions.texts) for text in texts]
-    refuse_larger_batch("train_latent", train, len(pairs))
+    split, settings = data / "train.safetensors", params.train_latent
+    train = load_split(split)
+    captioned = Captions.load(captions, train.class_names, train=len(train.images))
+    encoder, encoder_arguments = load_autoencoder(autoencoder, device)
+    refuse_other_images(autoencoder, encoder_arguments, train.images.shape[1:])
+    pairs = [(image, text) for image, texts in enumerate(captioned.texts) for text in texts]
+    refuse_larger_batch("train_latent", settings, len(pairs))
 
-    description = describe(params, captions, autoencoder.latent_shape, autoencoder_arguments, data.class_names)
+    description = describe(params, captioned, encoder.latent_shape, encoder_arguments, train.class_names)
     numbers = numbering(description["text"], description["vocabulary"])
     tokens = padded([numbers(text) for _, text in pairs]).to(device)
-    latents = encoded(autoencoder, data.images)[[image for image, _ in pairs]]
+    latents = encoded(encoder, train.images)[[image for image, _ in pairs]]
 
     torch.manual_seed(params.seed)
     net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
     net = net.to(device, memory_format=torch.channels_last)
-    update, state = denoiser_training(net, latents, tokens, PAD, params, train, precision)
+    update, state = denoiser_training(net, latents, tokens, PAD, params, settings, precision)
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
-    files = [split, arguments.autoencoder, arguments.captions / "train.txt"]
-    training = Training("latent denoiser", update, state, train, machine, followed, files)
-    training.run(
-        arguments.report, lambda: save_latent(arguments.model, state["ema"].state_dict(), autoencoder, description)
-    )
+    files = [split, autoencoder, captions / "train.txt"]
+    training = Training("latent denoiser", update, state, settings, machine, followed, files)
+    training.run(report, lambda: save_latent(model, state["ema"].state_dict(), encoder, description))
 
 
 def describe(
@@ -69,4 +67,4 @@ def describe(
 
 
 if __name__ == "__main__":
-    run(main, "data", "captions", "autoencoder", "model", "report")
+    run(main)

@@ -1,26 +1,26 @@
 """Stage `vae`: a variational autoencoder, to hold the denoiser against. Writes weights, history and clock."""
 
-import argparse
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from diffusion.baselines.vae import VaeModel, vae_update
+from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset
-from diffusion.nets.vae import Vae
-from diffusion.training import Ema, Optimiser
-from diffusion.vae import VaeModel, vae_update
-from stages.command import run
-from stages.opponent import train_opponent
-from stages.params import Params
-from stages.training import State, Update, made_for
+from diffusion.training.optimiser import Ema, Optimiser
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.opponent import train_opponent
+from stages.shared.training import State, Update, made_for
 
 WARMUP_STEPS = 100
 HISTORY = ("loss", "kl", "grad_norm", "learning_rate")
 
 
-def main(params: Params, arguments: argparse.Namespace) -> None:
+def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     """Train on --data, write the EMA weights to --model and the loss curve and timing to --report."""
-    train_opponent("vae", params, arguments, net_arguments, training_of, HISTORY)
+    train_opponent("vae", params, data, model, report, net_arguments, training_of, HISTORY)
 
 
 def net_arguments(params: Params, data: Dataset) -> dict[str, Any]:
@@ -56,4 +56,4 @@ def training_of(params: Params, data: Dataset, device: torch.device, precision: 
 
 
 if __name__ == "__main__":
-    run(main, "data", "model", "report")
+    run(main)

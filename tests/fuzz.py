@@ -22,10 +22,10 @@ from safetensors.torch import save
 from test_failures import write_model
 
 from benchmarks.load import peak_memory
-from diffusion.checkpoint import load_tensors
 from diffusion.denoiser import load_denoiser
 from diffusion.randomness import generator
 from diffusion.sources import load_splits
+from diffusion.tensors import load_tensors
 
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 FORMATS = (("PNG", "L"), ("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "RGB"), ("BMP", "RGB"), ("GIF", "P"))

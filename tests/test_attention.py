@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from diffusion.latents.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
 from diffusion.nets.attention import Context, ContextAttention, CrossAttention
-from diffusion.nets.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
 from diffusion.nets.unet import UNet
 
 B, N, M, QUERY, CONTEXT, HEADS, HEAD = 3, 5, 7, 12, 10, 2, 4

@@ -5,7 +5,9 @@ from functools import partial
 import pytest
 import torch
 
-from diffusion.autoencoder import (
+from diffusion.data import to_float
+from diffusion.denoiser import save_denoiser
+from diffusion.latents.autoencoder import (
     autoencoder_update,
     decoded,
     encoded,
@@ -13,11 +15,11 @@ from diffusion.autoencoder import (
     save_autoencoder,
     standardise,
 )
-from diffusion.checkpoint import Checkpoints
-from diffusion.data import to_float
-from diffusion.denoiser import save_denoiser
-from diffusion.nets.autoencoder import Autoencoder
-from diffusion.training import Optimiser, batch_indices, fit
+from diffusion.latents.autoencoder_net import Autoencoder
+from diffusion.training.batches import batch_indices
+from diffusion.training.checkpoints import Checkpoints
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Optimiser
 
 ARGUMENTS = {"image_size": 8, "image_channels": 1, "latent_channels": 4, "channels": [8, 16]}
 

@@ -7,23 +7,24 @@ from test_gan import LATENT, NET
 from test_latent import described
 from test_vae import small_vae, some_images
 
-from diffusion.captions import Vocabulary
+from diffusion.baselines.gan import GanModel
+from diffusion.baselines.gan_nets import Generator
+from diffusion.baselines.vae import VaeModel, bounds
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, clipped, guided
-from diffusion.gan import GanModel
-from diffusion.latent import padded
-from diffusion.likelihood import bits_per_dim
-from diffusion.nets.gan import Generator
-from diffusion.nets.text import PAD
+from diffusion.latents.captions import Vocabulary
+from diffusion.latents.model import padded
+from diffusion.latents.text import PAD
+from diffusion.likelihood.bounds import bits_per_dim
 from diffusion.nets.unet import UNet
 from diffusion.randomness import image_noise
-from diffusion.sampler import SAMPLERS, SamplerSetting, final
+from diffusion.samplers.sampler import SAMPLERS, SamplerSetting, final
 from diffusion.schedule import noise_schedule
-from diffusion.vae import VaeModel, bounds
-from stages import bits, score
-from stages.bits import Density
-from stages.params import Params
-from stages.studio import Studio
+from stages import score
+from stages.params.params import Params
+from stages.shared import bits
+from stages.shared.bits import Density
+from stages.shared.studio import Studio
 
 NUMBER, SHAPE, CLASSES = 7, (1, 8, 8), 3
 LABELS = torch.arange(NUMBER) % CLASSES

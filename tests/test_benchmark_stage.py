@@ -1,6 +1,5 @@
 """Stage `benchmark` under a clock that counts calls of the network, so what it should show is known."""
 
-import argparse
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 from diffusion.denoiser import save_denoiser
 from diffusion.nets.unet import UNet
 from stages import benchmark
-from stages.params import Params
+from stages.params.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
@@ -39,7 +38,7 @@ def test_seconds_and_overhead_are_those_of_the_calls_that_a_sampler_makes(tmp_pa
         lambda module, inputs, output: calls.append(1) if isinstance(module, UNet) else None
     )
     with hook:
-        benchmark.main(params, argparse.Namespace(model=tmp_path / "model.safetensors", report=tmp_path))
+        benchmark.main(params, model=tmp_path / "model.safetensors", report=tmp_path)
     rows = pd.read_csv(tmp_path / "timing.csv")
     assert (rows["seconds"] == rows["calls"]).all() and (rows["overhead"] == 1).all()
     heun = rows["sampler"] == "heun"

@@ -9,10 +9,10 @@ import torch
 import yaml
 
 from benchmarks import libraries, peers
-from benchmarks.frontier import SAMPLING_SEEDS, known_rows, settings
 from diffusion.data import Dataset
-from diffusion.sampler import SamplerSetting
-from stages.params import Params
+from diffusion.samplers.sampler import SamplerSetting
+from stages.params.params import Params
+from studies.frontier import SAMPLING_SEEDS, known_rows, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Dataset(torch.zeros(40, 1, 28, 28, dtype=torch.uint8), torch.arange(40) % 10, tuple("0123456789"))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion.captions import (
+from diffusion.data import Dataset, to_uint8
+from diffusion.latents.captions import (
     WORDINGS,
     Captions,
     Combination,
@@ -20,10 +21,9 @@ from diffusion.captions import (
     held_out,
     random_caption,
 )
-from diffusion.data import Dataset, to_uint8
-from diffusion.strokes import PROPERTIES, graded, measured, terciles
+from diffusion.latents.strokes import PROPERTIES, graded, measured, terciles
 from stages.captions import captioned_split
-from stages.params import Params
+from stages.params.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 TEN = tuple("0123456789")

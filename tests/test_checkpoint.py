@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from test_failures import rewritten, without_a_tensor
 
-from diffusion import checkpoint
-from diffusion.checkpoint import KEPT_FOLDERS, Checkpoints, load_tensors, save_tensors
+from diffusion.tensors import load_tensors, save_tensors
+from diffusion.training import checkpoints as checkpoint
+from diffusion.training.checkpoints import KEPT_FOLDERS, Checkpoints
 
 
 class Part:

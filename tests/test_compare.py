@@ -8,18 +8,18 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import stability
+from diffusion.baselines.vae import VaeModel
+from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset, to_float
-from diffusion.evaluation import Reference
-from diffusion.judge import Judge
 from diffusion.nets.classifier import Classifier
-from diffusion.nets.vae import Vae
-from diffusion.training import Optimiser
-from diffusion.vae import VaeModel
+from diffusion.quality.evaluation import Reference
+from diffusion.quality.judge import Judge
+from diffusion.training.optimiser import Optimiser
 from stages import compare
 from stages.compare import Contestant, clock, modes, write_density, write_quality
-from stages.machine import Machine
-from stages.params import Params
+from stages.params.params import Params
+from stages.shared.machine import Machine
+from studies import stability
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")

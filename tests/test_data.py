@@ -1,6 +1,5 @@
 """The data: exact splits, exact round trips, and every kind of bad file refused in one line."""
 
-import argparse
 import csv
 import hashlib
 import json
@@ -476,7 +475,7 @@ def test_an_unknown_data_set_is_refused_with_the_choices():
 def run_prepare(folder, **options):
     section = {"dataset": "digits", "root": "x", "image_size": 28, "channels": 1, "train_limit": 0, "test_limit": 0}
     params = SimpleNamespace(seed=0, data=SimpleNamespace(**(section | options)))
-    prepare.main(params, argparse.Namespace(out=folder / "out", report=folder / "report"))
+    prepare.main(params, out=folder / "out", report=folder / "report")
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.*"))

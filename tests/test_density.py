@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks import density
 from diffusion.data import Dataset
-from stages.params import Params
+from stages.params.params import Params
+from studies import density
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["data.dataset=digits", "model.channels=[8,8]", "model.attention_heads=2", "train.steps=60"]

@@ -4,9 +4,10 @@ import torch
 
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.distillation import ddim_step, distillation_update, one_step_x_0
-from diffusion.sampler import SamplerSetting, final
+from diffusion.samplers.sampler import SamplerSetting, final
 from diffusion.schedule import noise_schedule
-from diffusion.training import Ema, Optimiser, fit
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Ema, Optimiser
 
 SCHEDULE = noise_schedule("linear", 100)
 

@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PARAMS = ("stages/params.py", "stages/param_file.py", "stages/param_keys.py", "stages/param_rules.py")
+PARAMS = ("stages/params/params.py", "stages/params/file.py", "stages/params/keys.py", "stages/params/rules.py")
 NOT_A_DEPENDENCY = {*PARAMS}  # they can only accept or refuse a run
 SECTIONS_OF_NO_STAGE = {"device"}  # it changes where a result is computed, not what it is
 
@@ -132,22 +132,22 @@ def test_what_a_changed_param_reruns(changed, direct):
     ("edited", "never"),
     [
         (
-            "src/diffusion/plots/style.py",
+            "src/report/plots/style.py",
             {"prepare", "judge", "train", "vae", "gan", "evaluate", "benchmark", "guidance", "compare", "score"}
             | {"train_latent", "sample_latent"},
         ),
-        ("src/diffusion/plots/sheet.py", set(STAGES) - {"report"}),
-        ("src/diffusion/plots/schedules.py", set(STAGES) - {"schedules"}),
-        ("src/diffusion/nets/vae.py", set(STAGES) - {"vae", "compare"}),
-        ("src/diffusion/likelihood.py", set(STAGES) - {"score"}),
+        ("src/report/plots/sheet.py", set(STAGES) - {"report"}),
+        ("src/report/plots/schedules.py", set(STAGES) - {"schedules"}),
+        ("src/diffusion/baselines/vae_net.py", set(STAGES) - {"vae", "compare"}),
+        ("src/diffusion/likelihood/bounds.py", set(STAGES) - {"score"}),
         (
-            "src/diffusion/metrics.py",
+            "src/diffusion/quality/metrics.py",
             {"prepare", "train", "vae", "gan", "benchmark", "schedules", "autoencoder", "train_latent"},
         ),
-        ("src/diffusion/captions.py", {"train", "evaluate", "autoencoder", "compare"}),
-        ("src/diffusion/report/builder.py", set(STAGES) - {"report"}),
+        ("src/diffusion/latents/captions.py", {"train", "evaluate", "autoencoder", "compare"}),
+        ("src/report/builder.py", set(STAGES) - {"report"}),
         (
-            "src/diffusion/sampler.py",
+            "src/diffusion/samplers/sampler.py",
             {"prepare", "judge", "train", "vae", "gan", "schedules", "autoencoder", "train_latent"},
         ),
         *((path, set(STAGES)) for path in PARAMS),

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion.checkpoint import save_tensors
 from diffusion.data import Dataset, to_float
-from diffusion.evaluation import Reference, Verdict, verdict
-from diffusion.judge import Judge, augment, judge_update, recognisability
 from diffusion.nets.classifier import Classifier
+from diffusion.quality.evaluation import Reference, Verdict, verdict
+from diffusion.quality.judge import Judge, augment, judge_update, recognisability
 from diffusion.sources import load_splits
-from diffusion.training import Optimiser, batch_indices, fit
+from diffusion.tensors import save_tensors
+from diffusion.training.batches import batch_indices
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Optimiser
 
 CPU = torch.device("cpu")
 STEPS, BATCH_SIZE = 150, 32

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from pipeline import ROOT, Repository
 
-from benchmarks import exercises
-from stages.params import Params
+from stages.params.params import Params
+from studies import exercises
 
 PIPELINE = """stages:
   evaluate:

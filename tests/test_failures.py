@@ -22,19 +22,19 @@ from pipeline import ROOT
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from diffusion import checkpoint
-from diffusion.autoencoder import save_autoencoder
-from diffusion.captions import Captions, Combination, Vocabulary, class_word
-from diffusion.checkpoint import load_tensors, save_tensors
+from diffusion.baselines.gan_nets import Generator
+from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset, save_split
 from diffusion.denoiser import save_denoiser
-from diffusion.judge import Judge
-from diffusion.latent import save_latent, text_unet
-from diffusion.nets.autoencoder import Autoencoder
+from diffusion.latents.autoencoder import save_autoencoder
+from diffusion.latents.autoencoder_net import Autoencoder
+from diffusion.latents.captions import Captions, Combination, Vocabulary, class_word
+from diffusion.latents.model import save_latent, text_unet
 from diffusion.nets.classifier import Classifier
-from diffusion.nets.gan import Generator
 from diffusion.nets.unet import UNet
-from diffusion.nets.vae import Vae
+from diffusion.quality.judge import Judge
+from diffusion.tensors import load_tensors, save_tensors
+from diffusion.training import checkpoints as checkpoint
 
 SIZE, CHANNELS = 8, 1
 DIGITS = tuple("0123456789")

@@ -8,7 +8,7 @@ import pytest
 from pipeline import ROOT
 
 from diffusion.files import whole_file, write_text
-from stages.outputs import write_table
+from stages.shared.outputs import write_table
 
 WRITERS = {"write_text", "write_bytes", "savefig", "savez", "to_csv", "save_file", "save", "touch"}
 

@@ -6,10 +6,11 @@ import math
 import pytest
 import torch
 
-from diffusion.checkpoint import save_tensors
-from diffusion.gan import GanModel, discriminator_loss, gan_update, generator_loss, load_gan, r1_penalty
-from diffusion.nets.gan import Discriminator, Generator
-from diffusion.training import Ema, Optimiser, fit
+from diffusion.baselines.gan import GanModel, discriminator_loss, gan_update, generator_loss, load_gan, r1_penalty
+from diffusion.baselines.gan_nets import Discriminator, Generator
+from diffusion.tensors import save_tensors
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Ema, Optimiser
 
 NET = {"image_size": 8, "image_channels": 1, "num_classes": 3, "patch": 1, "channels": [8, 16], "blocks": 1}
 LATENT = 4

@@ -13,7 +13,7 @@ from diffusion.denoiser import Denoiser
 from diffusion.loss import denoising_update
 from diffusion.nets.unet import UNet
 from diffusion.schedule import noise_schedule
-from diffusion.training import Ema, Optimiser
+from diffusion.training.optimiser import Ema, Optimiser
 
 
 class DevicesMixed(TorchDispatchMode):

@@ -31,9 +31,9 @@ from test_failures import (
     write_split,
 )
 
-from diffusion import checkpoint
-from diffusion.checkpoint import load_tensors
-from diffusion.training import Optimiser
+from diffusion.tensors import load_tensors
+from diffusion.training import checkpoints as checkpoint
+from diffusion.training.optimiser import Optimiser
 
 TRAININGS = ("train", "judge", "train_latent", "autoencoder", "vae", "gan")
 STEPS = 14
@@ -280,9 +280,15 @@ def test_ctrl_c_while_a_stage_is_still_being_imported_shows_no_traceback(tmp_pat
 
 
 def test_the_code_of_a_training_is_all_that_it_runs():
-    import benchmarks.density  # noqa: F401
-    from stages.training import sources
+    import studies.density  # noqa: F401
+
+    from stages.shared.training import sources
 
     names = {str(path.resolve()) for path in sources()}
-    ours = ["src/diffusion/training.py", "src/diffusion/nets/unet.py", "stages/training.py", "stages/progress.py"]
-    assert {str((ROOT / file).resolve()) for file in [*ours, "benchmarks/density.py"]} <= names
+    ours = [
+        "src/diffusion/training/loop.py",
+        "src/diffusion/nets/unet.py",
+        "stages/shared/training.py",
+        "stages/shared/progress.py",
+    ]
+    assert {str((ROOT / file).resolve()) for file in [*ours, "studies/density.py"]} <= names

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from diffusion.inversion import decoded, encoded, slerp
+from diffusion.samplers.inversion import decoded, encoded, slerp
 from diffusion.schedule import noise_schedule
 
 MEAN, STD = 0.4, 0.5

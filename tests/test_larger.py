@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import larger
 from diffusion.data import Dataset
-from diffusion.evaluation import Reference
-from diffusion.judge import Judge
 from diffusion.nets.classifier import Classifier
-from stages.params import Params
+from diffusion.quality.evaluation import Reference
+from diffusion.quality.judge import Judge
+from stages.params.params import Params
+from studies import larger
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [

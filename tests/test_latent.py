@@ -5,17 +5,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from diffusion.autoencoder import encoded, standardise
-from diffusion.checkpoint import Checkpoints
 from diffusion.denoiser import Denoiser, conditional, guided, save_denoiser
-from diffusion.latent import LatentModel, attention_noted, load_latent, numbering, padded, save_latent, text_unet
+from diffusion.latents.autoencoder import encoded, standardise
+from diffusion.latents.autoencoder_net import Autoencoder
+from diffusion.latents.model import LatentModel, attention_noted, load_latent, numbering, padded, save_latent, text_unet
+from diffusion.latents.text import PAD
 from diffusion.loss import denoising_update
-from diffusion.nets.autoencoder import Autoencoder
-from diffusion.nets.text import PAD
-from diffusion.sampler import SamplerSetting
+from diffusion.samplers.sampler import SamplerSetting
 from diffusion.schedule import noise_schedule
-from diffusion.training import Ema, Optimiser, fit
-from stages.prompted import Measurement
+from diffusion.training.checkpoints import Checkpoints
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Ema, Optimiser
+from stages.shared.prompted import Measurement
 
 WORDS = ["a", "one", "thin", "three", "zero"]
 TEXT = {"encoder": "own", "clip_folder": "", "width": 16, "layers": 1, "heads": 2}

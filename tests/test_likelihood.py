@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from diffusion.data import to_float
-from diffusion.greys import GREYS, Greys
-from diffusion.likelihood import (
+from diffusion.likelihood.bounds import (
     bits_per_dim,
     by_shares,
     grey_aware,
@@ -18,6 +17,7 @@ from diffusion.likelihood import (
     root_mean_square_errors,
     variational_bound,
 )
+from diffusion.likelihood.greys import GREYS, Greys
 from diffusion.randomness import image_noise
 from diffusion.schedule import noise_schedule, per_sample
 

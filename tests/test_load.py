@@ -12,14 +12,14 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks import load
 from benchmarks.load import figures_of, loads, measured
-from diffusion import metrics
 from diffusion.data import Dataset, load_split, to_float
-from diffusion.evaluation import Reference, verdict
-from diffusion.judge import Judge
 from diffusion.nets.classifier import Classifier
+from diffusion.quality import metrics
+from diffusion.quality.evaluation import Reference, verdict
+from diffusion.quality.judge import Judge
 from diffusion.randomness import generator
 from diffusion.sources import load_splits
-from stages.params import Params
+from stages.params.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 MEBI = 2**20

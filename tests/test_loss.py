@@ -9,7 +9,7 @@ import torch
 from diffusion.denoiser import Denoiser
 from diffusion.loss import TIME_SHARES, denoising_loss, denoising_update, loss_tables, stratified_times
 from diffusion.schedule import noise_schedule
-from diffusion.training import Ema, Optimiser
+from diffusion.training.optimiser import Ema, Optimiser
 
 
 def drawn_times(shares, batches=2000):

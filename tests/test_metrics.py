@@ -10,7 +10,7 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from diffusion import metrics
+from diffusion.quality import metrics
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -6,10 +6,11 @@ import torch
 from diffusion.denoiser import Denoiser
 from diffusion.mixture import MIXTURES, exact_denoise, mixture_update
 from diffusion.nets.mlp import Mlp
-from diffusion.sampler import SamplerSetting, final
+from diffusion.samplers.sampler import SamplerSetting, final
 from diffusion.schedule import noise_schedule
 from diffusion.target import score_from_x_0
-from diffusion.training import Ema, Optimiser, fit
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Ema, Optimiser
 
 SCHEDULE = noise_schedule("linear", 1000)
 

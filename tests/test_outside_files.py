@@ -1,6 +1,5 @@
 """Files from outside: each bad one is refused by one line that names it, or is skipped and counted."""
 
-import argparse
 import copy
 import gzip
 import io
@@ -22,13 +21,13 @@ from test_failures import rewritten, write_autoencoder, write_judge, write_laten
 
 from benchmarks.load import peak_memory
 from diffusion import sources
-from diffusion.autoencoder import load_autoencoder
-from diffusion.checkpoint import fitted, load_tensors, save_tensors
 from diffusion.denoiser import load_denoiser
-from diffusion.judge import Judge
-from diffusion.latent import load_latent
+from diffusion.latents.autoencoder import load_autoencoder
+from diffusion.latents.model import load_latent
+from diffusion.quality.judge import Judge
+from diffusion.tensors import fitted, load_tensors, save_tensors
 from stages import prepare
-from stages.params import Params
+from stages.params.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
@@ -290,7 +289,7 @@ def test_names_that_would_break_tables_and_messages_are_refused(pets, name):
 
 def run_prepare(root, folder):
     params = Params.load(ROOT / "params.yaml").changed(["data.dataset=folder", f"data.root={root}"])
-    prepare.main(params, argparse.Namespace(out=folder / "out", report=folder / "report"))
+    prepare.main(params, out=folder / "out", report=folder / "report")
     return json.loads((folder / "report/card.json").read_text())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_reports import HOSTILE, built_reports, odd_reports
 
-from diffusion.report.reading import literal
+from report.reading import literal
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)

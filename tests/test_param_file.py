@@ -9,7 +9,7 @@ from dvc.utils.serialize import parse_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import param_file
+from stages.params import file as param_file
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = (ROOT / "params.yaml").read_text(encoding="utf-8")

@@ -1,6 +1,5 @@
 """Hundreds of mutations of params.yaml: each is valid, or is refused in one line that names the key or the line."""
 
-import argparse
 import copy
 import json
 import math
@@ -14,8 +13,9 @@ from matplotlib.figure import Figure
 from test_failures import images, smoke_params, write_judge
 
 from diffusion.data import save_split
-from stages import param_file, schedules
-from stages.params import Params
+from stages import schedules
+from stages.params import file as param_file
+from stages.params.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -175,6 +175,6 @@ def test_twenty_that_are_valid_run(digits, valid, monkeypatch):
     different = {(params.timesteps, params.seed): params for params in valid if params.timesteps <= 1000}
     assert len(different) >= 20
     for params in list(different.values())[:20]:
-        schedules.main(params, argparse.Namespace(data=digits, models=digits, report=digits / "report"))
+        schedules.main(params, data=digits, models=digits, report=digits / "report")
         figures = json.loads((digits / "report" / "metrics.json").read_text())
         assert figures["timesteps"] == params.timesteps

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.params import Params
+from stages.params.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,7 +18,7 @@ from reproducible import differing, is_clock, outputs, run_again
 from test_checkpoint import with_its_digest
 from test_failures import rewritten
 
-from diffusion.checkpoint import load_tensors
+from diffusion.tensors import load_tensors
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 FROM_TRAIN_ON = {"train", "evaluate", "benchmark", "guidance", "score", "compare"}
@@ -47,17 +47,17 @@ def test_everything_is_there_and_nothing_reruns(finished):
 @pytest.mark.parametrize(
     ("file", "reruns"),
     [
-        ("src/diffusion/plots/style.py", {"schedules", "report"}),
-        ("src/diffusion/plots/guidance.py", {"report"}),
+        ("src/report/plots/style.py", {"schedules", "report"}),
+        ("src/report/plots/guidance.py", {"report"}),
         (
-            "src/diffusion/metrics.py",
+            "src/diffusion/quality/metrics.py",
             {"judge", "schedules", "evaluate", "guidance", "sample_latent", "score", "compare"},
         ),
-        ("src/diffusion/report/templates/page.html.j2", {"report"}),
+        ("src/report/templates/page.html.j2", {"report"}),
         ("src/diffusion/nets/unet.py", {"autoencoder", "vae", "gan", *FROM_TRAIN_ON}),
-        ("src/diffusion/captions.py", {"captions", "train_latent", "sample_latent"}),
-        ("src/diffusion/vae.py", {"vae", "compare"}),
-        ("stages/params.py", set()),
+        ("src/diffusion/latents/captions.py", {"captions", "train_latent", "sample_latent"}),
+        ("src/diffusion/baselines/vae.py", {"vae", "compare"}),
+        ("stages/params/params.py", set()),
     ],
 )
 def test_what_an_edit_reruns_at_most(finished, file, reruns):
@@ -113,7 +113,7 @@ def test_a_queue_runs_the_code_that_was_queued(repository):
     Without stages/__init__.py, an installed library (here: the workspace's, edited since) would be imported instead.
     """
     repository.dvc("exp", "run", "--queue", "-S", "guidance.scales=[0.0,1.0],[3.0]")
-    sampler = repository.path / "src/diffusion/sampler.py"
+    sampler = repository.path / "src/diffusion/samplers/sampler.py"
     sampler.write_text("raise RuntimeError('the code of the workspace')\n" + sampler.read_text())
     try:
         repository.dvc("queue", "start", "-j", "2", PYTHONPATH=str(repository.path / "src"))
@@ -134,7 +134,7 @@ def test_a_queue_runs_the_code_that_was_queued(repository):
 
 def test_a_clone_without_cache_draws_the_page_anew(finished, tmp_path):
     clone = finished.clone(tmp_path / "clone")
-    template = clone.path / "src/diffusion/report/templates/page.html.j2"
+    template = clone.path / "src/report/templates/page.html.j2"
     template.write_text(template.read_text() + "<!-- mended -->\n")
     assert clone.dvc("repro", "--allow-missing").ran == ["report"]
     assert "<!-- mended -->" in (clone.path / "reports/index.html").read_text()

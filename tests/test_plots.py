@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from diffusion.plots.confusion import confusions
-from diffusion.plots.grid import picture_grid
-from diffusion.plots.guidance import fidelity_by_limit, fidelity_coverage, measures_by_scale
-from diffusion.plots.samplers import quality_by_calls, speed_quality
-from diffusion.plots.schedules import recognisability_curves, schedule_curves
-from diffusion.plots.score import by_noise_level, score_fields, trajectories
-from diffusion.plots.sheet import labelled_sheet
-from diffusion.plots.style import line
-from diffusion.plots.training import training_loss, training_losses
+from report.plots.confusion import confusions
+from report.plots.grid import picture_grid
+from report.plots.guidance import fidelity_by_limit, fidelity_coverage, measures_by_scale
+from report.plots.samplers import quality_by_calls, speed_quality
+from report.plots.schedules import recognisability_curves, schedule_curves
+from report.plots.score import by_noise_level, score_fields, trajectories
+from report.plots.sheet import labelled_sheet
+from report.plots.style import line
+from report.plots.training import training_loss, training_losses
 
 T = np.arange(1, 11)
 CURVES = {

@@ -6,12 +6,21 @@ from torch.distributions import Normal
 
 from diffusion.data import to_float
 from diffusion.denoiser import Denoiser, conditional
-from diffusion.greys import GREYS, Greys
-from diffusion.likelihood import bits_per_dim, log_snr_range, variational_bound
+from diffusion.likelihood.bounds import bits_per_dim, log_snr_range, variational_bound
+from diffusion.likelihood.grey_unet import (
+    COPIED,
+    NORMALS,
+    STEP,
+    GreyUNet,
+    Mixture,
+    likelihood_update,
+    log_snrs,
+    nearest,
+)
+from diffusion.likelihood.greys import GREYS, Greys
 from diffusion.randomness import image_noise
-from diffusion.readout import COPIED, NORMALS, STEP, GreyUNet, Mixture, likelihood_update, log_snrs, nearest
 from diffusion.schedule import noise_schedule
-from diffusion.training import Ema, Optimiser
+from diffusion.training.optimiser import Ema, Optimiser
 
 SCHEDULE = noise_schedule("linear", 1000)
 SHARES = {0: 0.8, 128: 0.05, 253: 0.15}

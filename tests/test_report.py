@@ -17,7 +17,7 @@ from fake_reports import HOSTILE, built_reports, edit_csv, edit_json, odd_report
 from markdown_it import MarkdownIt
 
 from diffusion.data import save_sheet
-from diffusion.report import (
+from report import (
     claims,
     compare,
     density,
@@ -34,11 +34,11 @@ from diffusion.report import (
     training,
     wording,
 )
-from diffusion.report.builder import build, inline_html, markdown_cell
-from diffusion.report.frontier import answer, averaged, best_times, frontier_blocks
-from diffusion.report.latent import costs
-from diffusion.report.reading import Reports, literal, png_size
-from diffusion.report.wording import NB
+from report.builder import build, inline_html, markdown_cell
+from report.frontier import answer, averaged, best_times, frontier_blocks
+from report.latent import costs
+from report.reading import Reports, literal, png_size
+from report.wording import NB
 
 
 @pytest.fixture(scope="module")

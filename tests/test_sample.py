@@ -13,7 +13,7 @@ from test_latent import described
 
 from diffusion import sample
 from diffusion.denoiser import save_denoiser
-from diffusion.latent import save_latent
+from diffusion.latents.model import save_latent
 from diffusion.nets.unet import UNet
 
 ROOT = Path(__file__).resolve().parents[1]

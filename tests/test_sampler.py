@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from diffusion.denoiser import clipped, counted
-from diffusion.ode import adaptive
 from diffusion.randomness import image_noise
-from diffusion.sampler import (
+from diffusion.samplers.ode import adaptive
+from diffusion.samplers.sampler import (
     SAMPLERS,
     SamplerSetting,
     comparison,
@@ -24,9 +24,9 @@ from diffusion.sampler import (
     sde_dpmpp_2m,
     unipc,
 )
+from diffusion.samplers.sde import CORRECTOR_SNR, langevin_step
+from diffusion.samplers.step import Step
 from diffusion.schedule import NoiseSchedule, noise_schedule, times_from
-from diffusion.sde import CORRECTOR_SNR, langevin_step
-from diffusion.step import Step
 
 diffusers = pytest.importorskip("diffusers")
 MEAN, STD = 0.4, 0.5

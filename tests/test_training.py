@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion.checkpoint import Checkpoints, fingerprint, load_tensors
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser
 from diffusion.loss import denoising_update
 from diffusion.nets.unet import UNet
 from diffusion.schedule import noise_schedule
-from diffusion.training import Diverged, Ema, Optimiser, batch_indices, fit
+from diffusion.tensors import load_tensors
+from diffusion.training.batches import batch_indices
+from diffusion.training.checkpoints import Checkpoints, fingerprint
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Diverged, Ema, Optimiser
 from stages import gan, train, vae
-from stages.params import Params
+from stages.params.params import Params
 from stages.train import training_of
 
 ROOT = Path(__file__).resolve().parents[1]

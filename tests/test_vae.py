@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from diffusion.checkpoint import save_tensors
+from diffusion.baselines.coders import Decoder, Encoder
+from diffusion.baselines.vae import Logistics, VaeModel, bounds, importance_bound, load_vae, log_weight, vae_update
+from diffusion.baselines.vae_net import Vae
 from diffusion.data import to_float
 from diffusion.gaussian import STANDARD, Gaussian
-from diffusion.nets.coders import Decoder, Encoder
-from diffusion.nets.vae import Vae
-from diffusion.training import Ema, Optimiser, fit
-from diffusion.vae import Logistics, VaeModel, bounds, importance_bound, load_vae, log_weight, vae_update
+from diffusion.tensors import save_tensors
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Ema, Optimiser
 
 NET = {"image_size": 8, "image_channels": 1, "num_classes": 3, "latent": 4, "mixtures": 2, "patch": 1}
 NET |= {"channels": [8, 16], "blocks": 1}

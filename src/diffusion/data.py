@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.checkpoint import load_tensors, save_tensors
 from diffusion.files import whole_file
+from diffusion.tensors import load_tensors, save_tensors
 
 GREY = 128
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffusion.checkpoint import described, save_tensors
 from diffusion.nets.unet import UNet
 from diffusion.runtime import autocast, frozen
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
+from diffusion.tensors import described, save_tensors
 
 Denoise = Callable[[Tensor, float], Tensor]
 EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is

@@ -14,7 +14,8 @@ from diffusion.denoiser import Denoiser
 from diffusion.randomness import generator
 from diffusion.schedule import NoiseSchedule, per_sample
 from diffusion.target import TARGETS, eps_from_x_0
-from diffusion.training import Ema, Optimiser, batch_indices
+from diffusion.training.batches import batch_indices
+from diffusion.training.optimiser import Ema, Optimiser
 
 
 def distillation_update(

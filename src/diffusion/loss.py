@@ -11,7 +11,8 @@ from diffusion.denoiser import Denoiser
 from diffusion.randomness import generator
 from diffusion.schedule import NoiseSchedule, per_sample
 from diffusion.target import TARGETS, WEIGHTINGS
-from diffusion.training import Ema, Optimiser, batch_indices
+from diffusion.training.batches import batch_indices
+from diffusion.training.optimiser import Ema, Optimiser
 
 
 class LossTables(NamedTuple):

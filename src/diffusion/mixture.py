@@ -16,7 +16,7 @@ from diffusion.loss import TIME_SHARES, denoising_loss, loss_tables, stratified_
 from diffusion.randomness import generator
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import x_0_from_score
-from diffusion.training import Ema, Optimiser
+from diffusion.training.optimiser import Ema, Optimiser
 
 
 @dataclass(frozen=True, eq=False)

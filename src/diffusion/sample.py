@@ -16,11 +16,11 @@ from tqdm import tqdm
 from diffusion.data import gathered, save_sheet
 from diffusion.denoiser import Denoise, Denoiser, clipped, guided, load_denoiser
 from diffusion.files import whole_file
-from diffusion.latent import load_latent
-from diffusion.nets.text import PAD
+from diffusion.latents.model import load_latent
+from diffusion.latents.text import PAD
 from diffusion.randomness import image_noise
 from diffusion.runtime import DEVICES, PRECISIONS, pick_device, pick_precision, prepare_machine
-from diffusion.sampler import SAMPLERS, SamplerSetting, generate
+from diffusion.samplers.sampler import SAMPLERS, SamplerSetting, generate
 from diffusion.schedule import TIMES
 
 LABEL_MODEL, PROMPT_MODEL = Path("models/denoiser.safetensors"), Path("models/latent.safetensors")

@@ -1,0 +1,109 @@
+"""`make bench`: how fast training and sampling are with params.yaml, and what they cost over the bare network."""
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from diffusion.data import Dataset
+from diffusion.denoiser import Denoiser, clipped, conditional
+from diffusion.randomness import image_noise
+from diffusion.runtime import describe_machine, stopwatch
+from diffusion.samplers.sampler import SamplerSetting, final
+from diffusion.schedule import noise_schedule
+from diffusion.training.optimiser import Optimiser
+from stages.params.params import Params
+from stages.params.rules import image_size
+from stages.shared.machine import machine_of
+from stages.train import training_of
+
+CLASSES = 10
+REPEATS = 15
+SAMPLING_STEPS = 20
+
+
+def main() -> None:
+    """Print a table; random images stand for data, since what they show does not change the clock."""
+    params = Params.load(Path("params.yaml"))
+    device, precision = machine_of(params)
+    size = image_size(params)
+    shape = (params.data.channels, size, size)
+    images = torch.randint(0, 256, (4096, *shape), dtype=torch.uint8)
+    data = Dataset(images, torch.arange(len(images)) % CLASSES, tuple(map(str, range(CLASSES))))
+    update, state = training_of(params, data, device, precision)
+    denoiser = Denoiser(state["net"], noise_schedule(params.schedule, params.timesteps), params.train.target, precision)
+
+    for name, value in describe_machine(device, precision).items():
+        print(f"{name:24} {value}")
+    print(f"{'parameters':24} {sum(p.numel() for p in denoiser.net.parameters()):,}")
+    print(f"{'':24} {'images/s':>10} {'overhead':>10}   (median of {REPEATS}, smallest to largest)")
+    rate, ratios = training(params, denoiser, update, state["optimiser"], shape)
+    print(f"{f'training, batch {params.train.batch_size}':24} {rate:10.0f} {ratios}")
+    rate, ratios = sampling(params, denoiser, shape, device)
+    print(f"{f'sampling, batch {params.evaluate.batch_size}':24} {rate:10.1f} {ratios}   DDIM, {SAMPLING_STEPS} calls")
+
+
+def training(
+    params: Params,
+    denoiser: Denoiser,
+    update: Callable[[int], object],
+    optimiser: Optimiser,
+    shape: tuple[int, int, int],
+) -> tuple[float, str]:
+    """Images per second of whole training steps, and their cost over bare forward, backward and optimiser steps."""
+    number, device = params.train.batch_size, optimiser.parameters[0].device
+    x = torch.randn(number, *shape, device=device)
+    t = torch.full((number,), params.timesteps / 2)
+    label = torch.arange(number, device=device) % CLASSES
+
+    def bare_step(_: int) -> None:
+        optimiser.adamw.zero_grad()
+        denoiser.predict(x, t, label).square().mean().backward()
+        optimiser.adamw.step()
+
+    whole, ratios = interleaved(device, update, bare_step)
+    return number / median(whole), ratios
+
+
+def sampling(
+    params: Params, denoiser: Denoiser, shape: tuple[int, int, int], device: torch.device
+) -> tuple[float, str]:
+    """Images per second of DDIM, and its cost over as many bare calls of the network."""
+    number = params.evaluate.batch_size
+    label = torch.arange(number, device=device) % CLASSES
+    setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
+    denoise = clipped(conditional(denoiser, label))
+    x = torch.randn(number, *shape, device=device)
+
+    def sample(run: int) -> None:
+        final(setting.start(denoise, denoiser.schedule, image_noise(run, "bench", range(number), shape, device)))
+
+    @torch.no_grad()
+    def bare_calls(_: int) -> None:
+        for _ in range(SAMPLING_STEPS):
+            denoiser.predict(x, params.timesteps / 2, label)
+
+    denoiser.net.eval()
+    whole, ratios = interleaved(device, sample, bare_calls)
+    return number / median(whole), ratios
+
+
+def interleaved(
+    device: torch.device, whole: Callable[[int], object], bare: Callable[[int], object]
+) -> tuple[list[float], str]:
+    """Seconds of `whole(k)`, and its ratio to `bare(k)` run right after it; the first pair is a warm-up."""
+    seconds, ratios = [], []
+    for k in range(REPEATS + 1):
+        with stopwatch(device) as first:
+            whole(k)
+        with stopwatch(device) as second:
+            bare(k)
+        seconds.append(first[0])
+        ratios.append(first[0] / second[0])
+    ratios = sorted(ratios[1:])
+    return seconds[1:], f"{median(ratios):10.3f}   ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Captions of images in words, from the class and the grades of its stroke; and the vocabulary that they are made of.
+
+"a thick wide seven slanted to the right": every caption is a function of (seed, purpose, index). Some combinations of
+a class and a grade are held out: images of them get no caption, so that a model can be asked for what it never saw.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from diffusion.files import write_text
+from diffusion.latents.strokes import PROPERTIES
+from diffusion.randomness import generator
+from diffusion.tensors import load_tensors, save_tensors
+
+BETWEEN = " | "  # captions of one image, in the file
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+ARTICLE, CLASS = "a", "class"  # slots of a wording beside the properties
+ADJECTIVES = {
+    "thickness": ("thin", "medium", "thick"),
+    "slant": ("left-leaning", "upright", "right-leaning"),
+    "width": ("narrow", "regular", "wide"),
+}
+CLAUSES = {
+    "thickness": ("with thin strokes", "with medium strokes", "with thick strokes"),
+    "slant": ("slanted to the left", "standing upright", "slanted to the right"),
+    "width": ("drawn narrow", "drawn regular", "drawn wide"),
+}
+# A slot is the article, the class, or a property before the class (an adjective) or after it (a clause).
+WORDINGS = (
+    (ARTICLE, "thickness", "width", CLASS, "slant"),
+    (ARTICLE, "slant", "width", CLASS, "thickness"),
+    (ARTICLE, "thickness", "slant", CLASS, "width"),
+    (ARTICLE, CLASS, "slant", "thickness", "width"),
+)
+
+
+class Combination(NamedTuple):
+    """A class and a grade (0, 1, 2) of one property."""
+
+    label: int
+    name: str
+    grade: int
+
+
+def held_out(num_classes: int, number: int) -> list[Combination]:
+    """The combinations without captions: classes evenly spread, properties in turn, the lowest grade, then the highest.
+
+    Raises ValueError for more combinations than classes.
+    """
+    if number > num_classes:
+        raise ValueError(f"captions.held_out: {number} is not possible (allowed: up to {num_classes} classes)")
+    return [Combination(k * num_classes // number, PROPERTIES[k % 3], 2 * (k % 2)) for k in range(number)]
+
+
+def belongs(combination: Combination, labels: Tensor, grades: Tensor) -> Tensor:
+    """(N,) whether images with labels (N,) and grades (N, 3) are of the combination."""
+    column = PROPERTIES.index(combination.name)
+    return (labels == combination.label) & (grades[:, column] == combination.grade)
+
+
+def class_word(name: str) -> str:
+    """The one word that stands for a class in captions: seven for 7, ankle-boot for Ankle boot; "" for ?!."""
+    return NUMBERS[int(name)] if re.fullmatch("[0-9]", name) else "-".join(re.findall(r"[^\W_]+", name.lower()))
+
+
+def class_words(names: Sequence[str]) -> tuple[str, ...]:
+    """The words of all classes. Raises ValueError where a class has none, or one that is another's too."""
+    words = tuple(map(class_word, names))
+    for name, word in zip(names, words, strict=True):
+        if not word or words.count(word) > 1:
+            raise ValueError(f"captions: class {name!r} is {word!r} in words (allowed: letters or digits of its own)")
+    return words
+
+
+def caption(word: str, grades: Sequence[int], wording: int = 0, without: Sequence[str] = ()) -> str:
+    """The caption of an image of class `word` in one of the WORDINGS, without some of its slots."""
+    graded = dict(zip(PROPERTIES, grades, strict=True))
+    slots = [slot for slot in WORDINGS[wording] if slot not in without]
+    after = slots.index(CLASS)
+    words = [
+        word if slot == CLASS else (ADJECTIVES if place < after else CLAUSES)[slot][graded[slot]]
+        for place, slot in enumerate(slots)
+        if slot != ARTICLE
+    ]
+    return " ".join([article(words[0]), *words] if ARTICLE in slots else words)
+
+
+def random_caption(word: str, grades: Sequence[int], left_out: float, draw: torch.Generator) -> str:
+    """A caption in a random wording; each slot but the class is left out with probability `left_out`."""
+    wording = int(torch.randint(len(WORDINGS), (), generator=draw))
+    absent = (torch.rand(len(PROPERTIES) + 1, generator=draw) < left_out).tolist()
+    without = [slot for slot, gone in zip((ARTICLE, *PROPERTIES), absent, strict=True) if gone]
+    return caption(word, grades, wording, without)
+
+
+def article(word: str) -> str:
+    """a or an."""
+    return "an" if word[0] in "aeiou" and word != "one" else "a"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """All words that captions are made of; the k-th has number k + 1, and 0 is no word."""
+
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, class_words: Sequence[str]) -> "Vocabulary":
+        """Every word that a caption of these classes can hold, in the order of the alphabet."""
+        phrases = [*class_words, "a an", *sum([*ADJECTIVES.values(), *CLAUSES.values()], ())]
+        return cls(tuple(sorted({word for phrase in phrases for word in phrase.split()})))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def numbers(self, text: str) -> list[int]:
+        """The numbers of the words of a text; digits may be written as such.
+
+        Raises ValueError for the first word that is none of the vocabulary, with those that are near it.
+        """
+        found = []
+        for word in map(class_word, re.findall(r"[\w-]+", text.lower())):
+            if word not in self.words:
+                near = difflib.get_close_matches(word, self.words, cutoff=0.5)
+                hint = f"near it: {', '.join(near)}" if near else f"allowed: {', '.join(self.words)}"
+                raise ValueError(f"the word {word!r} is not in the vocabulary ({hint})")
+            found.append(self.words.index(word) + 1)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Captions:
+    """Both splits' grades, and the captions of every training image: none where a held-out combination applies."""
+
+    class_words: tuple[str, ...]
+    held_out: tuple[Combination, ...]
+    bounds: Tensor  # (K, 3, 2) of the grades, see strokes.terciles
+    train_grades: Tensor  # (N, 3)
+    test_grades: Tensor  # (M, 3)
+    texts: tuple[tuple[str, ...], ...]  # of N training images
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Of all captions that there can be."""
+        return Vocabulary.of(self.class_words)
+
+    def unseen(self, labels: Tensor, grades: Tensor) -> Tensor:
+        """(N,) the first held-out combination that each image with labels (N,) and grades (N, 3) is of; -1 for none."""
+        found = torch.full_like(labels, -1)
+        for index, combination in reversed(list(enumerate(self.held_out))):
+            found[belongs(combination, labels, grades)] = index
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write train.txt (a line per image), vocabulary.txt and strokes.safetensors."""
+        tensors = {"bounds": self.bounds, "train_grades": self.train_grades, "test_grades": self.test_grades}
+        description = {"class_words": self.class_words, "held_out": self.held_out}
+        save_tensors(folder / "strokes.safetensors", tensors, description)
+        lines = {"train.txt": map(BETWEEN.join, self.texts), "vocabulary.txt": self.vocabulary.words}
+        for name, content in lines.items():
+            write_text(folder / name, "".join(f"{line}\n" for line in content))
+
+    @classmethod
+    def load(cls, folder: Path, class_names: Sequence[str], **sizes: int) -> Self:
+        """What `save` wrote of images of these classes; `train` and `test` are the sizes that the splits must have.
+
+        Raises ValueError for files that are missing, damaged or do not belong together.
+        """
+        strokes = folder / "strokes.safetensors"
+        tensors, description = load_tensors(strokes)
+        lines = (folder / "train.txt").read_text(encoding="utf-8").splitlines()
+        texts = tuple(tuple(line.split(BETWEEN)) if line else () for line in lines)
+        try:
+            held_out = tuple(Combination(*combination) for combination in description["held_out"])
+            captions = cls(tuple(description["class_words"]), held_out, **tensors, texts=texts)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{strokes}: not the strokes of this project ({error})") from error
+        if len(texts) != len(captions.train_grades):
+            raise ValueError(f"{folder / 'train.txt'}: {len(texts)} lines for {len(captions.train_grades)} images")
+        found = {"train": len(captions.train_grades), "test": len(captions.test_grades)}
+        if captions.class_words != class_words(class_names) or not sizes.items() <= found.items():
+            raise ValueError(f"{strokes}: of other images than the data (run stage captions again)")
+        return captions
+
+
+def captioned(
+    word: str, grades: Sequence[int], index: int, per_image: int, left_out: float, seed: int
+) -> tuple[str, ...]:
+    """The captions of the `index`-th training image."""
+    draws = (generator(seed, "captions", index * per_image + k) for k in range(per_image))
+    return tuple(random_caption(word, grades, left_out, draw) for draw in draws)

@@ -1,0 +1,140 @@
+"""One definition of quality: the real images that samples are compared with, and the verdict on samples."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion.data import Dataset, to_float
+from diffusion.quality import metrics
+from diffusion.quality.judge import Judge
+from diffusion.randomness import generator
+
+MIN_SAMPLES = 500  # for FID, precision, recall, density, coverage: with fewer they say more about n than about quality
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How near n samples are to the test split; None where n is under 500 (precision ... coverage: k = 5)."""
+
+    n: int
+    fid: float | None
+    kid: float
+    kid_std: float
+    precision: float | None
+    recall: float | None
+    density: float | None
+    coverage: float | None
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The quality of n real training images, over several draws: what a perfect model would reach."""
+
+    n: int
+    draws: int
+    mean: dict[str, float | None]
+    std: dict[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict(Quality):
+    """The judge's verdict on samples of known classes; `diversity` is that of real images where it is 1."""
+
+    accuracy: float
+    diversity: float | None  # None where no class has two samples
+    confusion: Tensor  # (K, K): row = the label asked for, column = the class recognised
+
+    @property
+    def accuracy_by_class(self) -> list[float | None]:
+        """For every class the share of its samples that are recognised; None where it has no sample."""
+        right, asked = self.confusion.diagonal().tolist(), self.confusion.sum(1).tolist()
+        return [r / n if n else None for r, n in zip(right, asked, strict=True)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All single figures, ready for JSON or a row of a table."""
+        return {name: value for name, value in vars(self).items() if name != "confusion"}
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The real images that samples are compared with, and what the judge makes of them."""
+
+    judge: Judge
+    train: Dataset
+    test: Dataset
+    seed: int
+
+    def __post_init__(self) -> None:
+        known, names = self.judge.net.arguments["num_classes"], self.test.class_names
+        if known != len(names):
+            raise ValueError(f"judge: knows {known} classes, the data have {len(names)} (run stage judge again)")
+
+    @cached_property
+    def test_features(self) -> Tensor:
+        """(N, 128)."""
+        return self.judge.see(self.test.images).features
+
+    @cached_property
+    def diversity(self) -> float:
+        """Mean feature distance of two real test images of a class."""
+        return metrics.within_class_diversity(self.test_features, self.test.labels)
+
+    def quality(self, features: Tensor) -> Quality:
+        """Of samples with these features (N, 128)."""
+        draw = generator(self.seed, "evaluation/kid")
+        kid, kid_std = metrics.kernel_distance(features, self.test_features, draw)
+        enough = len(features) >= MIN_SAMPLES
+        fid = metrics.frechet_distance(features, self.test_features) if enough else None
+        prdc = metrics.precision_recall_density_coverage(self.test_features, features) if enough else [None] * 4
+        return Quality(len(features), fid, kid, kid_std, *prdc)
+
+    def coverage_within_classes(self, features: Tensor, labels: Tensor) -> float | None:
+        """The coverage of a class's test images by the samples of it (features (N, 128), labels (N,)), averaged over
+        the classes that have enough of both; None where n is under 500."""
+        pairs = [(self.test_features[self.test.labels == k], features[labels == k]) for k in labels.unique()]
+        enough = [pair for pair in pairs if min(map(len, pair)) > metrics.NEIGHBOURS]
+        if len(features) < MIN_SAMPLES or not enough:
+            return None
+        return mean(metrics.precision_recall_density_coverage(*pair).coverage for pair in enough)
+
+    def floor(self, num_samples: int, draws: int = 5) -> Floor:
+        """Quality of `num_samples` random training images (or all there are): mean and spread of the draws."""
+        number = min(num_samples, len(self.train.images))
+        real = (self.training_draw(number, draw).images for draw in range(draws))
+        rows = [asdict(self.quality(self.judge.see(images).features)) for images in real]
+        table = {name: [row[name] for row in rows] for name in rows[0] if name not in ("n", "kid_std")}
+        return Floor(
+            number,
+            draws,
+            mean={name: None if None in values else mean(values) for name, values in table.items()},
+            std={name: None if None in values or draws < 2 else stdev(values) for name, values in table.items()},
+        )
+
+    def training_draw(self, number: int, draw: int) -> Dataset:
+        """`number` random training images: the draw-th of such draws."""
+        order = torch.randperm(len(self.train.images), generator=generator(self.seed, "evaluation/floor", draw))
+        return self.train.take(order[:number])
+
+    def memorisation(self, images: Tensor) -> metrics.Memorisation:
+        """Pixel distances of uint8 samples to the training images, beside those of the test images."""
+        return metrics.memorisation(images, self.train.images, self.test.images, to_float=to_float)
+
+
+def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
+    """Judge samples, uint8 or float in [-1, 1] (N, C, H, W), of the classes asked for (N,); at least 4.
+
+    Raises ValueError for samples that are not finite, too few, or of another shape than the real images.
+    """
+    seen = reference.judge.see(images)
+    labels, predictions = labels.cpu(), seen.logits.argmax(1)
+    repeated = labels.bincount().max() > 1
+    return Verdict(
+        **asdict(reference.quality(seen.features)),
+        accuracy=metrics.accuracy(predictions, labels),
+        diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if repeated else None,
+        confusion=metrics.confusion_matrix(predictions, labels, seen.logits.shape[1]),
+    )

@@ -1,0 +1,150 @@
+"""The judge: a classifier of real images, whose penultimate features are the extractor of every distance.
+
+A second one, trained on x_t at all noise levels, decides what is still recognisable under noise.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffusion.data import to_float
+from diffusion.nets.classifier import Classifier
+from diffusion.randomness import generator
+from diffusion.runtime import autocast, frozen
+from diffusion.tensors import fitted, load_tensors, save_tensors
+
+MAX_LOG_SNR = 10.0
+BATCH_SIZE = 256
+LABEL_SMOOTHING = 0.05
+MAX_ROTATION, MAX_STRETCH, MAX_SHIFT = math.radians(12), 0.12, 0.1  # of the judge's training images
+
+
+def judge_update(
+    net: Classifier,
+    descend: Callable[[Tensor], dict[str, Tensor]],
+    next_batch: Callable[[int], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    precision: str,
+    seed: int,
+) -> Callable[[int], dict[str, Tensor]]:
+    """The training step of a judge for `training.fit`; one that knows noise sees x_t, log-SNR uniform in [-10, 10].
+
+    images uint8 (N, C, H, W) and labels (N,), both on the device; `next_batch(step)` says which of them, (B,).
+    """
+
+    def update(step: int) -> dict[str, Tensor]:
+        index, draw = next_batch(step).to(images.device), generator(seed, "judge/draw", step)
+        x, log_snr = augment(to_float(images[index]), draw), None
+        if net.knows_noise:
+            log_snr = (MAX_LOG_SNR * (2 * torch.rand(len(x), generator=draw) - 1)).to(x.device)
+            alpha_bar = torch.sigmoid(log_snr)[:, None, None, None]
+            x = alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * torch.randn(x.shape, generator=draw).to(x.device)
+        with autocast(images.device, precision):
+            logits = net(x, log_snr)
+        loss = F.cross_entropy(logits.float(), labels[index], label_smoothing=LABEL_SMOOTHING)
+        return {"loss": loss.detach(), **descend(loss)}
+
+    return update
+
+
+def augment(x: Tensor, draw: torch.Generator) -> Tensor:
+    """Images (B, C, H, W), each turned, stretched, sheared and shifted a little; never flipped."""
+    angle, *rest = (2 * torch.rand(6, len(x), generator=draw) - 1).to(x.device)
+    stretch_x, stretch_y, shear, shift_x, shift_y = rest
+    cos, sin = (MAX_ROTATION * angle).cos(), (MAX_ROTATION * angle).sin()
+    rows = [
+        torch.stack([cos * (1 + MAX_STRETCH * stretch_x), MAX_STRETCH * shear - sin, MAX_SHIFT * shift_x], dim=1),
+        torch.stack([sin, cos * (1 + MAX_STRETCH * stretch_y), MAX_SHIFT * shift_y], dim=1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)  # (B, H, W, 2)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+class Seen(NamedTuple):
+    """What a judge makes of N images: features (N, 128) and logits (N, K), float32 on the CPU."""
+
+    features: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A trained classifier, frozen on its device, called in fp32 and in batches of one size."""
+
+    net: Classifier
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        frozen(self.net, self.device)
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device, knows_noise: bool = False) -> Self:
+        """Read what `save` wrote. Raises ValueError, one line, for a file that is missing, damaged or foreign, and for
+        a judge of clean images where one that `knows_noise` is wanted, or the other way round."""
+        tensors, description = load_tensors(path)
+        with fitted(path, tensors, description):
+            net = Classifier(**description["classifier"])
+            net.load_state_dict(tensors)
+        if net.knows_noise != knows_noise:
+            raise ValueError(f"{path}: the judge of {'clean' if knows_noise else 'noised'} images (expected the other)")
+        return cls(net, device)
+
+    def save(self, path: Path) -> None:
+        """Write the weights with the arguments that build the classifier."""
+        save_tensors(path, self.net.state_dict(), {"classifier": self.net.arguments})
+
+    @torch.no_grad()
+    def see(self, images: Tensor, log_snr: float | None = None) -> Seen:
+        """Judge images (N, C, H, W), uint8 or float in [-1, 1]; a judge of noised images wants their log-SNR.
+
+        Raises ValueError where images are not finite or have another shape than those the judge was trained on.
+        """
+        self._refuse_other_images(images)
+        parts = [self._see_batch(batch, log_snr) for batch in images.split(BATCH_SIZE)]
+        return Seen(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _see_batch(self, batch: Tensor, log_snr: float | None) -> Seen:
+        x = to_float(batch).to(self.device)
+        if log_snr is not None:
+            log_snr = torch.full((len(x),), log_snr, device=self.device).clamp(-MAX_LOG_SNR, MAX_LOG_SNR)
+        features = self.net.features(x, log_snr)
+        return Seen(features.cpu(), self.net.head(features).cpu())
+
+    def _refuse_other_images(self, images: Tensor) -> None:
+        channels, size = self.net.arguments["in_channels"], self.net.arguments["image_size"]
+        if images.shape[1:] != (channels, size, size) or len(images) == 0:
+            shape = tuple(images.shape)
+            raise ValueError(f"judge: cannot judge images of shape {shape} (allowed: (N, {channels}, {size}, {size}))")
+        if images.is_floating_point() and not images.isfinite().all():
+            raise ValueError("judge: images hold NaN or infinity (allowed: finite values in [-1, 1])")
+
+
+def recognisability(
+    noisy_judge: Judge, images: Tensor, labels: Tensor, alpha_bars: Sequence[float], seed: int
+) -> list[float]:
+    """Accuracy of the judge of noised images on x_t, for every alpha_bar, on the same noise at all of them.
+
+    images uint8 (N, C, H, W). It depends on alpha_bar alone: one curve serves every schedule.
+    """
+    x_0 = to_float(images)
+    eps = torch.randn(x_0.shape, generator=generator(seed, "recognisability"))
+    return [share_right(noised_logits(noisy_judge, x_0, eps, a), labels) for a in alpha_bars]
+
+
+def noised_logits(noisy_judge: Judge, x_0: Tensor, eps: Tensor, alpha_bar: float) -> Tensor:
+    """Logits (N, K) on x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps, for alpha_bar in [0, 1]."""
+    log_snr = math.log(alpha_bar / (1 - alpha_bar)) if 0 < alpha_bar < 1 else math.copysign(math.inf, alpha_bar - 0.5)
+    return noisy_judge.see(math.sqrt(alpha_bar) * x_0 + math.sqrt(1 - alpha_bar) * eps, log_snr).logits
+
+
+def share_right(logits: Tensor, labels: Tensor) -> float:
+    """Accuracy of logits (N, K) against labels (N,)."""
+    return (logits.argmax(1) == labels.cpu()).double().mean().item()

@@ -1,0 +1,166 @@
+"""The checkpoints of a training: saved now and then, restored when the same training starts again."""
+
+import copy
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor
+
+from diffusion.tensors import load_tensors, save_tensors
+
+KEPT_CHECKPOINTS = 2  # of a training: the last, and the one before it
+
+
+KEPT_FOLDERS = 16  # of trainings that did not end
+
+
+warn = logging.getLogger(__name__).warning
+
+
+class Checkpoints:
+    """The checkpoints of one training: saved now and then, restored when the same training starts again.
+
+    `folder` belongs to one training: its name must say everything the result depends on (see `fingerprint`). One
+    process at a time may train in it, and only as long as the process that started it lives. Use as a context
+    manager: leaving it without an exception means the training is done, and removes the folder.
+
+    The last two checkpoints are kept, each named by its number of steps and the digest of its bytes. Folders of
+    trainings that were left for good are removed too: beside this one, the `KEPT_FOLDERS` touched last stay.
+    """
+
+    def __init__(self, folder: Path, seconds_between: float) -> None:
+        self.folder = folder
+        self.seconds_between = seconds_between
+        self.seconds_before = 0.0
+        self.start = self.last_save = time.monotonic()
+        self.parent = os.getppid()
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = open(self.folder / "lock", "w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{self.folder}: another process is at this very training (wait for it)") from error
+        with suppress(FileNotFoundError):  # a training that ends in this moment removes its folder itself
+            _remove_old_folders(self.folder)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            shutil.rmtree(self.folder)
+        self.lock.close()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in this training so far, those before an interruption included."""
+        return self.seconds_before + time.monotonic() - self.start
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the process that started this one is gone."""
+        return os.getppid() != self.parent
+
+    @property
+    def due(self) -> bool:
+        """Whether the last checkpoint is old enough for another, or this is the last chance for one."""
+        return time.monotonic() - self.last_save >= self.seconds_between or self.orphaned
+
+    def newest_first(self) -> list[Path]:
+        """The checkpoints that can be restored, as far as their names tell."""
+        return sorted(self.folder.glob("*.safetensors"), reverse=True)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Load the newest checkpoint into `state`, which stays as it is where there is none.
+
+        A damaged one is set aside under another name, with a warning that names it, and the one before it is taken.
+        """
+        fresh = copy.deepcopy({name: part.state_dict() for name, part in state.items()})
+        for path in self.newest_first():
+            try:
+                if _digest(path) != path.suffixes[0][1:]:
+                    raise ValueError("its bytes are not those that were written")
+                tensors, description = load_tensors(path)
+                for name, part in state.items():
+                    part.load_state_dict(_unpack(description["state"][name], tensors))
+                self.seconds_before = float(description["seconds"])
+                return
+            except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+                path.rename(f"{path}.damaged")
+                reason = " ".join(str(error).split())[:200]
+                warn("%s: damaged (%s), set aside: going on from the checkpoint before it, or anew", path, reason)
+                for name, part in state.items():
+                    part.load_state_dict(fresh[name])
+
+    def save(self, state: Mapping[str, Any], step: int) -> None:
+        """Write a checkpoint after `step` steps; a crash at any moment leaves those before it.
+
+        Raises ValueError, behind the checkpoint, when the parent process is gone.
+        """
+        tensors: dict[str, Tensor] = {}
+        structure = {name: _pack(part.state_dict(), name, tensors) for name, part in state.items()}
+        written = self.folder / "written"
+        save_tensors(written, tensors, {"state": structure, "seconds": self.seconds})
+        os.replace(written, self.folder / f"{step:08}.{_digest(written)}.safetensors")
+        _flush_names(self.folder)
+        for path in self.newest_first()[KEPT_CHECKPOINTS:]:
+            path.unlink()
+        self.last_save = time.monotonic()
+        if self.orphaned:
+            raise ValueError("the process that started this training is gone: stopping, the checkpoint is kept")
+
+
+def _remove_old_folders(current: Path) -> None:
+    """Remove all folders beside `current` but those touched last, and those that a process is training in."""
+    others = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
+    for folder in sorted(others, key=os.path.getmtime, reverse=True)[KEPT_FOLDERS:]:
+        with suppress(OSError), open(folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+
+
+def _flush_names(folder: Path) -> None:
+    """Wait until the disk has the names of the files in a folder; `fsync` of a file does not care for its name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def fingerprint(*parts: object, files: Iterable[Path] = ()) -> str:
+    """A short name for everything a training depends on: JSON-serialisable parts and the bytes of files."""
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    for path in sorted(files):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _pack(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
+    """JSON for a nested state, whose tensors go into `tensors` under `key`: the inverse of `_unpack`."""
+    if isinstance(value, Tensor):
+        tensors[key] = value
+        return {"tensor": key}
+    if isinstance(value, Mapping):
+        return {"items": [[k, _pack(v, f"{key}.{k}", tensors)] for k, v in value.items()]}
+    return {"value": value}
+
+
+def _unpack(packed: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+    if "tensor" in packed:
+        return tensors[packed["tensor"]]
+    if "items" in packed:
+        return {k: _unpack(v, tensors) for k, v in packed["items"]}
+    return packed["value"]

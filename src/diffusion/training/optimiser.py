@@ -1,0 +1,124 @@
+"""The optimiser and the averaged weights: what one step of a training changes."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Diverged(ValueError):
+    """A training whose loss, or whatever else it logs, is no number any more."""
+
+
+class Optimiser:
+    """AdamW with warm-up, decay and gradient clipping: `descend(loss)` is all a training step needs.
+
+    The second moment forgets faster than PyTorch's beta2 = 0.999, which remembers as many steps as short runs have.
+
+    A loss or gradient that is not finite changes nothing: on a CPU, `descend` raises Diverged before it steps. Other
+    devices are not waited for: they skip this step and all that follow, until `refuse_not_finite` asks them.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        learning_rate: float,
+        num_steps: int,
+        weight_decay: float = 0.0,
+        warmup_steps: int = 0,
+        max_grad_norm: float = 1.0,
+        decay: str = "cosine",
+        beta2: float = 0.99,
+        beta1: float = 0.9,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.adamw = torch.optim.AdamW(
+            self.parameters, learning_rate, betas=(beta1, beta2), weight_decay=weight_decay, fused=True
+        )
+        self.learning_rate_at = lambda step: (
+            learning_rate * min(1.0, (step + 1) / max(1, warmup_steps)) * DECAYS[decay](step / num_steps)
+        )
+        self.max_grad_norm = max_grad_norm
+        self.step = 0
+        device = self.parameters[0].device
+        self.seen = torch.zeros(3, device=device)  # step, loss, gradient norm: the first that are not finite stay
+        self.waits = device.type == "cpu"
+
+    def descend(self, loss: Tensor) -> dict[str, Tensor]:
+        """One step down the gradient of a scalar loss; returns the norm (before clipping) and the learning rate."""
+        self.adamw.zero_grad()
+        loss.backward()
+        grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        learning_rate = self.learning_rate_at(self.step)
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate
+        self.watch(loss.detach(), grad_norm)
+        self.adamw.step()
+        self.step += 1
+        return {"grad_norm": grad_norm.detach(), "learning_rate": torch.tensor(learning_rate, dtype=torch.float64)}
+
+    def watch(self, loss: Tensor, grad_norm: Tensor) -> None:
+        """Note the loss and gradient norm of a step, and let AdamW skip it where they, or earlier ones, are not finite;
+        on a CPU raises Diverged."""
+        now = torch.stack([torch.full_like(grad_norm, self.step + 1), loss, grad_norm])
+        self.seen = torch.where(self.seen.isfinite().all(), now, self.seen)
+        if self.waits:
+            self.refuse_not_finite()
+        else:
+            self.adamw.found_inf = (~self.seen.isfinite().all()).float()
+
+    def refuse_not_finite(self) -> None:
+        """Raises Diverged where a loss or gradient was not finite, and says in which step; waits for the device."""
+        step, *values = self.seen.tolist()
+        for name, value in zip(("loss", "gradient norm"), values, strict=True):
+            if not math.isfinite(value):
+                learning_rate = self.learning_rate_at(step - 1)
+                raise Diverged(
+                    f"training diverged: {name} is {value} at step {step:.0f} with learning rate {learning_rate:.3g}"
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """AdamW's moments and the step."""
+        return {"step": self.step, "moments": {i: self.adamw.state[p] for i, p in enumerate(self.parameters)}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore `state_dict`; moments take the memory layout of their parameter, which fused AdamW relies on."""
+        self.step = state_dict["step"]
+        for i, parameter in enumerate(self.parameters):
+            moments = state_dict["moments"][i]
+            self.adamw.state[parameter] = {
+                name: torch.empty_like(parameter).copy_(value) if value.ndim else value.to(parameter.device)
+                for name, value in moments.items()
+            }
+
+
+DECAYS: dict[str, Callable[[float], float]] = {
+    "constant": lambda share: 1.0,
+    "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2,
+    "late": lambda share: min(1.0, 5 * (1 - share)),  # constant, then down to 0 over the last fifth
+}
+
+
+class Ema:
+    """A moving average of a network's weights, with a warm-up that forgets the start: 1 - (1 + step)^-0.75, capped."""
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, net: nn.Module, step: int) -> None:
+        """Move towards the weights of `net` after training step `step` (0-based)."""
+        weight = 1 - min(self.decay, 1 - (1 + step) ** -0.75)
+        torch._foreach_lerp_(list(self.net.parameters()), list(net.parameters()), weight)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged weights."""
+        return self.net.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.net.load_state_dict(state_dict)

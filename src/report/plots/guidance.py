@@ -1,0 +1,60 @@
+"""Pictures of guidance: what its scale does to fidelity and to coverage."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.ticker import FuncFormatter
+
+from report.plots.style import FLOOR_COLOUR, MARKERS, line, panel, save, styled
+
+
+@styled
+def fidelity_coverage(path: Path, table: pd.DataFrame, floor: Mapping[str, float | None]) -> None:
+    """Guidance as a path through fidelity (class accuracy, precision) against coverage, from one row per `scale`."""
+    figure, axes = panel(7.0, 4.6)
+    for index, (measure, label) in enumerate((("accuracy", "class accuracy"), ("precision", "precision"))):
+        rows = table[table["scale"] > 0] if measure == "accuracy" else table  # w = 0 asks for no class
+        rows = rows.dropna(subset=[measure, "coverage"])
+        axes.plot(rows["coverage"], rows[measure], label=label, marker=MARKERS[index], **line(index))
+        for scale, x, y in zip(rows["scale"], rows["coverage"], rows[measure], strict=True):
+            axes.annotate(
+                f"w = {scale:g}", (x, y), (5, 6 if index == 0 else -13), textcoords="offset points", fontsize=9
+            )
+    if floor["coverage"] is not None:
+        star = {"marker": "*", "markersize": 13, "color": FLOOR_COLOUR, "linestyle": "none"}
+        axes.plot(floor["coverage"], floor["precision"], label="real images (precision)", **star)
+    axes.set(xlabel="coverage (share of real images with a sample near them)", ylabel="fidelity")
+    axes.margins(0.12)
+    axes.legend(loc="best")
+    save(figure, path)
+
+
+@styled
+def fidelity_by_limit(path: Path, table: pd.DataFrame) -> None:
+    """Class accuracy against coverage, a line per `limit` of guidance with its `scale` along it."""
+    figure, axes = panel(7.0, 4.6)
+    for index, (limit, rows) in enumerate(table.groupby("limit", sort=False)):
+        axes.plot(rows["coverage"], rows["accuracy"], label=limit, marker=MARKERS[index], **line(index))
+    points = table.drop_duplicates(["scale", "coverage", "accuracy"])  # lines may start from a common one
+    for index, (_, rows) in enumerate(points.groupby("limit", sort=False)):
+        for scale, *point in rows[["scale", "coverage", "accuracy"]].itertuples(index=False):
+            axes.annotate(f"w = {scale:g}", point, (-8, (8, -16, 20)[index]), textcoords="offset points", fontsize=9)
+    axes.set(xlabel="coverage (share of real images with a sample near them)", ylabel="class accuracy")
+    axes.margins(0.12)
+    axes.legend(loc="best", title="guided, w along the line")
+    save(figure, path)
+
+
+@styled
+def measures_by_scale(path: Path, table: pd.DataFrame, measures: Mapping[str, str]) -> None:
+    """Several columns of a table (`{column: label}`) against the guidance `scale`, each on the same axis from 0."""
+    figure, axes = panel(7.0, 4.2)
+    for index, (column, label) in enumerate(measures.items()):
+        axes.plot(table["scale"], table[column], label=label, marker=MARKERS[index], **line(index))
+    axes.axhline(1, color=FLOOR_COLOUR, linewidth=1)
+    axes.set(xlabel="guidance scale w", ylabel="share, or ratio to real images", xticks=list(table["scale"]))
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda scale, _: f"{scale:g}"))
+    axes.legend()
+    save(figure, path)

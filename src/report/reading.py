@@ -1,0 +1,106 @@
+"""The reports folder: tables, records and pictures that the other stages wrote."""
+
+import io
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from report.content import Picture
+
+NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind", "model", "bound")
+FIGURES = "figures"
+MANY_ROWS = 20  # of classes: names beside more of them could not be read
+EXERCISES = "exercises/about.json"  # there once `make study STUDY=exercises` has written all else
+
+
+@dataclass(frozen=True)
+class Reports:
+    """A folder of reports. Names are relative to it; a missing file raises OSError, a damaged one ValueError.
+
+    Every text that comes out of it is `literal`.
+    """
+
+    folder: Path
+
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    def record(self, name: str) -> dict[str, Any]:
+        """A JSON object."""
+        path = self.folder / name
+        try:
+            content = json.loads(literal(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path}: not valid JSON ({error}); run its stage again") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: holds a {type(content).__name__}, not an object; run its stage again")
+        return content
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A CSV file; names of classes and samplers stay text, an empty field is NaN."""
+        path = self.folder / name
+        try:
+            text = literal(path.read_text(encoding="utf-8"))
+            return pd.read_csv(
+                io.StringIO(text), dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""]
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: not a valid table ({error}); run its stage again") from error
+
+    def tiles(self, name: str, rows: int, columns: int, gap: int = 2) -> np.ndarray:
+        """The pictures (R, K, H, W) or (R, K, H, W, 3), uint8, of a bare sheet with `gap` pixels between them."""
+        with Image.open(self.folder / name) as sheet:
+            pixels = np.asarray(sheet)
+        height, width = ((size + gap) // count for size, count in zip(pixels.shape, (rows, columns), strict=False))
+        padded = np.pad(pixels, [(0, gap), (0, gap), *[(0, 0)] * (pixels.ndim - 2)])
+        tiles = padded.reshape(rows, height, columns, width, *pixels.shape[2:]).swapaxes(1, 2)
+        return tiles[:, :, : height - gap, : width - gap]
+
+    def class_names(self) -> list[str]:
+        """In the order of their labels."""
+        return self.table("data/counts.csv")["class"].tolist()
+
+    def row_names(self) -> list[str]:
+        """The names of the classes for the rows of a sheet that has a row of each; none where they are many."""
+        names = self.class_names()
+        return names if len(names) <= MANY_ROWS else []
+
+    def figure(self, name: str) -> Path:
+        """Where the report's own picture `name` is to be drawn."""
+        return self.folder / FIGURES / name
+
+    def drawn(self, name: str, caption: str, alt: str) -> Picture:
+        """The report's own picture `name`, once it is drawn."""
+        return self.picture(f"{FIGURES}/{name}", caption, alt)
+
+    def picture(self, name: str, caption: str, alt: str) -> Picture:
+        """A PNG as a block of the page."""
+        return Picture(name, *png_size(self.folder / name), caption, alt)
+
+
+def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested params with dotted keys, in their order."""
+    found: dict[str, Any] = {}
+    for key, value in params.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def literal(text: str) -> str:
+    """Text from outside with another sign for the backtick, which on the page marks `code` of its own."""
+    return text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels from the header. Raises ValueError where the file is no PNG."""
+    with path.open("rb") as file:
+        header = file.read(24)
+    if len(header) < 24 or header[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError(f"{path}: not a PNG picture; run its stage again")
+    return struct.unpack(">II", header[16:24])

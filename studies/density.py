@@ -1,0 +1,126 @@
+"""`make study STUDY=density`: how few bits MNIST's test digits cost, for a denoiser that is trained for nothing else.
+
+A U-Net at full resolution on all 60,000 training digits, read as a distribution over grey values, no class told. Writes
+density.csv (both bounds), terms.csv (what every stretch of log-SNR costs), history.csv, timing.json and about.json.
+"""
+
+import hashlib
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from diffusion.data import Dataset
+from diffusion.denoiser import Denoiser, conditional
+from diffusion.likelihood.bounds import Bound, bits_per_dim
+from diffusion.likelihood.grey_unet import GreyUNet, likelihood_update
+from diffusion.likelihood.greys import Greys
+from diffusion.randomness import generator
+from diffusion.samplers.ode import FIRST_TIME
+from diffusion.schedule import noise_schedule
+from diffusion.sources import load_splits
+from stages.params.params import Params
+from stages.shared.bits import TERMS, Density, bound_figures, mean_and_error, term_rows
+from stages.shared.command import run
+from stages.shared.denoiser_training import denoiser_state
+from stages.shared.machine import machine_of
+from stages.shared.outputs import write_json, write_table
+from stages.shared.training import State, Training, Update, made_for
+
+CHANGES = (
+    "data.dataset=mnist",
+    "model.patch=1",
+    "model.channels=[16,48,64]",
+    "train.steps=20000",
+    "train.learning_rate=0.0015",
+    "train.ema_decay=0.998",
+    "train.decay=late",
+    "train.max_grad_norm=10.0",
+    "train.log_every=100",
+    "score.likelihood_images=2000",
+    "score.ode_images=64",
+)
+COLUMNS = ("method", "n", "bits", "error", *TERMS)
+
+
+class CpuClock:
+    """Seconds of the processor that a training took, those before an interruption included."""
+
+    def __init__(self) -> None:
+        self.start = time.process_time()
+
+    def seconds(self) -> float:
+        return time.process_time() - self.start
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.start = time.process_time() - state_dict["seconds"]
+
+
+def main(params: Params, *, mnist: Path, report: Path) -> None:
+    """Train on MNIST in --mnist, measure its test digits, write to --report; an interrupted training goes on."""
+    params = params.changed(CHANGES)
+    splits = load_splits(params.data.dataset, mnist, generator(params.seed, "split"))
+    study(params, splits.train, splits.test, report)
+
+
+def study(params: Params, train: Dataset, test: Dataset, report: Path) -> None:
+    """All that main does once the data are there."""
+    machine = machine_of(params)
+    update, state = training_of(params, train, *machine)
+    clock = CpuClock()
+
+    def measure() -> None:
+        seconds = clock.seconds()
+        denoiser = Denoiser(state["ema"].net, noise_schedule(params.schedule, params.timesteps), "x0")
+        write_bits(report, density_of(denoiser, params), test)
+        about = {"images": len(train.images), "steps": params.train.steps, "cpu_seconds": round(seconds)}
+        write_json(report / "about.json", about | {"changes": CHANGES})
+
+    followed = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})
+    followed["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
+    training = Training("density", update, {**state, "clock": clock}, params.train, machine, followed, files=[])
+    training.run(report, measure)
+
+
+def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
+    """The training, not begun: its step for `fit`, and its state (net, ema, optimiser)."""
+    schedule = noise_schedule(params.schedule, params.timesteps)
+    torch.manual_seed(params.seed)
+    net = GreyUNet(schedule, Greys.of(data.images), **made_for(data), **params.model.model_dump())
+    net = net.to(device, memory_format=torch.channels_last)
+    state = denoiser_state(net, params.train)
+    denoiser, images = Denoiser(net, schedule, "x0", precision), data.images.to(device)
+    update = likelihood_update(
+        denoiser, state["ema"], state["optimiser"], images, batch_size=params.train.batch_size, seed=params.seed
+    )
+    return update, state
+
+
+def write_bits(report: Path, density: Density, test: Dataset) -> None:
+    """density.csv and terms.csv, of test images in an order of their own."""
+    settings = density.settings
+    order = torch.randperm(len(test.images), generator=generator(density.seed, "score/images"))
+    images = test.images[order[: settings.likelihood_images]]
+    few, null = images[: settings.ode_images], torch.full((len(images),), density.denoiser.net.null_label)
+    bound, by_ode = density.bound(images, null), density.by_ode(few, null)
+    rows = [
+        ["bound", *bound_figures(bound, images)],
+        ["bound of the ODE's images", *bound_figures(Bound(*(term[: len(few)] for term in bound)), few)],
+        ["ODE", *mean_and_error(bits_per_dim(by_ode, few)), *[None] * len(TERMS)],
+    ]
+    write_table(report / "density.csv", COLUMNS, rows)
+    write_table(report / "terms.csv", ("log_snr", "t", "bits", "error"), term_rows(bound, images, density.denoiser))
+
+
+def density_of(denoiser: Denoiser, params: Params) -> Density:
+    """The network's own estimates, and what it says of grey values at t = 1."""
+    decode_to = partial(denoiser.net.decoder, FIRST_TIME)
+    return Density(denoiser, partial(conditional, denoiser), decode_to, params.score, params.seed)
+
+
+if __name__ == "__main__":
+    run(main)

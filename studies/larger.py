@@ -1,0 +1,160 @@
+"""`make study STUDY=larger`: latents against pixels, at the size of the data and at twice of it.
+
+Cost, and quality for the same images seen and for the same seconds. Both models know the class alone, with the nets and
+the recipe of params.yaml; larger images are the same ones scaled up, their autoencoder halves once more, and samples
+are scaled back before the judge sees them. Writes larger.csv and about.json.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffusion.data import gathered, load_both, to_float, to_uint8
+from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
+from diffusion.latents.autoencoder import decoded, encoded, standardise
+from diffusion.nets.unet import UNet
+from diffusion.quality.evaluation import Reference, verdict
+from diffusion.quality.judge import Judge
+from diffusion.randomness import image_noise
+from diffusion.runtime import describe_machine, stopwatch
+from diffusion.samplers.sampler import SamplerSetting, generate
+from diffusion.schedule import noise_schedule
+from diffusion.training.loop import fit
+from stages import autoencoder as autoencoder_stage
+from stages.params.keys import Train
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.denoiser_training import denoiser_training
+from stages.shared.machine import machine_of
+from stages.shared.outputs import write_json, write_table
+from stages.shared.progress import watched
+
+IMAGES_SEEN = 64_000
+NUM_SAMPLES = 1000
+FACTORS = (1, 2)
+FIGURES = ("n", "fid", "accuracy", "precision", "coverage")
+COLUMNS = ("size", "space", "seen", "seconds", "autoencoder_seconds", "images_per_second", "sample_ms", *FIGURES)
+
+
+class Space(NamedTuple):
+    """What is denoised instead of images, the U-Net for it, and the way back."""
+
+    name: str
+    items: Tensor  # (N, ...) of the training images, on the device
+    unet: dict[str, Any]  # arguments of UNet
+    train: Train
+    bounded: Callable[[Denoise], Denoise]
+    finished: Callable[[Tensor], Tensor]
+    seconds_before: float = 0.0  # spent on the autoencoder
+
+
+def main(params: Params, *, data: Path, judge: Path, report: Path) -> None:
+    """Train on --data in both spaces and sizes, judge by --judge, write to --report."""
+    device, precision = machine_of(params)
+    train, test = load_both(data)
+    reference = Reference(Judge.load(judge, device), train, test, params.seed)
+    write_table(report / "larger.csv", COLUMNS, rows(params, reference, device, precision))
+    about = {"params": params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train", "latent"})}
+    write_json(report / "about.json", about | describe_machine(device, precision))
+
+
+def rows(params: Params, reference: Reference, device: torch.device, precision: str) -> Iterator[list[object]]:
+    """COLUMNS for every size: latents, pixels for as many images, pixels for as many seconds."""
+    for factor in FACTORS:
+        images = scaled(reference.train.images, factor)
+        latents = latent_space(halved_more(params, factor), images, reference, device, precision)
+        pixels = pixel_space(params, images, reference, device)
+        first = measured(params, latents, IMAGES_SEEN, reference, factor, precision)
+        yield first
+        second = measured(params, pixels, IMAGES_SEEN, reference, factor, precision)
+        yield second
+        seconds, rate = first[3] + first[4], second[5]
+        yield measured(params, pixels, round(seconds * rate), reference, factor, precision)
+
+
+def scaled(images: Tensor, factor: float) -> Tensor:
+    """uint8 images (N, C, H, W) with `factor` times the side; smaller ones are means, so that scaling up is undone."""
+    mode = {"mode": "bilinear", "align_corners": False} if factor > 1 else {"mode": "area"}
+    return images if factor == 1 else to_uint8(F.interpolate(to_float(images), scale_factor=factor, **mode))
+
+
+def halved_more(params: Params, factor: int) -> Params:
+    """The params whose autoencoder makes latents as large as those of the images before they were scaled up."""
+    widths = params.autoencoder.channels
+    channels = [*widths, *[widths[-1]] * round(math.log2(factor))]
+    return params.model_copy(update={"autoencoder": params.autoencoder.model_copy(update={"channels": channels})})
+
+
+def latent_space(params: Params, images: Tensor, reference: Reference, device: torch.device, precision: str) -> Space:
+    """An autoencoder is trained, then the latents of the images are the items."""
+    settings = params.autoencoder
+    update, state = autoencoder_stage.training_of(params, images, device, precision)
+    with stopwatch(device) as elapsed:
+        steps = fit(update, state, settings.steps, settings.log_every)
+        list(watched(steps, "autoencoder", settings.steps, settings.batch_size))
+    net = state["net"].eval().requires_grad_(False)
+    standardise(net, images)
+    unet = arguments_of(net.latent_shape, reference) | {"patch": 1, **params.latent.model_dump()}
+    return Space(
+        "latent", encoded(net, images), unet, params.train_latent, lambda x: x, partial(decoded, net), elapsed[0]
+    )
+
+
+def pixel_space(params: Params, images: Tensor, reference: Reference, device: torch.device) -> Space:
+    """The images themselves."""
+    unet = arguments_of(images.shape[1:], reference) | params.model.model_dump()
+    return Space("pixel", images.to(device), unet, params.train, clipped, lambda x: x)
+
+
+def arguments_of(shape: tuple[int, int, int], reference: Reference) -> dict[str, Any]:
+    """The arguments of UNet that follow from the data."""
+    return {"image_channels": shape[0], "image_size": shape[-1], "num_classes": len(reference.train.class_names)}
+
+
+def measured(params: Params, space: Space, seen: int, reference: Reference, factor: int, precision: str) -> list[Any]:
+    """Train a denoiser on about `seen` images, sample it and judge: COLUMNS."""
+    device, size = space.items.device, space.train.batch_size
+    train = space.train.model_copy(update={"steps": max(1, round(seen / size))})
+    torch.manual_seed(params.seed)
+    net: nn.Module = UNet(**space.unet).to(device, memory_format=torch.channels_last)
+    labels = reference.train.labels.to(device)
+    update, state = denoiser_training(net, space.items, labels, net.null_label, params, train, precision)
+    with stopwatch(device) as elapsed:
+        steps = fit(update, state, train.steps, train.log_every)
+        list(watched(steps, f"{space.name}, {factor} x", train.steps, size))
+    schedule = noise_schedule(params.schedule, params.timesteps)
+    denoiser = Denoiser(state["ema"].net, schedule, train.target, precision)
+    with stopwatch(device) as sampling:
+        images = sampled(params, space, denoiser, reference)
+    asked = torch.arange(len(images)) % len(reference.train.class_names)
+    figures = verdict(reference, scaled(images, 1 / factor), asked).as_dict()
+    count = train.steps * size
+    return [
+        *(reference.train.images.shape[-1] * factor, space.name, count, elapsed[0], space.seconds_before),
+        *(count / elapsed[0], 1000 * sampling[0] / len(images), *(figures[name] for name in FIGURES)),
+    ]
+
+
+def sampled(params: Params, space: Space, denoiser: Denoiser, reference: Reference) -> Tensor:
+    """NUM_SAMPLES images, uint8 on the CPU, by DDIM as in the verdict of `evaluate`."""
+    device = space.items.device
+    labels = torch.arange(NUM_SAMPLES, device=device) % len(reference.train.class_names)
+    batches = generate(
+        lambda label: space.bounded(conditional(denoiser, label)),
+        denoiser.schedule,
+        SamplerSetting("ddim", params.evaluate.verdict_steps, 0.0),
+        labels,
+        partial(image_noise, params.seed, "larger", shape=space.items.shape[1:], device=device),
+        params.evaluate.batch_size,
+    )
+    return gathered(space.finished(batch) for batch in batches)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,106 @@
+"""`make study STUDY=stability`: how surely three kinds of models train, with two learning rates and three seeds each.
+
+About half an hour on two cores: each of the 18 trainings has a quarter of the default run's steps. Writes runs.csv and
+about.json to --report.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from diffusion.baselines.gan import GanModel
+from diffusion.baselines.vae import VaeModel
+from diffusion.data import Dataset, load_both
+from diffusion.denoiser import Denoiser
+from diffusion.quality.evaluation import Reference, verdict
+from diffusion.quality.judge import Judge
+from diffusion.runtime import describe_machine
+from diffusion.samplers.sampler import SamplerSetting
+from diffusion.schedule import noise_schedule
+from diffusion.training.loop import fit
+from diffusion.training.optimiser import Diverged
+from stages import gan, train, vae
+from stages.compare import Contestant, by_diffusion, by_latent
+from stages.params.params import Params
+from stages.shared.command import run
+from stages.shared.machine import Machine, machine_of
+from stages.shared.outputs import write_json, write_table
+from stages.shared.progress import watched
+from stages.shared.training import Settings, State, Update
+
+MODELS: dict[str, tuple[str, ModuleType]] = {"diffusion": ("train", train), "gan": ("gan", gan), "vae": ("vae", vae)}
+FACTORS = (1, 4)  # of the default run's learning rate
+SEEDS = (0, 1, 2)
+SHARE = 4  # a training has a fourth of the default run's steps
+FIGURES = ("accuracy", "fid", "precision", "recall", "coverage")
+COLUMNS = ("model", "factor", "learning_rate", "steps", "seed", "diverged_at", "seconds", "n", *FIGURES)
+
+
+def main(params: Params, *, data: Path, judge: Path, report: Path) -> None:
+    """Train on --data, judge by --judge, write to --report."""
+    machine = machine_of(params)
+    train, test = load_both(data)
+    reference = Reference(Judge.load(judge, machine.device), train, test, params.seed)
+    write_table(report / "runs.csv", COLUMNS, rows(params, train, reference, machine))
+    followed = params.model_dump(include={"data", "schedule", "timesteps", "model", "train", "vae", "gan", "compare"})
+    write_json(report / "about.json", {"params": followed} | describe_machine(*machine))
+
+
+def rows(params: Params, data: Dataset, reference: Reference, machine: Machine) -> Iterator[list[object]]:
+    """COLUMNS of every training."""
+    for (name, (section, stage)), factor, seed in product(MODELS.items(), FACTORS, SEEDS):
+        settings = getattr(params, section)
+        changes = {"learning_rate": factor * settings.learning_rate, "steps": -(-settings.steps // SHARE)}
+        changed = params.changed([f"seed={seed}", *(f"{section}.{key}={value}" for key, value in changes.items())])
+        update, state = stage.training_of(changed, data, *machine)
+        start = time.monotonic()
+        diverged_at = course(f"{name}, {factor} x, seed {seed}", update, state, getattr(changed, section))
+        seconds = round(time.monotonic() - start, 1)
+        quality: list[float | None] = []
+        if diverged_at is None:
+            try:
+                quality = figures(contestant(name, changed, data, state, machine.precision), reference, changed)
+            except ValueError:  # of samples that are not finite: the last steps were too many
+                diverged_at = changes["steps"]
+        row = [name, factor, *changes.values(), seed, diverged_at, seconds, params.compare.num_samples, *quality]
+        yield row + [None] * (len(COLUMNS) - len(row))
+
+
+def course(name: str, update: Update, state: State, settings: Settings) -> int | None:
+    """Train to the end; the last step at which all was finite where that is not the end, None where it is."""
+    last = 0
+    try:
+        steps = fit(update, state, settings.steps, settings.log_every)
+        for last, _ in watched(steps, name, settings.steps, settings.batch_size):  # noqa: B007
+            pass
+    except Diverged:
+        return last
+    return None
+
+
+def contestant(name: str, params: Params, data: Dataset, state: State, precision: str) -> Contestant:
+    """The trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
+    net = state["ema"].net
+    if name == "diffusion":
+        schedule = noise_schedule(params.schedule, params.timesteps)
+        denoiser = Denoiser(net, schedule, params.train.target, precision)
+        setting = SamplerSetting("ddim", params.compare.steps[0], 0.0)
+        return by_diffusion(denoiser, data.images.shape[1:], len(data.class_names), params.seed, setting)
+    model, latent = (GanModel, params.gan.latent) if name == "gan" else (VaeModel, params.vae.latent)
+    return by_latent(name, model(net, precision), latent, params.seed)
+
+
+@torch.no_grad()
+def figures(one: Contestant, reference: Reference, params: Params) -> list[float | None]:
+    """FIGURES of its samples."""
+    labels = torch.arange(params.compare.num_samples, device=reference.judge.device) % len(reference.train.class_names)
+    found = verdict(reference, one.images(labels, "stability", params.evaluate.batch_size), labels).as_dict()
+    return [found[name] for name in FIGURES]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,71 @@
+"""`make deps`: write the code that every stage imports into the `deps` of dvc.yaml, from the import graph.
+
+What validates params can only accept or refuse a run, so no stage depends on it. A folder among the deps stands for all
+the code in it.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import grimp
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {"diffusion": "src/diffusion", "report": "src/report", "stages": "stages"}
+PIPELINES = (Path("dvc.yaml"), *sorted(Path("chapters").glob("*/dvc.yaml")))
+NO_DEPENDENCY = "stages/params/"
+STAGE = re.compile(r"^  (\w+):\n(?:    .*\n|\n|  +#.*\n)*", re.MULTILINE)
+DEPS = re.compile(r"^    deps:\n((?:    - .*\n)+)", re.MULTILINE)
+
+
+def import_graph() -> grimp.ImportGraph:
+    """Who imports whom in this checkout."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
+
+
+def source_of(module: str) -> str | None:
+    """The file of a module, relative to the checkout; None for a package, whose __init__ changes no result."""
+    package, *rest = module.split(".")
+    path = "/".join([PACKAGES[package], *rest]) + ".py"
+    return path if (ROOT / path).is_file() else None
+
+
+def code_of(graph: grimp.ImportGraph, module: str) -> list[str]:
+    """The files that a stage runs: its own and all that it imports, directly or not."""
+    files = {source_of(name) for name in {module, *graph.find_upstream_modules(module)}} - {None}
+    return sorted(file for file in files if not file.startswith(NO_DEPENDENCY))
+
+
+def with_code(text: str, graph: grimp.ImportGraph) -> str:
+    """A dvc.yaml with the code of every stage in front of its other deps."""
+
+    def stage_with_code(stage: re.Match[str]) -> str:
+        module = re.search(r"python -m (stages\.\w+)", stage[0])
+        assert module, f"stage {stage[1]} runs no module of stages"
+        found = DEPS.search(stage[0])
+        assert found, f"stage {stage[1]} has no deps"
+        listed = [line.removeprefix("    - ") for line in found[1].splitlines()]
+        others = [path for path in listed if not path.endswith(".py")]
+        folders = tuple(f"{path}/" for path in others)
+        code = [path for path in code_of(graph, module[1]) if not path.startswith(folders)]
+        deps = "".join(f"    - {path}\n" for path in [*code, *others])
+        return stage[0].replace(found[0], f"    deps:\n{deps}")
+
+    return STAGE.sub(stage_with_code, text)
+
+
+def main() -> None:
+    """Write every dvc.yaml that is out of step, and say which."""
+    graph = import_graph()
+    for pipeline in PIPELINES:
+        path = ROOT / pipeline
+        before = path.read_text()
+        after = with_code(before, graph)
+        if after != before:
+            path.write_text(after)
+        print(f"{pipeline}: {'as it was' if after == before else 'written anew'}")
+
+
+if __name__ == "__main__":
+    main()
