@@ -25,7 +25,7 @@ SAMPLING_STEPS = 20
 
 def main() -> None:
     """Print a table; random images stand for data, since what they show does not change the clock."""
-    params = Params.load(Path("params.yaml"))
+    params = Params.load(Path())
     device, precision = machine_of(params)
     size = image_size(params)
     shape = (params.data.channels, size, size)

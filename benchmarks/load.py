@@ -25,7 +25,7 @@ from diffusion.nets.classifier import Classifier
 from diffusion.nets.unet import UNet
 from diffusion.quality.judge import Judge
 from stages import evaluate, guidance, prepare
-from stages.params.params import Params
+from stages.params.params import AllParams, Params
 
 SIZE = 28
 PRESET = Path("presets/smoke.args")
@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=main.__doc__)
     parser.add_argument("--mnist", type=Path, required=True, help="as data.root: MNIST is downloaded where missing")
     mnist = parser.parse_args().mnist
-    params = Params.load(Path("params.yaml")).changed(PRESET.read_text().replace("-S ", "").split() + SMALL)
+    params = AllParams.load(Path()).changed(PRESET.read_text().replace("-S ", "").split() + SMALL)
     print(f"{'':20} {'n':>7} {'images MiB':>11} {'peak MiB':>9} {'seconds':>8}   (peak: over the start of the process)")
     for load in loads(params, mnist, images=50_000, samples=10_000, classes=50):
         peak, images, seconds = measured(load)

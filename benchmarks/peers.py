@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
     for name in arguments.rows:
         if name not in ROWS:
             raise ValueError(f"row: {name!r} is unknown (allowed: {', '.join(ROWS)})")
-    params = Params.load(Path("params.yaml"))
+    params = Params.load(Path())
     device = torch.device("cpu")
     prepare_machine(device)
     ruler = load_ruler(arguments.mnist, params)

@@ -32,7 +32,7 @@ COLUMNS = ("accuracy", "fid", "precision", "recall", "density", "coverage")
 
 def main(arguments: argparse.Namespace) -> None:
     """Print the row, under its header."""
-    params = Params.load(Path("params.yaml")).changed(arguments.changes)
+    params = Params.load(Path()).changed(arguments.changes)
     device, precision = machine_of(params)
     ruler = load_ruler(arguments.mnist, params)
     data = training_data(params, arguments.mnist)

@@ -12,7 +12,7 @@ from diffusion.latents.autoencoder import autoencoder_update, decoded, encoded, 
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.training.batches import batch_indices
 from diffusion.training.optimiser import Optimiser
-from stages.params.params import Params
+from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json
@@ -22,7 +22,7 @@ SHEET_COLUMNS = 16
 WARMUP_STEPS = 50
 
 
-def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
+def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None:
     """Train on --data, write the weights with the mean and std of the latents to --model, and figures to --report."""
     settings, machine = params.autoencoder, machine_of(params)
     train, test = load_both(data)
@@ -57,13 +57,13 @@ def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:
     write_json(report / "metrics.json", figures)
 
 
-def describe(params: Params, images: Tensor) -> dict[str, Any]:
+def describe(params: LatentParams, images: Tensor) -> dict[str, Any]:
     """The arguments that build the autoencoder of images (N, C, H, W)."""
     wanted = {"latent_channels": params.autoencoder.latent_channels, "channels": params.autoencoder.channels}
     return {"image_size": images.shape[-1], "image_channels": images.shape[1], **wanted}
 
 
-def training_of(params: Params, images: Tensor, device: torch.device, precision: str) -> tuple[Update, State]:
+def training_of(params: LatentParams, images: Tensor, device: torch.device, precision: str) -> tuple[Update, State]:
     """The training on uint8 images, not begun: its step for `fit`, and its state (net, optimiser)."""
     settings = params.autoencoder
     torch.manual_seed(params.seed)

@@ -9,7 +9,7 @@ from torch import Tensor
 from diffusion.data import Dataset, load_both, save_sheet
 from diffusion.latents.captions import ADJECTIVES, Captions, captioned, class_words, held_out
 from diffusion.latents.strokes import PROPERTIES, graded, measured, terciles
-from stages.params.params import Params
+from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table
 
@@ -17,7 +17,7 @@ EXAMPLES = 12  # images of every property, on the sheet
 SHOWN_TEXTS = 12
 
 
-def main(params: Params, *, data: Path, out: Path, report: Path) -> None:
+def main(params: LatentParams, *, data: Path, out: Path, report: Path) -> None:
     """Measure and caption the splits in --data; write the captions to --out and their card to --report."""
     train, test = load_both(data)
     values = measured(train.images)
@@ -63,7 +63,9 @@ def combinations(captions: Captions, train: Dataset) -> list[dict[str, str | int
     ]
 
 
-def captioned_split(params: Params, train: Dataset, values: Tensor, bounds: Tensor, test_grades: Tensor) -> Captions:
+def captioned_split(
+    params: LatentParams, train: Dataset, values: Tensor, bounds: Tensor, test_grades: Tensor
+) -> Captions:
     """Captions of every training image but those of held-out combinations."""
     settings = params.captions
     words = class_words(train.class_names)

@@ -20,7 +20,7 @@ from diffusion.quality.metrics import effective_number, sharpness
 from diffusion.randomness import generator, image_noise
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.sampler import SamplerSetting, generate, generate_at_once
-from stages.params.params import Params
+from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.outputs import write_json, write_table
@@ -47,7 +47,7 @@ class Contestant(NamedTuple):
         return gathered(self.batches(labels, purpose, batch_size))
 
 
-def main(params: Params, *, data: Path, model: Path, gan: Path, vae: Path, judge: Path, report: Path) -> None:
+def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Path, judge: Path, report: Path) -> None:
     """Hold --model, --gan and --vae against the data in --data by --judge; write to --report."""
     settings = params.compare
     denoiser, reference = open_judged(params, data, model, judge)

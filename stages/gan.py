@@ -10,7 +10,7 @@ from diffusion.baselines.gan import GanModel, gan_update
 from diffusion.baselines.gan_nets import Discriminator, Generator
 from diffusion.data import Dataset
 from diffusion.training.optimiser import Ema, Optimiser
-from stages.params.params import Params
+from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.opponent import train_opponent
 from stages.shared.training import State, Update, made_for
@@ -19,17 +19,17 @@ WARMUP_STEPS = 50
 HISTORY = ("loss", "discriminator_loss", "penalty", "grad_norm", "learning_rate")
 
 
-def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
+def main(params: BaselineParams, *, data: Path, model: Path, report: Path) -> None:
     """Train on --data, write the generator's EMA weights to --model and the loss curves and timing to --report."""
     train_opponent("gan", params, data, model, report, generator_arguments, training_of, HISTORY)
 
 
-def generator_arguments(params: Params, data: Dataset) -> dict[str, Any]:
+def generator_arguments(params: BaselineParams, data: Dataset) -> dict[str, Any]:
     """What builds the generator."""
     return made_for(data) | params.gan.model_dump(include={"latent", "patch", "channels", "blocks"})
 
 
-def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
+def training_of(params: BaselineParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
     """The training that params ask for, not begun: its step for `fit`, and its state (net, ema, optimisers)."""
     settings = params.gan
     torch.manual_seed(params.seed)

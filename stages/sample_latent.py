@@ -17,7 +17,7 @@ from diffusion.quality.metrics import confusion_matrix
 from diffusion.randomness import generator
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.sampler import SamplerSetting
-from stages.params.params import Params
+from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.outputs import confusion_rows, write_json, write_table
 from stages.shared.prompted import SHARES, Measurement, Prompts
@@ -28,7 +28,7 @@ REPEATS = 3
 GROUPS = {"unseen": False, "seen": True}  # captions of combinations that the training never had, and the others
 
 
-def main(params: Params, *, data: Path, captions: Path, model: Path, judge: Path, report: Path) -> None:
+def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge: Path, report: Path) -> None:
     """Sample --model by prompts, measure what came out, write to --report."""
     settings = params.sample_latent
     measure = Measurement.of(params, data, captions, model, judge)
@@ -122,7 +122,7 @@ def write_attention(report: Path, measure: Measurement, asked: Prompts, setting:
     write_table(report / "attention.csv", ["row", "column", "word"], table)
 
 
-def write_comparison(report: Path, measure: Measurement, params: Params) -> None:
+def write_comparison(report: Path, measure: Measurement, params: LatentParams) -> None:
     """Quality of captions that name the class alone, to be held against pixel space with as many calls."""
     number, setting = params.sample_latent.num_samples, SamplerSetting("ddim", params.evaluate.verdict_steps, 0.0)
     reference, words = measure.reference, measure.captions.class_words
@@ -150,7 +150,7 @@ def write_comparison(report: Path, measure: Measurement, params: Params) -> None
     write_json(report / "metrics.json", figures)
 
 
-def write_clock(report: Path, measure: Measurement, params: Params) -> None:
+def write_clock(report: Path, measure: Measurement, params: LatentParams) -> None:
     """Seconds for the images of `benchmark`, decoding included."""
     few = measure.class_texts(params.benchmark.num_images)
     setting = SamplerSetting("ddim", params.evaluate.verdict_steps, 0.0)

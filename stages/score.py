@@ -18,7 +18,7 @@ from diffusion.samplers.inversion import decoded, encoded, slerp
 from diffusion.samplers.ode import FIRST_TIME, adaptive
 from diffusion.samplers.sampler import SamplerSetting
 from stages.params.keys import Score
-from stages.params.params import Params
+from stages.params.params import ScoreParams
 from stages.shared.bits import write_bits
 from stages.shared.command import run
 from stages.shared.judged import open_judged
@@ -30,7 +30,7 @@ INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11
 COMPANY = 64  # images that the adaptive solver solves together
 
 
-def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
+def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, report: Path) -> None:
     """What --model is as a score, judged against the data in --data by --judge; write to --report.
 
     Samplers run in `precision`; whatever solves or reverses an equation runs in fp32, as bf16 would be its error.

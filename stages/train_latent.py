@@ -10,14 +10,14 @@ from diffusion.latents.autoencoder import encoded, load_autoencoder, refuse_othe
 from diffusion.latents.captions import Captions
 from diffusion.latents.model import numbering, padded, save_latent, text_unet
 from diffusion.latents.text import PAD
-from stages.params.params import Params
+from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
 from stages.shared.training import Training, refuse_larger_batch
 
 
-def main(params: Params, *, data: Path, captions: Path, autoencoder: Path, model: Path, report: Path) -> None:
+def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path, model: Path, report: Path) -> None:
     """Train on --captions of the images in --data, in the latents of --autoencoder; write --model and --report."""
     machine = machine_of(params)
     device, precision = machine
@@ -45,7 +45,7 @@ def main(params: Params, *, data: Path, captions: Path, autoencoder: Path, model
 
 
 def describe(
-    params: Params,
+    params: LatentParams,
     captions: Captions,
     latent_shape: tuple[int, int, int],
     autoencoder_arguments: dict[str, Any],

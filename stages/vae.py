@@ -9,7 +9,7 @@ from diffusion.baselines.vae import VaeModel, vae_update
 from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset
 from diffusion.training.optimiser import Ema, Optimiser
-from stages.params.params import Params
+from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.opponent import train_opponent
 from stages.shared.training import State, Update, made_for
@@ -18,17 +18,17 @@ WARMUP_STEPS = 100
 HISTORY = ("loss", "kl", "grad_norm", "learning_rate")
 
 
-def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
+def main(params: BaselineParams, *, data: Path, model: Path, report: Path) -> None:
     """Train on --data, write the EMA weights to --model and the loss curve and timing to --report."""
     train_opponent("vae", params, data, model, report, net_arguments, training_of, HISTORY)
 
 
-def net_arguments(params: Params, data: Dataset) -> dict[str, Any]:
+def net_arguments(params: BaselineParams, data: Dataset) -> dict[str, Any]:
     """What builds the network."""
     return made_for(data) | params.vae.model_dump(include={"latent", "mixtures", "patch", "channels", "blocks"})
 
 
-def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
+def training_of(params: BaselineParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
     """The training that params ask for, not begun: its step for `fit`, and its state (net, ema, optimiser)."""
     settings = params.vae
     torch.manual_seed(params.seed)

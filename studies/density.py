@@ -20,7 +20,7 @@ from diffusion.randomness import generator
 from diffusion.samplers.ode import FIRST_TIME
 from diffusion.schedule import noise_schedule
 from diffusion.sources import load_splits
-from stages.params.params import Params
+from stages.params.params import ScoreParams
 from stages.shared.bits import TERMS, Density, bound_figures, mean_and_error, term_rows
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_state
@@ -60,14 +60,14 @@ class CpuClock:
         self.start = time.process_time() - state_dict["seconds"]
 
 
-def main(params: Params, *, mnist: Path, report: Path) -> None:
+def main(params: ScoreParams, *, mnist: Path, report: Path) -> None:
     """Train on MNIST in --mnist, measure its test digits, write to --report; an interrupted training goes on."""
     params = params.changed(CHANGES)
     splits = load_splits(params.data.dataset, mnist, generator(params.seed, "split"))
     study(params, splits.train, splits.test, report)
 
 
-def study(params: Params, train: Dataset, test: Dataset, report: Path) -> None:
+def study(params: ScoreParams, train: Dataset, test: Dataset, report: Path) -> None:
     """All that main does once the data are there."""
     machine = machine_of(params)
     update, state = training_of(params, train, *machine)
@@ -86,7 +86,7 @@ def study(params: Params, train: Dataset, test: Dataset, report: Path) -> None:
     training.run(report, measure)
 
 
-def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
+def training_of(params: ScoreParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
     """The training, not begun: its step for `fit`, and its state (net, ema, optimiser)."""
     schedule = noise_schedule(params.schedule, params.timesteps)
     torch.manual_seed(params.seed)
@@ -116,7 +116,7 @@ def write_bits(report: Path, density: Density, test: Dataset) -> None:
     write_table(report / "terms.csv", ("log_snr", "t", "bits", "error"), term_rows(bound, images, density.denoiser))
 
 
-def density_of(denoiser: Denoiser, params: Params) -> Density:
+def density_of(denoiser: Denoiser, params: ScoreParams) -> Density:
     """The network's own estimates, and what it says of grey values at t = 1."""
     decode_to = partial(denoiser.net.decoder, FIRST_TIME)
     return Density(denoiser, partial(conditional, denoiser), decode_to, params.score, params.seed)

@@ -28,7 +28,7 @@ from diffusion.schedule import noise_schedule
 from diffusion.training.loop import fit
 from stages import autoencoder as autoencoder_stage
 from stages.params.keys import Train
-from stages.params.params import Params
+from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
@@ -54,7 +54,7 @@ class Space(NamedTuple):
     seconds_before: float = 0.0  # spent on the autoencoder
 
 
-def main(params: Params, *, data: Path, judge: Path, report: Path) -> None:
+def main(params: LatentParams, *, data: Path, judge: Path, report: Path) -> None:
     """Train on --data in both spaces and sizes, judge by --judge, write to --report."""
     device, precision = machine_of(params)
     train, test = load_both(data)
@@ -64,7 +64,7 @@ def main(params: Params, *, data: Path, judge: Path, report: Path) -> None:
     write_json(report / "about.json", about | describe_machine(device, precision))
 
 
-def rows(params: Params, reference: Reference, device: torch.device, precision: str) -> Iterator[list[object]]:
+def rows(params: LatentParams, reference: Reference, device: torch.device, precision: str) -> Iterator[list[object]]:
     """COLUMNS for every size: latents, pixels for as many images, pixels for as many seconds."""
     for factor in FACTORS:
         images = scaled(reference.train.images, factor)
@@ -84,14 +84,16 @@ def scaled(images: Tensor, factor: float) -> Tensor:
     return images if factor == 1 else to_uint8(F.interpolate(to_float(images), scale_factor=factor, **mode))
 
 
-def halved_more(params: Params, factor: int) -> Params:
+def halved_more(params: LatentParams, factor: int) -> LatentParams:
     """The params whose autoencoder makes latents as large as those of the images before they were scaled up."""
     widths = params.autoencoder.channels
     channels = [*widths, *[widths[-1]] * round(math.log2(factor))]
     return params.model_copy(update={"autoencoder": params.autoencoder.model_copy(update={"channels": channels})})
 
 
-def latent_space(params: Params, images: Tensor, reference: Reference, device: torch.device, precision: str) -> Space:
+def latent_space(
+    params: LatentParams, images: Tensor, reference: Reference, device: torch.device, precision: str
+) -> Space:
     """An autoencoder is trained, then the latents of the images are the items."""
     settings = params.autoencoder
     update, state = autoencoder_stage.training_of(params, images, device, precision)
@@ -106,7 +108,7 @@ def latent_space(params: Params, images: Tensor, reference: Reference, device: t
     )
 
 
-def pixel_space(params: Params, images: Tensor, reference: Reference, device: torch.device) -> Space:
+def pixel_space(params: LatentParams, images: Tensor, reference: Reference, device: torch.device) -> Space:
     """The images themselves."""
     unet = arguments_of(images.shape[1:], reference) | params.model.model_dump()
     return Space("pixel", images.to(device), unet, params.train, clipped, lambda x: x)
@@ -117,7 +119,9 @@ def arguments_of(shape: tuple[int, int, int], reference: Reference) -> dict[str,
     return {"image_channels": shape[0], "image_size": shape[-1], "num_classes": len(reference.train.class_names)}
 
 
-def measured(params: Params, space: Space, seen: int, reference: Reference, factor: int, precision: str) -> list[Any]:
+def measured(
+    params: LatentParams, space: Space, seen: int, reference: Reference, factor: int, precision: str
+) -> list[Any]:
     """Train a denoiser on about `seen` images, sample it and judge: COLUMNS."""
     device, size = space.items.device, space.train.batch_size
     train = space.train.model_copy(update={"steps": max(1, round(seen / size))})
@@ -141,7 +145,7 @@ def measured(params: Params, space: Space, seen: int, reference: Reference, fact
     ]
 
 
-def sampled(params: Params, space: Space, denoiser: Denoiser, reference: Reference) -> Tensor:
+def sampled(params: LatentParams, space: Space, denoiser: Denoiser, reference: Reference) -> Tensor:
     """NUM_SAMPLES images, uint8 on the CPU, by DDIM as in the verdict of `evaluate`."""
     device = space.items.device
     labels = torch.arange(NUM_SAMPLES, device=device) % len(reference.train.class_names)

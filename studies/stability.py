@@ -25,7 +25,7 @@ from diffusion.training.loop import fit
 from diffusion.training.optimiser import Diverged
 from stages import gan, train, vae
 from stages.compare import Contestant, by_diffusion, by_latent
-from stages.params.params import Params
+from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.machine import Machine, machine_of
 from stages.shared.outputs import write_json, write_table
@@ -40,7 +40,7 @@ FIGURES = ("accuracy", "fid", "precision", "recall", "coverage")
 COLUMNS = ("model", "factor", "learning_rate", "steps", "seed", "diverged_at", "seconds", "n", *FIGURES)
 
 
-def main(params: Params, *, data: Path, judge: Path, report: Path) -> None:
+def main(params: BaselineParams, *, data: Path, judge: Path, report: Path) -> None:
     """Train on --data, judge by --judge, write to --report."""
     machine = machine_of(params)
     train, test = load_both(data)
@@ -50,7 +50,7 @@ def main(params: Params, *, data: Path, judge: Path, report: Path) -> None:
     write_json(report / "about.json", {"params": followed} | describe_machine(*machine))
 
 
-def rows(params: Params, data: Dataset, reference: Reference, machine: Machine) -> Iterator[list[object]]:
+def rows(params: BaselineParams, data: Dataset, reference: Reference, machine: Machine) -> Iterator[list[object]]:
     """COLUMNS of every training."""
     for (name, (section, stage)), factor, seed in product(MODELS.items(), FACTORS, SEEDS):
         settings = getattr(params, section)
@@ -82,7 +82,7 @@ def course(name: str, update: Update, state: State, settings: Settings) -> int |
     return None
 
 
-def contestant(name: str, params: Params, data: Dataset, state: State, precision: str) -> Contestant:
+def contestant(name: str, params: BaselineParams, data: Dataset, state: State, precision: str) -> Contestant:
     """The trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
     net = state["ema"].net
     if name == "diffusion":
@@ -95,7 +95,7 @@ def contestant(name: str, params: Params, data: Dataset, state: State, precision
 
 
 @torch.no_grad()
-def figures(one: Contestant, reference: Reference, params: Params) -> list[float | None]:
+def figures(one: Contestant, reference: Reference, params: BaselineParams) -> list[float | None]:
     """FIGURES of its samples."""
     labels = torch.arange(params.compare.num_samples, device=reference.judge.device) % len(reference.train.class_names)
     found = verdict(reference, one.images(labels, "stability", params.evaluate.batch_size), labels).as_dict()

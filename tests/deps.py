@@ -12,7 +12,7 @@ import grimp
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"diffusion": "src/diffusion", "report": "src/report", "stages": "stages"}
-PIPELINES = (Path("dvc.yaml"), *sorted(Path("chapters").glob("*/dvc.yaml")))
+PIPELINES = [ROOT / "dvc.yaml", *sorted(ROOT.glob("chapters/*/dvc.yaml"))]
 NO_DEPENDENCY = "stages/params/"
 STAGE = re.compile(r"^  (\w+):\n(?:    .*\n|\n|  +#.*\n)*", re.MULTILINE)
 DEPS = re.compile(r"^    deps:\n((?:    - .*\n)+)", re.MULTILINE)
@@ -58,13 +58,12 @@ def with_code(text: str, graph: grimp.ImportGraph) -> str:
 def main() -> None:
     """Write every dvc.yaml that is out of step, and say which."""
     graph = import_graph()
-    for pipeline in PIPELINES:
-        path = ROOT / pipeline
+    for path in PIPELINES:
         before = path.read_text()
         after = with_code(before, graph)
         if after != before:
             path.write_text(after)
-        print(f"{pipeline}: {'as it was' if after == before else 'written anew'}")
+        print(f"{path.relative_to(ROOT)}: {'as it was' if after == before else 'written anew'}")
 
 
 if __name__ == "__main__":

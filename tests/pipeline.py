@@ -155,5 +155,5 @@ def smoke_run(repository: Repository) -> None:
     """
     preset = (ROOT / "presets" / "smoke.args").read_text().split()
     often = ["-S", "train.log_every=1", "-S", "train.checkpoint_seconds=0"]
-    repository.dvc("exp", "run", *preset, *often)
+    repository.dvc("exp", "run", "--all-pipelines", *preset, *often)
     repository.commit("Results of the smoke run")

@@ -21,7 +21,7 @@ from diffusion.randomness import image_noise
 from diffusion.samplers.sampler import SAMPLERS, SamplerSetting, final
 from diffusion.schedule import noise_schedule
 from stages import score
-from stages.params.params import Params
+from stages.params.params import ScoreParams
 from stages.shared import bits
 from stages.shared.bits import Density
 from stages.shared.studio import Studio
@@ -122,7 +122,7 @@ def test_bounds_of_the_vae():
 
 def test_bits_of_the_denoiser(denoiser, monkeypatch):
     images, labels = some_images(NUMBER)
-    settings = Params.load(ROOT / "params.yaml").score.model_copy(update={"stretches": 6})
+    settings = ScoreParams.load(ROOT).score.model_copy(update={"stretches": 6})
     density = Density.of(denoiser, Dataset(images, labels, tuple("abc")), settings, seed=0)
     found = []
     for size in (NUMBER, 3, 1):

@@ -33,7 +33,7 @@ def test_seconds_and_overhead_are_those_of_the_calls_that_a_sampler_makes(tmp_pa
         elapsed.append(len(calls) - before)
 
     monkeypatch.setattr(benchmark, "stopwatch", counting)
-    params = Params.load(ROOT / "params.yaml").changed(SMALL)
+    params = Params.load(ROOT).changed(SMALL)
     hook = torch.nn.modules.module.register_module_forward_hook(
         lambda module, inputs, output: calls.append(1) if isinstance(module, UNet) else None
     )

@@ -63,7 +63,7 @@ def rates(monkeypatch):
 
 def test_our_own_training_stops_and_slows_down_by_the_same_clock(rates, monkeypatch):
     changes = ["model.channels=[8,8]", "model.attention_heads=2", "train.batch_size=4", "train.warmup_steps=5"]
-    params = Params.load(ROOT / "params.yaml").changed(changes)
+    params = Params.load(ROOT).changed(changes)
     found = []
     monkeypatch.setattr(peers, "measured", lambda *arguments: found.extend(arguments[-2:]) or {})
     peers.ours(params, DATA, None, 100.0)
@@ -106,5 +106,5 @@ def test_the_committed_frontier_and_students_are_of_the_default_model():
     )
     lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]["train"]["outs"]
     assert about["model_md5"] in {out["md5"] for out in lock}
-    assert about["params"] == Params.load(ROOT / "params.yaml").model_dump(include=set(about["params"]))
+    assert about["params"] == Params.load(ROOT).model_dump(include=set(about["params"]))
     assert (about["model_md5"], about["params"]) == (distilled["model_md5"], distilled["params"])

@@ -23,7 +23,7 @@ from diffusion.latents.captions import (
 )
 from diffusion.latents.strokes import PROPERTIES, graded, measured, terciles
 from stages.captions import captioned_split
-from stages.params.params import Params
+from stages.params.params import LatentParams
 
 ROOT = Path(__file__).resolve().parents[1]
 TEN = tuple("0123456789")
@@ -183,7 +183,7 @@ def test_no_image_of_a_held_out_combination_gets_a_caption_and_all_others_do():
     data = Dataset(
         torch.randint(0, 256, (200, 1, 8, 8), generator=draw, dtype=torch.uint8), torch.arange(200) % 10, TEN
     )
-    params = Params.load(ROOT / "params.yaml")
+    params = LatentParams.load(ROOT)
     values = measured(data.images)
     bounds = terciles(values, data.labels, 10)
     captions = captioned_split(params, data, values, bounds, graded(values, data.labels, bounds))

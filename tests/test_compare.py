@@ -17,7 +17,7 @@ from diffusion.quality.judge import Judge
 from diffusion.training.optimiser import Optimiser
 from stages import compare
 from stages.compare import Contestant, clock, modes, write_density, write_quality
-from stages.params.params import Params
+from stages.params.params import BaselineParams
 from stages.shared.machine import Machine
 from studies import stability
 
@@ -143,9 +143,7 @@ SMALL += ["score.inversion_steps=[5]"]
 def test_every_run_of_the_study_has_a_row_and_a_diverged_one_says_when(reference, monkeypatch):
     monkeypatch.setattr(stability, "FACTORS", (1, 1e20))
     monkeypatch.setattr(stability, "SEEDS", (0, 1))
-    params = Params.load(ROOT / "params.yaml").changed(
-        [*SMALL, "train.log_every=1", "gan.log_every=1", "vae.log_every=1"]
-    )
+    params = BaselineParams.load(ROOT).changed([*SMALL, "train.log_every=1", "gan.log_every=1", "vae.log_every=1"])
     table = pd.DataFrame(
         stability.rows(params, reference.train, reference, Machine(CPU, "fp32")), columns=stability.COLUMNS
     )

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from diffusion.data import Dataset
-from stages.params.params import Params
+from stages.params.params import ScoreParams
 from studies import density
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +21,7 @@ def test_the_study_measures_what_it_trained(tmp_path, monkeypatch):
 
     Independent pixels would cost a bit each.
     """
-    params = Params.load(ROOT / "params.yaml").changed([*density.CHANGES, *SMALL])
+    params = ScoreParams.load(ROOT).changed([*density.CHANGES, *SMALL])
     draw = torch.Generator().manual_seed(0)
     upper = torch.randint(0, 2, (200, 1, 1, 1), generator=draw).bool()
     mask = (torch.arange(8) < 4).view(1, 1, 8, 1).expand(200, 1, 8, 8)

@@ -281,7 +281,6 @@ def test_ctrl_c_while_a_stage_is_still_being_imported_shows_no_traceback(tmp_pat
 
 def test_the_code_of_a_training_is_all_that_it_runs():
     import studies.density  # noqa: F401
-
     from stages.shared.training import sources
 
     names = {str(path.resolve()) for path in sources()}

@@ -9,7 +9,7 @@ from diffusion.data import Dataset
 from diffusion.nets.classifier import Classifier
 from diffusion.quality.evaluation import Reference
 from diffusion.quality.judge import Judge
-from stages.params.params import Params
+from stages.params.params import LatentParams
 from studies import larger
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +34,7 @@ def test_images_that_are_scaled_up_come_back():
 def test_both_sizes_and_spaces_are_measured_for_the_same_images_and_the_same_seconds(monkeypatch):
     monkeypatch.setattr(larger, "IMAGES_SEEN", 64)
     monkeypatch.setattr(larger, "NUM_SAMPLES", 20)
-    params = Params.load(ROOT / "params.yaml").changed(SMALL)
+    params = LatentParams.load(ROOT).changed(SMALL)
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (40, 1, 8, 8), generator=draw, dtype=torch.uint8)
     data = Dataset(images, torch.arange(40) % 4, tuple("0123"))

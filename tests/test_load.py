@@ -19,7 +19,7 @@ from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.judge import Judge
 from diffusion.randomness import generator
 from diffusion.sources import load_splits
-from stages.params.params import Params
+from stages.params.params import AllParams
 
 ROOT = Path(__file__).resolve().parents[1]
 MEBI = 2**20
@@ -82,7 +82,7 @@ def test_images_are_turned_into_floats_a_block_at_a_time():
 @pytest.fixture
 def params():
     preset = (ROOT / load.PRESET).read_text().replace("-S ", "").split()
-    return Params.load(ROOT / "params.yaml").changed(preset + load.SMALL)
+    return AllParams.load(ROOT).changed(preset + load.SMALL)
 
 
 def write_small():

@@ -288,7 +288,7 @@ def test_names_that_would_break_tables_and_messages_are_refused(pets, name):
 
 
 def run_prepare(root, folder):
-    params = Params.load(ROOT / "params.yaml").changed(["data.dataset=folder", f"data.root={root}"])
+    params = Params.load(ROOT).changed(["data.dataset=folder", f"data.root={root}"])
     prepare.main(params, out=folder / "out", report=folder / "report")
     return json.loads((folder / "report/card.json").read_text())
 

@@ -15,7 +15,7 @@ from test_failures import images, smoke_params, write_judge
 from diffusion.data import save_split
 from stages import schedules
 from stages.params import file as param_file
-from stages.params.params import Params
+from stages.params.params import AllParams
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -98,7 +98,7 @@ def names_a_key(message: str, content: dict) -> bool:
 
 
 @pytest.fixture(scope="module")
-def valid() -> list[Params]:
+def valid() -> list[AllParams]:
     """Those of 600 mutations that are valid; each of the others is refused by its key."""
     found = []
 
@@ -106,7 +106,7 @@ def valid() -> list[Params]:
     @given(mutated())
     def mutate(content):
         try:
-            found.append(Params.validated(content))
+            found.append(AllParams.validated(content))
         except ValueError as error:
             line = str(error)
             assert line.isprintable() and len(line) < 500, line
@@ -117,7 +117,7 @@ def valid() -> list[Params]:
 
 
 def test_mutated_values_are_valid_or_refused_by_their_key(valid):
-    assert 120 < len(valid) < 480 and all(Params.validated(params.model_dump()) == params for params in valid)
+    assert 120 < len(valid) < 480 and all(AllParams.validated(params.model_dump()) == params for params in valid)
 
 
 @st.composite
@@ -151,7 +151,7 @@ def test_a_mutated_text_is_valid_or_refused_by_key_or_line(tmp_path, text):
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8", newline="")
     try:
-        Params.load(path)
+        AllParams.load(path)
     except ValueError as error:
         line = str(error).removeprefix(str(path))
         assert line.isprintable() and len(line) < 500, line

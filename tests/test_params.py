@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.params.params import Params
+from stages.params.params import AllParams
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +24,7 @@ def load(tmp_path, changes):
             section[last] = value
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(content))
-    return Params.load(path)
+    return AllParams.load(path)
 
 
 def test_the_default_is_accepted_and_frozen(tmp_path):
@@ -42,7 +42,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
     changed = default.replace("  weight_decay: 0.01", f"  weight_decay: {text}")
     assert changed != default
     path.write_text(changed)
-    assert Params.load(path).train.weight_decay == 1e-5
+    assert AllParams.load(path).train.weight_decay == 1e-5
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from diffusion.training.checkpoints import Checkpoints, fingerprint
 from diffusion.training.loop import fit
 from diffusion.training.optimiser import Diverged, Ema, Optimiser
 from stages import gan, train, vae
-from stages.params.params import Params
+from stages.params.params import AllParams
 from stages.train import training_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def test_what_a_stage_trains_can_stop_and_go_on_to_the_bit(tmp_path, stage):
     """Its state has to be whole: a GAN's second network or optimiser, left out, would start anew."""
     section = stage.__name__.split(".")[-1]
     small = [f"{section}.channels=[8,16]"] if stage is not train else ["model.channels=[8,16]"]
-    params = Params.load(ROOT / "params.yaml").changed([*small, f"{section}.steps=6", f"{section}.batch_size=8"])
+    params = AllParams.load(ROOT).changed([*small, f"{section}.steps=6", f"{section}.batch_size=8"])
     draw = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (20, 1, 28, 28), generator=draw, dtype=torch.uint8)
     data, machine = Dataset(images, torch.arange(20) % 4, tuple("abcd")), (torch.device("cpu"), "fp32")
@@ -251,7 +251,7 @@ def test_steps_without_waiting_are_the_same_to_the_bit():
 
 @pytest.mark.parametrize("spoilt", [0, 1])
 def test_either_optimiser_of_a_gan_stops_it(spoilt):
-    params = Params.load(ROOT / "params.yaml").changed(["gan.channels=[8]", "gan.steps=6", "gan.batch_size=8"])
+    params = AllParams.load(ROOT).changed(["gan.channels=[8]", "gan.steps=6", "gan.batch_size=8"])
     images = torch.zeros(20, 1, 28, 28, dtype=torch.uint8)
     data = Dataset(images, torch.arange(20) % 4, tuple("abcd"))
     for waits, last in ((True, 0), (False, 2)):
@@ -332,7 +332,7 @@ def test_compile_is_asked_for_by_its_param_alone_and_leaves_names_of_weights_as_
     monkeypatch.setattr(torch, "compile", Compiled)
     images = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8)
     data = Dataset(images, torch.arange(64) % 10, tuple("0123456789"))
-    params = Params.load(ROOT / "params.yaml").changed(["train.steps=2", "model.channels=[8,16]"])
+    params = AllParams.load(ROOT).changed(["train.steps=2", "model.channels=[8,16]"])
     trained = []
     for compiled in (False, True):
         asked = params.changed([f"train.compile={str(compiled).lower()}"])

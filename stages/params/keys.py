@@ -4,7 +4,8 @@ Lower bounds are those of the mathematics. Upper bounds stand where nothing usef
 slip that would fill the memory or run for months.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -223,7 +224,9 @@ class Compare(Section):
 
 
 class Keys(Section):
-    """All of them."""
+    """All keys of the spine."""
+
+    FILE: ClassVar[Path] = Path("params.yaml")
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -234,16 +237,41 @@ class Keys(Section):
     judge: Judge
     model: Model
     train: Train
+    evaluate: Evaluate
+    benchmark: Benchmark
+    guidance: Guidance
+
+
+class ScoreKeys(Keys):
+    """The keys of the chapter on the score, beside those of the spine."""
+
+    FILE: ClassVar[Path] = Path("chapters/score/params.yaml")
+
+    score: Score
+
+
+class LatentKeys(Keys):
+    """The keys of the chapter on latent diffusion, beside those of the spine."""
+
+    FILE: ClassVar[Path] = Path("chapters/latent/params.yaml")
+
     autoencoder: Autoencoder
     captions: Captions
     text: Text
     latent: Latent
     train_latent: Train
     sample_latent: SampleLatent
-    evaluate: Evaluate
-    benchmark: Benchmark
-    guidance: Guidance
-    score: Score
+
+
+class BaselineKeys(Keys):
+    """The keys of the chapter on GAN and VAE, beside those of the spine."""
+
+    FILE: ClassVar[Path] = Path("chapters/baselines/params.yaml")
+
     vae: Vae
     gan: Gan
     compare: Compare
+
+
+class AllKeys(ScoreKeys, LatentKeys, BaselineKeys):
+    """The keys of the spine and of every chapter."""

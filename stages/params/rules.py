@@ -3,11 +3,11 @@
 Every rule yields its conflicts, so the first of all rules is the one that a user reads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from stages.params.keys import Keys, Latent, Net
+from stages.params.keys import BaselineKeys, Keys, Latent, LatentKeys, Net, ScoreKeys
 
 IMAGE_SIZES = {"digits": 8, "mnist5k": 28, "mnist": 28, "fashion_mnist": 28, "kmnist": 28}
 LEAST_SCALED = 21  # timesteps of a schedule whose betas are scaled by 1000 / T: with fewer, betas reach 1
@@ -25,28 +25,19 @@ class Conflict(NamedTuple):
 
 
 def conflicts(keys: Keys) -> Iterator[Conflict]:
-    """Of all rules."""
-    return chain.from_iterable(rule(keys) for rule in RULES)
+    """Those of the rules for the keys at hand: the spine's, and those of its chapters."""
+    for kind, rules in RULES.items():
+        if isinstance(keys, kind):
+            yield from chain.from_iterable(rule(keys) for rule in rules)
 
 
 def steps_within_timesteps(keys: Keys) -> Iterator[Conflict]:
     """A sampler takes at most one step for each timestep."""
-    steps = {
-        "evaluate.verdict_steps": [keys.evaluate.verdict_steps],
-        "evaluate.steps": keys.evaluate.steps,
-        "evaluate.eta_steps": keys.evaluate.eta_steps,
-        "evaluate.solver_steps": keys.evaluate.solver_steps,
-        "guidance.steps": [keys.guidance.steps],
-        "score.sde_steps": keys.score.sde_steps,
-        "score.heun_steps": [keys.score.heun_steps],
-        "score.inversion_steps": keys.score.inversion_steps,
-        "sample_latent.steps": [keys.sample_latent.steps],
-        "compare.steps": keys.compare.steps,
-    }
-    for key, numbers in steps.items():
-        for number in numbers:
-            if number > keys.timesteps:
-                yield Conflict(key, number, f"1 to timesteps = {keys.timesteps}")
+    for section, names in {
+        "evaluate": ("verdict_steps", "steps", "eta_steps", "solver_steps"),
+        "guidance": ("steps",),
+    }.items():
+        yield from _steps(keys, section, names)
 
 
 def schedule_can_be_built(keys: Keys) -> Iterator[Conflict]:
@@ -58,17 +49,60 @@ def schedule_can_be_built(keys: Keys) -> Iterator[Conflict]:
 
 def target_is_defined(keys: Keys) -> Iterator[Conflict]:
     """Noise alone does not tell which image it hides."""
-    for section, train in {"train": keys.train, "train_latent": keys.train_latent}.items():
-        if keys.schedule == "linear_zero_snr" and train.target == "eps":
-            allowed = "x0, v with schedule linear_zero_snr, where alpha_bar_T = 0 has no eps"
-            yield Conflict(f"{section}.target", train.target, allowed)
+    yield from _target(keys, "train")
 
 
 def images_can_be_halved(keys: Keys) -> Iterator[Conflict]:
-    """From level to level of every network."""
+    """The image size is halved from level to level of the U-Net."""
+    yield from _levels("model", keys.model, keys.model.patch, image_size(keys))
+
+
+def heads_share_the_width(keys: Keys) -> Iterator[Conflict]:
+    """The heads of attention share the width of the last level evenly."""
+    yield from _heads("model", keys.model)
+
+
+def interval_rises(keys: Keys) -> Iterator[Conflict]:
+    """The guidance interval runs from a lower to a higher log-SNR."""
+    first, last = keys.guidance.interval
+    if first >= last:
+        yield Conflict("guidance.interval", keys.guidance.interval, "from a lower to a higher log-SNR")
+
+
+def batch_within_limit(keys: Keys) -> Iterator[Conflict]:
+    """A batch holds every image at most once."""
+    yield from _batches(keys, "train", "judge")
+
+
+def samples_within_samples(keys: Keys) -> Iterator[Conflict]:
+    """The samples of a sampler are the first of the verdict's, and DDPM's the first of these."""
+    yield from _within(keys, "evaluate", "sampler_samples", "num_samples")
+    yield from _within(keys, "evaluate", "ddpm_samples", "sampler_samples")
+
+
+def score_steps_within_timesteps(keys: ScoreKeys) -> Iterator[Conflict]:
+    """A sampler takes at most one step for each timestep."""
+    yield from _steps(keys, "score", ("sde_steps", "heun_steps", "inversion_steps"))
+
+
+def ode_images_within_images(keys: ScoreKeys) -> Iterator[Conflict]:
+    """The images whose likelihood the ODE computes are the first of those that are bounded."""
+    yield from _within(keys, "score", "ode_images", "likelihood_images")
+
+
+def latent_steps_within_timesteps(keys: LatentKeys) -> Iterator[Conflict]:
+    """A sampler takes at most one step for each timestep."""
+    yield from _steps(keys, "sample_latent", ("steps",))
+
+
+def latent_target_is_defined(keys: LatentKeys) -> Iterator[Conflict]:
+    """Noise alone does not tell which latent it hides."""
+    yield from _target(keys, "train_latent")
+
+
+def latents_can_be_halved(keys: LatentKeys) -> Iterator[Conflict]:
+    """The autoencoder halves images as often as it has widths, the U-Net halves what is left."""
     size, folded = image_size(keys), 2 ** len(keys.autoencoder.channels)
-    for section, net in {"model": keys.model, "vae": keys.vae, "gan": keys.gan}.items():
-        yield from _levels(section, net, net.patch, size)
     if size % folded:
         allowed = f"2^widths, here {folded}, divides the image size {size}"
         yield Conflict("autoencoder.channels", keys.autoencoder.channels, allowed)
@@ -76,9 +110,8 @@ def images_can_be_halved(keys: Keys) -> Iterator[Conflict]:
         yield from _levels("latent", keys.latent, 1, size // folded)
 
 
-def heads_share_the_width(keys: Keys) -> Iterator[Conflict]:
-    """Evenly; latents attend to captions in any case."""
-    yield from _heads("model", keys.model)
+def latent_heads_share_the_width(keys: LatentKeys) -> Iterator[Conflict]:
+    """The heads share the width evenly; latents attend to captions in any case."""
     yield from _heads("latent", keys.latent)
     if not keys.latent.attention_heads:
         yield Conflict("latent.attention_heads", 0, "1 or more, to attend to captions")
@@ -86,49 +119,82 @@ def heads_share_the_width(keys: Keys) -> Iterator[Conflict]:
         yield Conflict("text.heads", keys.text.heads, f"a divisor of text.width = {keys.text.width}")
 
 
-def interval_rises(keys: Keys) -> Iterator[Conflict]:
-    """As intervals do."""
-    first, last = keys.guidance.interval
-    if first >= last:
-        yield Conflict("guidance.interval", keys.guidance.interval, "from a lower to a higher log-SNR")
+def latent_batch_within_limit(keys: LatentKeys) -> Iterator[Conflict]:
+    """A batch holds every image at most once."""
+    yield from _batches(keys, "autoencoder", "train_latent")
 
 
-def batch_within_limit(keys: Keys) -> Iterator[Conflict]:
-    """A batch holds every image once."""
-    limit = keys.data.train_limit
-    for section in ("train", "judge", "vae", "gan", "autoencoder", "train_latent"):
-        size = getattr(keys, section).batch_size
-        if limit and size > limit:
-            yield Conflict(f"{section}.batch_size", size, f"up to {limit} images")
+def baseline_steps_within_timesteps(keys: BaselineKeys) -> Iterator[Conflict]:
+    """A sampler takes at most one step for each timestep."""
+    yield from _steps(keys, "compare", ("steps",))
 
 
-def samples_within_samples(keys: Keys) -> Iterator[Conflict]:
-    """Some images are the first of others."""
-    for section, part, whole in (
-        ("evaluate", "sampler_samples", "num_samples"),
-        ("evaluate", "ddpm_samples", "sampler_samples"),
-        ("score", "ode_images", "likelihood_images"),
-    ):
-        number, most = (getattr(getattr(keys, section), key) for key in (part, whole))
-        if number > most:
-            yield Conflict(f"{section}.{part}", number, f"up to {section}.{whole} = {most}")
+def baseline_images_can_be_halved(keys: BaselineKeys) -> Iterator[Conflict]:
+    """The image size is halved from level to level of both baselines."""
+    for section, net in {"vae": keys.vae, "gan": keys.gan}.items():
+        yield from _levels(section, net, net.patch, image_size(keys))
 
 
-RULES = (
-    steps_within_timesteps,
-    schedule_can_be_built,
-    target_is_defined,
-    images_can_be_halved,
-    heads_share_the_width,
-    interval_rises,
-    batch_within_limit,
-    samples_within_samples,
-)
+def baseline_batch_within_limit(keys: BaselineKeys) -> Iterator[Conflict]:
+    """A batch holds every image at most once."""
+    yield from _batches(keys, "vae", "gan")
+
+
+RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {
+    Keys: (
+        steps_within_timesteps,
+        schedule_can_be_built,
+        target_is_defined,
+        images_can_be_halved,
+        heads_share_the_width,
+        interval_rises,
+        batch_within_limit,
+        samples_within_samples,
+    ),
+    ScoreKeys: (score_steps_within_timesteps, ode_images_within_images),
+    LatentKeys: (
+        latent_steps_within_timesteps,
+        latent_target_is_defined,
+        latents_can_be_halved,
+        latent_heads_share_the_width,
+        latent_batch_within_limit,
+    ),
+    BaselineKeys: (baseline_steps_within_timesteps, baseline_images_can_be_halved, baseline_batch_within_limit),
+}
 
 
 def image_size(keys: Keys) -> int:
     """The side of the data set's images, in pixels."""
     return IMAGE_SIZES.get(keys.data.dataset, keys.data.image_size)
+
+
+def _steps(keys: Keys, section: str, names: Sequence[str]) -> Iterator[Conflict]:
+    for name in names:
+        found = getattr(getattr(keys, section), name)
+        for number in found if isinstance(found, list) else [found]:
+            if number > keys.timesteps:
+                yield Conflict(f"{section}.{name}", number, f"1 to timesteps = {keys.timesteps}")
+
+
+def _target(keys: Keys, section: str) -> Iterator[Conflict]:
+    target = getattr(keys, section).target
+    if keys.schedule == "linear_zero_snr" and target == "eps":
+        allowed = "x0, v with schedule linear_zero_snr, where alpha_bar_T = 0 has no eps"
+        yield Conflict(f"{section}.target", target, allowed)
+
+
+def _batches(keys: Keys, *sections: str) -> Iterator[Conflict]:
+    limit = keys.data.train_limit
+    for section in sections:
+        size = getattr(keys, section).batch_size
+        if limit and size > limit:
+            yield Conflict(f"{section}.batch_size", size, f"up to {limit} images")
+
+
+def _within(keys: Keys, section: str, part: str, whole: str) -> Iterator[Conflict]:
+    number, most = (getattr(getattr(keys, section), key) for key in (part, whole))
+    if number > most:
+        yield Conflict(f"{section}.{part}", number, f"up to {section}.{whole} = {most}")
 
 
 def _levels(section: str, net: Net, patch: int, size: int) -> Iterator[Conflict]:

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.params.params import Params
-
 GO_BACK = "to get the last results back: git restore reports dvc.lock && dvc checkout"
 MENDS = {
     errno.ENOSPC: "make room on its disk",
@@ -23,7 +21,9 @@ MENDS = {
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run a stage `main(params, *, data: Path, ...)`: validate params.yaml, and take `--NAME PATH` for every keyword.
+    """Run a stage `main(params: Params, *, data: Path, ...)`: its signature says what it reads.
+
+    The type of its params says which files of params are loaded and validated; every keyword is given as `--NAME PATH`.
 
     A ValueError or OSError is the user's to mend: it is printed as one line and the stage exits with 1. Under
     `python -X dev` it is raised with its traceback instead. SIGINT (Ctrl-C) and SIGTERM end it in one line too.
@@ -32,11 +32,12 @@ def run(main: Callable[..., None]) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see stages/__init__.py; where it is ignored, it stays so
         signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog=f"python -m {main.__globals__['__spec__'].name}", description=main.__doc__)
-    for name in list(inspect.signature(main).parameters)[1:]:
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    kind, *paths = inspect.signature(main, eval_str=True).parameters.values()
+    for path in paths:
+        parser.add_argument(f"--{path.name}", type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        main(Params.load(Path("params.yaml")), **vars(arguments))
+        main(kind.annotation.load(Path()), **vars(arguments))
     except (ValueError, OSError) as error:
         if sys.flags.dev_mode:
             raise

@@ -8,19 +8,19 @@ import torch
 
 from diffusion.data import Dataset, load_split
 from diffusion.tensors import save_tensors
-from stages.params.params import Params
+from stages.params.params import BaselineParams
 from stages.shared.machine import machine_of
 from stages.shared.training import State, Training, Update, refuse_larger_batch
 
 
 def train_opponent(
     kind: str,
-    params: Params,
+    params: BaselineParams,
     data: Path,
     model: Path,
     report: Path,
-    net_arguments: Callable[[Params, Dataset], dict[str, Any]],
-    training_of: Callable[[Params, Dataset, torch.device, str], tuple[Update, State]],
+    net_arguments: Callable[[BaselineParams, Dataset], dict[str, Any]],
+    training_of: Callable[[BaselineParams, Dataset, torch.device, str], tuple[Update, State]],
     columns: Sequence[str],
 ) -> None:
     """Train on `data`, write the EMA weights to `model` and the loss curves and timing to `report`.

@@ -22,7 +22,7 @@ from diffusion.quality.judge import Judge
 from diffusion.quality.metrics import accuracy
 from diffusion.randomness import image_noise
 from diffusion.samplers.sampler import SamplerSetting, generate
-from stages.params.params import Params
+from stages.params.params import LatentParams
 from stages.shared.machine import machine_of
 
 SHARES = ("accuracy", *PROPERTIES, "held_out")  # of images that hold what was asked
@@ -48,7 +48,7 @@ class Measurement:
     batch_size: int
 
     @classmethod
-    def of(cls, params: Params, data: Path, captions: Path, model: Path, judge: Path) -> Self:
+    def of(cls, params: LatentParams, data: Path, captions: Path, model: Path, judge: Path) -> Self:
         """Of these files. Raises ValueError where they do not belong together."""
         machine = machine_of(params)
         latent_model, description = load_latent(model, *machine)
