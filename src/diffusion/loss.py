@@ -10,7 +10,7 @@ from diffusion.data import to_float
 from diffusion.denoiser import Denoiser
 from diffusion.randomness import generator
 from diffusion.schedule import NoiseSchedule, per_sample
-from diffusion.target import TARGETS, WEIGHTINGS
+from diffusion.target import TARGETS
 from diffusion.training.batches import batch_indices
 from diffusion.training.optimiser import Ema, Optimiser
 
@@ -109,6 +109,16 @@ TIME_SHARES: dict[str, Callable[[NoiseSchedule], Tensor]] = {
     "uniform": uniform_shares,
     "cosine": cosine_shares,
     "focused": focused_shares,
+}
+
+
+MIN_SNR_GAMMA = 5.0
+
+# The weight of the squared error of a sample's target: (snr, error_scale of the target) -> weight.
+WEIGHTINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "none": lambda snr, error_scale: snr.new_ones(snr.shape),
+    # Hang et al. 2023, eq. 4: min(SNR, gamma) for x_0, whatever the network predicts.
+    "min_snr": lambda snr, error_scale: snr.clamp(max=MIN_SNR_GAMMA) / error_scale,
 }
 
 

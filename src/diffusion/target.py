@@ -37,15 +37,6 @@ TARGETS: dict[str, Target] = {
     ),
 }
 
-MIN_SNR_GAMMA = 5.0
-
-# The weight of a sample's squared error of the target: (snr, target's error_scale) -> weight.
-WEIGHTINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "none": lambda snr, error_scale: snr.new_ones(snr.shape),
-    # Hang et al. 2023, eq. 4: min(SNR, gamma) for x_0, whatever the network predicts.
-    "min_snr": lambda snr, error_scale: snr.clamp(max=MIN_SNR_GAMMA) / error_scale,
-}
-
 
 def eps_from_x_0(x_t: Tensor, x_0: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
     """The eps (B, ...) that goes with an estimate of x_0, for t > 0."""
