@@ -6,11 +6,12 @@ from statistics import median
 
 import torch
 
-from diffusion.data import Dataset
+from diffusion.data import Dataset, classes_in_turn
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine, stopwatch
-from diffusion.samplers.sampler import SamplerSetting, final
+from diffusion.samplers.ddim import by_ddim
+from diffusion.samplers.step import final
 from diffusion.schedule import noise_schedule
 from diffusion.training.optimiser import Optimiser
 from stages.params.params import Params
@@ -30,7 +31,7 @@ def main() -> None:
     size = image_size(params)
     shape = (params.data.channels, size, size)
     images = torch.randint(0, 256, (4096, *shape), dtype=torch.uint8)
-    data = Dataset(images, torch.arange(len(images)) % CLASSES, tuple(map(str, range(CLASSES))))
+    data = Dataset(images, classes_in_turn(len(images), CLASSES), tuple(map(str, range(CLASSES))))
     update, state = training_of(params, data, device, precision)
     denoiser = Denoiser(state["net"], noise_schedule(params.schedule, params.timesteps), params.train.target, precision)
 
@@ -55,7 +56,7 @@ def training(
     number, device = params.train.batch_size, optimiser.parameters[0].device
     x = torch.randn(number, *shape, device=device)
     t = torch.full((number,), params.timesteps / 2)
-    label = torch.arange(number, device=device) % CLASSES
+    label = classes_in_turn(number, CLASSES).to(device)
 
     def bare_step(_: int) -> None:
         optimiser.adamw.zero_grad()
@@ -71,13 +72,13 @@ def sampling(
 ) -> tuple[float, str]:
     """Images per second of DDIM, and its cost over as many bare calls of the network."""
     number = params.evaluate.batch_size
-    label = torch.arange(number, device=device) % CLASSES
-    setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
+    label = classes_in_turn(number, CLASSES).to(device)
+    walk = by_ddim(SAMPLING_STEPS)
     denoise = clipped(conditional(denoiser, label))
     x = torch.randn(number, *shape, device=device)
 
     def sample(run: int) -> None:
-        final(setting.start(denoise, denoiser.schedule, image_noise(run, "bench", range(number), shape, device)))
+        final(walk(denoise, denoiser.schedule, image_noise(run, "bench", range(number), shape, device)))
 
     @torch.no_grad()
     def bare_calls(_: int) -> None:

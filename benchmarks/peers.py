@@ -23,11 +23,12 @@ from tqdm import tqdm
 
 from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
 from benchmarks.ruler import Ruler, load_ruler, training_data
-from diffusion.data import Dataset, gathered, to_float
+from diffusion.data import Dataset, classes_in_turn, gathered, to_float
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
-from diffusion.samplers.sampler import SamplerSetting, final
+from diffusion.samplers.ddim import by_ddim
+from diffusion.samplers.step import final
 from diffusion.schedule import noise_schedule
 from diffusion.training.batches import batch_indices
 from diffusion.training.optimiser import DECAYS, Ema
@@ -121,9 +122,8 @@ def ours(params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[st
 
     def sample(label: Tensor) -> Tensor:
         first = next(batches) * len(label)
-        noise = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
-        setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
-        return final(setting.start(clipped(conditional(denoiser, label)), denoiser.schedule, noise))
+        normals = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
+        return final(by_ddim(SAMPLING_STEPS)(clipped(conditional(denoiser, label)), denoiser.schedule, normals))
 
     def call(x: Tensor, label: Tensor) -> None:
         denoiser.predict(x, params.timesteps / 2, label)
@@ -202,7 +202,7 @@ def measured(
     seconds: float,
 ) -> dict[str, object]:
     """The columns that are the same for everybody; without `call` the overhead is left out."""
-    labels = torch.arange(NUM_SAMPLES) % CLASSES
+    labels = classes_in_turn(NUM_SAMPLES, CLASSES)
     batches = labels.split(SAMPLING_BATCH)
     images = gathered(sample(label) for label in tqdm(batches, desc="sampling", unit="batch"))
     figures = ruler.measure(images, labels)
@@ -221,7 +221,7 @@ def measured(
 
 def overhead(sample: Callable[[Tensor], Tensor], call: Callable[[Tensor, Tensor], None]) -> float:
     """What sampling costs over as many bare network calls: the median of pairs measured one after the other."""
-    label = torch.arange(SAMPLING_BATCH) % CLASSES
+    label = classes_in_turn(SAMPLING_BATCH, CLASSES)
     x = torch.randn(len(label), 1, SIZE, SIZE)
     ratios = []
     for _ in range(OVERHEAD_REPEATS):

@@ -6,17 +6,14 @@ python -m benchmarks.recipe --mnist data/raw train.times=uniform model.channels=
 import argparse
 import sys
 import time
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import torch
-
 from benchmarks.ruler import Ruler, load_ruler, training_data
-from diffusion.data import Dataset, gathered
-from diffusion.denoiser import Denoiser, clipped, conditional
-from diffusion.randomness import image_noise
-from diffusion.samplers.sampler import SamplerSetting, generate
+from diffusion.data import Dataset, classes_in_turn
+from diffusion.denoiser import Denoiser
+from diffusion.generation import of_denoiser
+from diffusion.samplers.ddim import by_ddim
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import fit
 from stages.params.params import Params
@@ -67,19 +64,9 @@ def fitted(params: Params, data: Dataset, cpu_seconds: float) -> Params:
 
 def measured(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) -> dict[str, float]:
     """The ruler's figures of samples by DDIM (eta = 0, w = 1)."""
-    labels = torch.arange(NUM_SAMPLES) % len(data.class_names)
-    noise_for = partial(image_noise, params.seed, "sample", shape=data.images.shape[1:])
-    setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
-
-    batches = generate(
-        lambda label: clipped(conditional(denoiser, label)),
-        denoiser.schedule,
-        setting,
-        labels,
-        noise_for,
-        params.evaluate.batch_size,
-    )
-    return ruler.measure(gathered(batches), labels)
+    labels = classes_in_turn(NUM_SAMPLES, data.num_classes)
+    model = of_denoiser(denoiser, data.shape, by_ddim(SAMPLING_STEPS))
+    return ruler.measure(model.images(labels, params.seed, "sample", params.evaluate.batch_size), labels)
 
 
 if __name__ == "__main__":

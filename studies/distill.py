@@ -15,7 +15,7 @@ from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, save_denoiser
 from diffusion.distillation import distillation_update
 from diffusion.runtime import describe_machine
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.samplers.table import SamplerSetting
 from diffusion.tensors import load_tensors
 from diffusion.training.loop import fit
 from diffusion.training.optimiser import Ema, Optimiser

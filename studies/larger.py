@@ -6,7 +6,7 @@ are scaled back before the judge sees them. Writes larger.csv and about.json.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,15 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffusion.data import gathered, load_both, to_float, to_uint8
-from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
+from diffusion.data import classes_in_turn, load_both, to_float, to_uint8
+from diffusion.denoiser import Denoiser
+from diffusion.generation import ImageModel, of_denoiser, of_latents
 from diffusion.latents.autoencoder import decoded, encoded, standardise
 from diffusion.nets.unet import UNet
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.judge import Judge
-from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine, stopwatch
-from diffusion.samplers.sampler import SamplerSetting, generate
+from diffusion.samplers.ddim import by_ddim
+from diffusion.samplers.step import Walk
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import fit
 from stages import autoencoder as autoencoder_stage
@@ -49,8 +50,7 @@ class Space(NamedTuple):
     items: Tensor  # (N, ...) of the training images, on the device
     unet: dict[str, Any]  # arguments of UNet
     train: Train
-    bounded: Callable[[Denoise], Denoise]
-    finished: Callable[[Tensor], Tensor]
+    image_model: Callable[[Denoiser, Sequence[int], Walk], ImageModel]
     seconds_before: float = 0.0  # spent on the autoencoder
 
 
@@ -103,15 +103,14 @@ def latent_space(
     net = state["net"].eval().requires_grad_(False)
     standardise(net, images)
     unet = arguments_of(net.latent_shape, reference) | {"patch": 1, **params.latent.model_dump()}
-    return Space(
-        "latent", encoded(net, images), unet, params.train_latent, lambda x: x, partial(decoded, net), elapsed[0]
-    )
+    image_model = partial(of_latents, decode=partial(decoded, net))
+    return Space("latent", encoded(net, images), unet, params.train_latent, image_model, elapsed[0])
 
 
 def pixel_space(params: LatentParams, images: Tensor, reference: Reference, device: torch.device) -> Space:
     """The images themselves."""
     unet = arguments_of(images.shape[1:], reference) | params.model.model_dump()
-    return Space("pixel", images.to(device), unet, params.train, clipped, lambda x: x)
+    return Space("pixel", images.to(device), unet, params.train, of_denoiser)
 
 
 def arguments_of(shape: tuple[int, int, int], reference: Reference) -> dict[str, Any]:
@@ -134,30 +133,16 @@ def measured(
         list(watched(steps, f"{space.name}, {factor} x", train.steps, size))
     schedule = noise_schedule(params.schedule, params.timesteps)
     denoiser = Denoiser(state["ema"].net, schedule, train.target, precision)
+    model = space.image_model(denoiser, space.items.shape[1:], by_ddim(params.evaluate.verdict_steps))
+    asked = classes_in_turn(NUM_SAMPLES, reference.train.num_classes)
     with stopwatch(device) as sampling:
-        images = sampled(params, space, denoiser, reference)
-    asked = torch.arange(len(images)) % len(reference.train.class_names)
+        images = model.images(asked, params.seed, "larger", params.evaluate.batch_size)
     figures = verdict(reference, scaled(images, 1 / factor), asked).as_dict()
     count = train.steps * size
     return [
         *(reference.train.images.shape[-1] * factor, space.name, count, elapsed[0], space.seconds_before),
         *(count / elapsed[0], 1000 * sampling[0] / len(images), *(figures[name] for name in FIGURES)),
     ]
-
-
-def sampled(params: LatentParams, space: Space, denoiser: Denoiser, reference: Reference) -> Tensor:
-    """NUM_SAMPLES images, uint8 on the CPU, by DDIM as in the verdict of `evaluate`."""
-    device = space.items.device
-    labels = torch.arange(NUM_SAMPLES, device=device) % len(reference.train.class_names)
-    batches = generate(
-        lambda label: space.bounded(conditional(denoiser, label)),
-        denoiser.schedule,
-        SamplerSetting("ddim", params.evaluate.verdict_steps, 0.0),
-        labels,
-        partial(image_noise, params.seed, "larger", shape=space.items.shape[1:], device=device),
-        params.evaluate.batch_size,
-    )
-    return gathered(space.finished(batch) for batch in batches)
 
 
 if __name__ == "__main__":

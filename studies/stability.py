@@ -10,21 +10,21 @@ from itertools import product
 from pathlib import Path
 from types import ModuleType
 
-import torch
+from torch import nn
 
 from diffusion.baselines.gan import GanModel
 from diffusion.baselines.vae import VaeModel
-from diffusion.data import Dataset, load_both
+from diffusion.data import Dataset, classes_in_turn, load_both
 from diffusion.denoiser import Denoiser
+from diffusion.generation import ImageModel, of_denoiser, of_one_call
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.judge import Judge
 from diffusion.runtime import describe_machine
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.samplers.ddim import by_ddim
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import fit
 from diffusion.training.optimiser import Diverged
 from stages import gan, train, vae
-from stages.compare import Contestant, by_diffusion, by_latent
 from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.machine import Machine, machine_of
@@ -63,7 +63,7 @@ def rows(params: BaselineParams, data: Dataset, reference: Reference, machine: M
         quality: list[float | None] = []
         if diverged_at is None:
             try:
-                quality = figures(contestant(name, changed, data, state, machine.precision), reference, changed)
+                quality = figures(image_model(name, changed, data, state["ema"].net, machine), reference, changed)
             except ValueError:  # of samples that are not finite: the last steps were too many
                 diverged_at = changes["steps"]
         row = [name, factor, *changes.values(), seed, diverged_at, seconds, params.compare.num_samples, *quality]
@@ -82,23 +82,21 @@ def course(name: str, update: Update, state: State, settings: Settings) -> int |
     return None
 
 
-def contestant(name: str, params: BaselineParams, data: Dataset, state: State, precision: str) -> Contestant:
-    """The trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
-    net = state["ema"].net
+def image_model(name: str, params: BaselineParams, data: Dataset, net: nn.Module, machine: Machine) -> ImageModel:
+    """A trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
     if name == "diffusion":
         schedule = noise_schedule(params.schedule, params.timesteps)
-        denoiser = Denoiser(net, schedule, params.train.target, precision)
-        setting = SamplerSetting("ddim", params.compare.steps[0], 0.0)
-        return by_diffusion(denoiser, data.images.shape[1:], len(data.class_names), params.seed, setting)
+        denoiser = Denoiser(net, schedule, params.train.target, machine.precision)
+        return of_denoiser(denoiser, data.shape, by_ddim(params.compare.steps[0]))
     model, latent = (GanModel, params.gan.latent) if name == "gan" else (VaeModel, params.vae.latent)
-    return by_latent(name, model(net, precision), latent, params.seed)
+    return of_one_call(model(net, machine.precision), latent, machine.device)
 
 
-@torch.no_grad()
-def figures(one: Contestant, reference: Reference, params: BaselineParams) -> list[float | None]:
+def figures(model: ImageModel, reference: Reference, params: BaselineParams) -> list[float | None]:
     """FIGURES of its samples."""
-    labels = torch.arange(params.compare.num_samples, device=reference.judge.device) % len(reference.train.class_names)
-    found = verdict(reference, one.images(labels, "stability", params.evaluate.batch_size), labels).as_dict()
+    labels = classes_in_turn(params.compare.num_samples, reference.train.num_classes)
+    images = model.images(labels, params.seed, "stability", params.evaluate.batch_size)
+    found = verdict(reference, images, labels).as_dict()
     return [found[name] for name in FIGURES]
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from benchmarks import libraries, peers
 from diffusion.data import Dataset
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.samplers.table import SamplerSetting
 from stages.params.params import Params
 from studies.frontier import SAMPLING_SEEDS, known_rows, settings
 

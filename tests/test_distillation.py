@@ -4,7 +4,8 @@ import torch
 
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.distillation import ddim_step, distillation_update, one_step_x_0
-from diffusion.samplers.sampler import SamplerSetting, final
+from diffusion.samplers.step import final
+from diffusion.samplers.table import SamplerSetting
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import fit
 from diffusion.training.optimiser import Ema, Optimiser

@@ -147,8 +147,12 @@ def test_what_a_changed_param_reruns(changed, direct):
         ("src/diffusion/latents/captions.py", {"train", "evaluate", "autoencoder", "compare"}),
         ("src/report/builder.py", set(STAGES) - {"report"}),
         (
-            "src/diffusion/samplers/sampler.py",
+            "src/diffusion/generation.py",
             {"prepare", "judge", "train", "vae", "gan", "schedules", "autoencoder", "train_latent"},
+        ),
+        *(
+            (f"src/diffusion/samplers/{family}.py", set(STAGES) - {"evaluate", "benchmark", "score"})
+            for family in ("table", "multistep", "ode", "sde")
         ),
         *((path, set(STAGES)) for path in PARAMS),
     ],

@@ -1,22 +1,23 @@
 """Latent diffusion on text: the model in its file, guidance on captions, the attention that is noted, larger images."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from diffusion.denoiser import Denoiser, conditional, guided, save_denoiser
+from diffusion.generation import of_latents
 from diffusion.latents.autoencoder import encoded, standardise
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.model import LatentModel, attention_noted, load_latent, numbering, padded, save_latent, text_unet
 from diffusion.latents.text import PAD
 from diffusion.loss import denoising_update
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.samplers.ddim import by_ddim
 from diffusion.schedule import noise_schedule
 from diffusion.training.checkpoints import Checkpoints
 from diffusion.training.loop import fit
 from diffusion.training.optimiser import Ema, Optimiser
-from stages.shared.prompted import Measurement
 
 WORDS = ["a", "one", "thin", "three", "zero"]
 TEXT = {"encoder": "own", "clip_folder": "", "width": 16, "layers": 1, "heads": 2}
@@ -101,6 +102,12 @@ def test_guidance_on_text_one_is_conditional_zero_is_the_null_caption(model):
     assert (doubled - (2 * cond - uncond)).abs().max() < 1e-4
 
 
+def drawn(model, texts, scale, batch_size):
+    wrap = partial(guided, scale=scale, null=PAD)
+    images_of = of_latents(model.denoiser, model.latent_shape, by_ddim(3), model.autoencoder.decode, wrap)
+    return images_of.images(model.tokens(texts), 0, "test", batch_size)
+
+
 def test_latents_are_never_clipped(model):
     """Standardised latents reach 4 and more: a clip at 1, right for pixels, would wash images out."""
     net = torch.nn.Conv2d(4, 4, 1)
@@ -108,13 +115,13 @@ def test_latents_are_never_clipped(model):
     seen = []
     as_it_is = SimpleNamespace(latent_shape=(4, 2, 2), decode=lambda z: (seen.append(z), z)[1])
     far = LatentModel(Denoiser(net, noise_schedule("linear", 30), "x0"), as_it_is, model.numbers)
-    Measurement(far, None, None, 0, 4).images(["zero"] * 2, SamplerSetting("ddim", 3, 0.0), 3.0, "test")
+    drawn(far, ["zero"] * 2, scale=3.0, batch_size=4)
     assert (seen[0] - 5).abs().max() < 1e-5
 
 
 def test_images_do_not_depend_on_the_batch(model):
-    texts, setting = ["a thin three", "zero", "one", "a one", "three"], SamplerSetting("ddim", 3, 0.0)
-    first, second = (Measurement(model, None, None, 0, size).images(texts, setting, 2.0, "test") for size in (5, 2))
+    texts = ["a thin three", "zero", "one", "a one", "three"]
+    first, second = (drawn(model, texts, scale=2.0, batch_size=size) for size in (5, 2))
     assert first.shape == (5, 1, 8, 8) and (first.int() - second.int()).abs().max() <= 1
 
 

@@ -6,7 +6,8 @@ import torch
 from diffusion.denoiser import Denoiser
 from diffusion.mixture import MIXTURES, exact_denoise, mixture_update
 from diffusion.nets.mlp import Mlp
-from diffusion.samplers.sampler import SamplerSetting, final
+from diffusion.samplers.step import final
+from diffusion.samplers.table import SamplerSetting
 from diffusion.schedule import noise_schedule
 from diffusion.target import score_from_x_0
 from diffusion.training.loop import fit

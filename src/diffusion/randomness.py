@@ -18,10 +18,10 @@ def generator(seed: int, purpose: str, index: int = 0, device: torch.device | st
 def image_noise(
     seed: int, purpose: str, indices: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu"
 ) -> Iterator[Tensor]:
-    """Endless standard normal draws (len(indices), *shape), fp32: the first is the start noise, then one per step.
+    """Endless standard normal draws (len(indices), *shape), fp32: first the start noise, then one draw per step.
 
-    Image k's draws come from its own generator, so they do not depend on the batch that it is part of. They are made
-    on the CPU, `DRAWS_AHEAD` steps at a time: the same numbers on every device, and no generator call per step.
+    The draws of image k come from a generator of its own, so they do not depend on the batch that it is part of. They
+    are made on the CPU, `DRAWS_AHEAD` steps at a time: the same numbers on every device, and few calls of generators.
     """
     generators = [generator(seed, purpose, index) for index in indices]
     yield torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(device)

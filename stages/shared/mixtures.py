@@ -11,7 +11,7 @@ from diffusion.denoiser import Denoise, Denoiser, conditional
 from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_update
 from diffusion.nets.mlp import Mlp
 from diffusion.randomness import generator, image_noise
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.samplers.table import SamplerSetting
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import score_from_x_0
 from diffusion.training.loop import fit
@@ -93,7 +93,7 @@ def error_rows(mixture: GaussianMixture, denoiser: Denoiser, seed: int) -> Itera
     schedule, axis = denoiser.schedule, torch.linspace(-BOX, BOX, 40, dtype=torch.float64)
     everywhere = torch.cartesian_prod(axis, axis)
     for log_snr in LEVELS:
-        t = schedule.time_at(torch.tensor([log_snr]).double().sigmoid()).item()
+        t = schedule.time_of_log_snr(log_snr).item()
         draw = generator(seed, "score/error", log_snr)
         points = mixture.noised(*schedule.coefficients(t)).sample(ERROR_POINTS, draw)
         (true, learned), (far, far_learned) = (scores(mixture, denoiser, x, t) for x in (points, everywhere))
@@ -106,7 +106,7 @@ def field_rows(mixture: GaussianMixture, denoiser: Denoiser) -> Iterator[list[fl
     axis = torch.linspace(-BOX, BOX, GRID, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     for log_snr in FIELD_LEVELS:
-        t = denoiser.schedule.time_at(torch.tensor([log_snr]).double().sigmoid()).item()
+        t = denoiser.schedule.time_of_log_snr(log_snr).item()
         for point, true, learned in zip(grid, *scores(mixture, denoiser, grid, t), strict=True):
             yield [log_snr, t, *point.tolist(), *true.tolist(), *learned.tolist()]
 

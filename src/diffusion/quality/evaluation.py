@@ -79,6 +79,14 @@ class Reference:
         return self.judge.see(self.test.images).features
 
     @cached_property
+    def _test_sharpness(self) -> float:
+        return metrics.sharpness(to_float(self.test.images))
+
+    def sharpness(self, images: Tensor) -> float:
+        """Sharpness of uint8 samples relative to that of the test images."""
+        return metrics.sharpness(to_float(images)) / self._test_sharpness
+
+    @cached_property
     def diversity(self) -> float:
         """Mean feature distance of two real test images of a class."""
         return metrics.within_class_diversity(self.test_features, self.test.labels)
