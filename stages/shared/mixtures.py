@@ -115,10 +115,10 @@ def travelled(
     denoise: Denoise, schedule: NoiseSchedule, setting: SamplerSetting, seed: int
 ) -> tuple[list[list[float]], Tensor]:
     """(the way of the first points as rows of path, t, x, y, then where all SAMPLES points end (N, D))."""
-    noise = image_noise(seed, "score/mixture", range(SAMPLES), (2, 1, 1))
+    normals = image_noise(seed, "score/mixture", range(SAMPLES), (2, 1, 1))
     rows = []
     every = -(-setting.steps // PATH_POINTS)
-    for number, step in enumerate(setting.start(denoise, schedule, noise), 1):
+    for number, step in enumerate(setting.start(denoise, schedule, normals), 1):
         if number % every == 0 or number == setting.steps:
             rows += [[path, step.t, *point] for path, point in enumerate(step.x_t[:PATHS].flatten(1).tolist())]
     return rows, step.x_t.flatten(1).double()

@@ -1,7 +1,7 @@
 """Diffusion in the latents of an autoencoder, conditioned on text: the model, its tokens, its file.
 
-A denoiser of latents is a `Denoiser` like that of pixels, so samplers, guidance and training are the same. What
-differs stands here: x_0 is never clipped, the condition is a row of tokens, and images are decoded at the end.
+A denoiser of latents is a `Denoiser` like that of pixels, with the same samplers, guidance and training. The difference
+is that x_0 is never clipped, the condition is a row of tokens, and images are decoded at the end.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ AUTOENCODER = "autoencoder."  # in front of the names of its tensors in the file
 
 @dataclass(frozen=True, eq=False)
 class LatentModel:
-    """A denoiser of latents, the autoencoder that they are of, and the numbers of a text's words."""
+    """A denoiser of latents, the autoencoder that they belong to, and the numbers of the words of a text."""
 
     denoiser: Denoiser
     autoencoder: Autoencoder
@@ -42,12 +42,12 @@ class LatentModel:
         return self.autoencoder.latent_shape
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """The condition (N, L) of texts, on the device of the denoiser."""
+        """The tokens (N, L) of texts, which are its condition, on the device of the denoiser."""
         return padded([self.numbers(text) for text in texts]).to(self.denoiser.device)
 
 
 def padded(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:
-    """Rows of numbers as tokens (N, length), int64, PAD behind each. Raises ValueError for a row that is longer."""
+    """Rows of numbers as tokens (N, length), int64, each padded with PAD. Raises ValueError for a longer row."""
     longest = max(map(len, rows))
     if longest > length:
         raise ValueError(f"a text of {longest} tokens is too long (allowed: up to {length})")
@@ -55,7 +55,7 @@ def padded(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:
 
 
 def numbering(text: dict[str, Any], vocabulary: Sequence[str]) -> Callable[[str], list[int]]:
-    """How the words of a text become numbers of 1 and more: by the vocabulary, or by CLIP's own tokenizer."""
+    """The function that numbers the words of a text from 1 up: by the vocabulary, or by CLIP's own tokenizer."""
     if text["encoder"] == "own":
         return Vocabulary(tuple(vocabulary)).numbers
     tokenizer = pretrained("CLIPTokenizer", text["clip_folder"])
@@ -98,9 +98,9 @@ def load_latent(path: Path, device: torch.device, precision: str) -> tuple[Laten
 
 @contextmanager
 def attention_noted(net: TextUNet) -> Iterator[list[Tensor]]:
-    """A list that gets, for every look of the U-Net at the caption, how much each position looks at each token.
+    """A list that gets the attention weights of every cross-attention of the U-Net, from positions to tokens.
 
-    (B, h * w, 1 + L) each, the mean over the heads: one per block and call of the network.
+    An entry (B, h * w, 1 + L), the mean over heads, for every block and every evaluation of the network.
     """
     noted: list[Tensor] = []
     hooks = [

@@ -69,7 +69,7 @@ def augment(x: Tensor, draw: torch.Generator) -> Tensor:
 
 
 class Seen(NamedTuple):
-    """What a judge makes of N images: features (N, 128) and logits (N, K), float32 on the CPU."""
+    """A judge's view of N images: features (N, 128) and logits (N, K), float32 on the CPU."""
 
     features: Tensor
     logits: Tensor
@@ -77,7 +77,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A trained classifier, frozen on its device, called in fp32 and in batches of one size."""
+    """A trained classifier, frozen on its device, called in fp32 and in batches of a fixed size."""
 
     net: Classifier
     device: torch.device
@@ -103,9 +103,9 @@ class Judge:
 
     @torch.no_grad()
     def see(self, images: Tensor, log_snr: float | None = None) -> Seen:
-        """Judge images (N, C, H, W), uint8 or float in [-1, 1]; a judge of noised images wants their log-SNR.
+        """Judge images (N, C, H, W), uint8 or float in [-1, 1]; a judge of noised images needs their log-SNR.
 
-        Raises ValueError where images are not finite or have another shape than those the judge was trained on.
+        Raises ValueError if images are not finite or differ in shape from those that the judge was trained on.
         """
         self._refuse_other_images(images)
         parts = [self._see_batch(batch, log_snr) for batch in images.split(BATCH_SIZE)]
@@ -130,9 +130,9 @@ class Judge:
 def recognisability(
     noisy_judge: Judge, images: Tensor, labels: Tensor, alpha_bars: Sequence[float], seed: int
 ) -> list[float]:
-    """Accuracy of the judge of noised images on x_t, for every alpha_bar, on the same noise at all of them.
+    """Accuracy of the judge of noised images on x_t, for every alpha_bar, with the same noise at all of them.
 
-    images uint8 (N, C, H, W). It depends on alpha_bar alone: one curve serves every schedule.
+    images uint8 (N, C, H, W). It depends on alpha_bar alone, so one curve serves every schedule.
     """
     x_0 = to_float(images)
     eps = torch.randn(x_0.shape, generator=generator(seed, "recognisability"))
