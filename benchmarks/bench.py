@@ -70,7 +70,7 @@ def training(
 def sampling(
     params: Params, denoiser: Denoiser, shape: tuple[int, int, int], device: torch.device
 ) -> tuple[float, str]:
-    """Images per second of DDIM, and its cost over as many evaluations of the bare network."""
+    """Images per second of DDIM, and its cost over as many bare calls of the network."""
     number = params.evaluate.batch_size
     label = classes_in_turn(number, CLASSES).to(device)
     walk = by_ddim(SAMPLING_STEPS)

@@ -220,7 +220,7 @@ def measured(
 
 
 def overhead(sample: Callable[[Tensor], Tensor], call: Callable[[Tensor, Tensor], None]) -> float:
-    """The cost of sampling over as many evaluations of the bare network: the median of pairs in direct succession."""
+    """What sampling costs over as many bare network calls: the median of pairs measured one after the other."""
     label = classes_in_turn(SAMPLING_BATCH, CLASSES)
     x = torch.randn(len(label), 1, SIZE, SIZE)
     ratios = []
