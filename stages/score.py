@@ -108,7 +108,7 @@ def write_inversion(report: Path, denoiser: Denoiser, images: Tensor, settings: 
     number, most_steps = min(settings.inversion_images, len(images)), max(settings.inversion_steps)
     schedule, net = denoiser.schedule, denoiser.net
     x_0 = to_float(images[:number]).to(denoiser.device)
-    null = torch.full((number,), net.null_label, device=denoiser.device)
+    null = torch.full((number,), net.null, device=denoiser.device)
     eps = next(image_noise(seed, "score/inversion", range(number), images.shape[1:], denoiser.device))
     x_1 = schedule.q_sample(x_0, FIRST_TIME, eps)
     denoise, shown, table = conditional(denoiser, null), [images[:SHEET_COLUMNS]], []

@@ -1,4 +1,4 @@
-"""The part of stage `score` where the truth is known: denoisers of points, trained on mixtures of Gaussians."""
+"""The part of stage `score` whose ground truth is known: denoisers of points, trained on mixtures of Gaussians."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from diffusion.denoiser import Denoise, Denoiser, conditional
-from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_update
+from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_loss
 from diffusion.nets.mlp import Mlp
 from diffusion.randomness import generator, image_noise
 from diffusion.samplers.sampler import SamplerSetting
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import score_from_x_0
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.shared.outputs import write_table
-from stages.shared.progress import watched
+from stages.shared.progress import run_training
 
 WIDTH, LAYERS, BATCH_SIZE, LEARNING_RATE, EMA_DECAY = 128, 3, 256, 0.003, 0.99
 LEVELS = (8, 6, 4, 2, 0, -2, -4, -6)  # log-SNR of the errors
@@ -58,13 +58,15 @@ def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, 
 def trained(
     name: str, mixture: GaussianMixture, schedule: NoiseSchedule, device: torch.device, steps: int, seed: int
 ) -> Denoiser:
-    """A small denoiser of the mixture's points, in fp32, after `steps` steps; the averaged weights."""
+    """A small denoiser of the mixture's points, in fp32, after `steps` training steps, with the averaged weights."""
     torch.manual_seed(seed)
     net = Mlp(mixture.mean.shape[1], WIDTH, LAYERS).to(device)
+    loss = mixture_loss(Denoiser(net, schedule, "v"), mixture)
     ema, optimiser = Ema(net, EMA_DECAY), Optimiser(net.parameters(), LEARNING_RATE, steps, warmup_steps=20)
-    update = mixture_update(Denoiser(net, schedule, "v"), ema, optimiser, mixture, BATCH_SIZE, seed)
-    progress = fit(update, {"net": net, "ema": ema, "optimiser": optimiser}, steps, 100)
-    list(watched(progress, f"mixture {name}", steps, BATCH_SIZE))
+    learners = {"denoiser": Learner(net, loss, optimiser, ema)}
+    nothing = torch.zeros(BATCH_SIZE, dtype=torch.int64)  # every batch is drawn afresh, and points have no labels
+    update = training_step(learners, nothing, nothing, batch_size=BATCH_SIZE, seed=seed, purpose="mixture")
+    run_training(f"mixture {name}", update, learners, steps, BATCH_SIZE, log_every=100)
     return Denoiser(ema.net, schedule, "v")
 
 
