@@ -63,7 +63,7 @@ def training(
         denoiser.predict(x, t, label).square().mean().backward()
         optimiser.adamw.step()
 
-    whole, ratios = interleaved(device, update, bare_step)
+    whole, ratios = interleave(device, update, bare_step)
     return number / median(whole), ratios
 
 
@@ -86,11 +86,11 @@ def sampling(
             denoiser.predict(x, params.timesteps / 2, label)
 
     denoiser.net.eval()
-    whole, ratios = interleaved(device, sample, bare_calls)
+    whole, ratios = interleave(device, sample, bare_calls)
     return number / median(whole), ratios
 
 
-def interleaved(
+def interleave(
     device: torch.device, whole: Callable[[int], object], bare: Callable[[int], object]
 ) -> tuple[list[float], str]:
     """Seconds of `whole(k)`, and their ratio to those of `bare(k)` right after it; the first pair is a warm-up."""

@@ -78,7 +78,7 @@ def beside(peer: Peer, params: Params, data: Dataset, ruler: Ruler, seconds: flo
     """Measure a library: its row."""
     precision = faster_precision(peer, data) if peer.tuned else "fp32"
     start = time.monotonic()
-    net, steps = trained(peer, data, params.seed, seconds, precision)
+    net, steps = train_peer(peer, data, params.seed, seconds, precision)
     seconds = time.monotonic() - start
 
     def sample(label: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def ours(params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[st
     }
 
 
-def trained(peer: Peer, data: Dataset, seed: int, seconds: float, precision: str) -> tuple[nn.Module, int]:
+def train_peer(peer: Peer, data: Dataset, seed: int, seconds: float, precision: str) -> tuple[nn.Module, int]:
     """Train for a number of seconds; returns the network to sample with, and the number of steps."""
     net, parameters = peer.net, list(peer.net.parameters())
     if peer.tuned:

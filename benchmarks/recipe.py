@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
     ruler = load_ruler(arguments.mnist, params)
     data = training_data(params, arguments.mnist)
     if arguments.cpu_seconds:
-        params = fitted(params, data, arguments.cpu_seconds)
+        params = fit_into(params, data, arguments.cpu_seconds)
     update, learners = training_of(params, data, device, precision)
     start = time.perf_counter(), time.process_time()
     train = params.train
@@ -56,7 +56,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
 
 
-def fitted(params: Params, data: Dataset, cpu_seconds: float) -> Params:
+def fit_into(params: Params, data: Dataset, cpu_seconds: float) -> Params:
     """The params with as many training steps as fit into a CPU time, judging by a short trial."""
     update, learners = training_of(params, data, *machine_of(params))
     steps = fit(update, state_of(learners), TRIAL_STEPS, 1)

@@ -39,7 +39,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, students: Path
     _, description = load_tensors(model)
     start = time.monotonic()
     trained = {}
-    for num_steps, student in distilled(teacher, reference.train, params.seed):
+    for num_steps, student in distil(teacher, reference.train, params.seed):
         save_denoiser(students / f"{num_steps}.safetensors", student.net.state_dict(), description)
         trained[num_steps] = student
     seconds = time.monotonic() - start
@@ -60,8 +60,8 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, students: Path
     write_json(report / "distilled.json", about | machine)
 
 
-def distilled(teacher: Denoiser, data: Dataset, seed: int) -> Iterator[tuple[int, Denoiser]]:
-    """(number of steps, student) for every entry of UPDATES; each student is the next one's teacher."""
+def distil(teacher: Denoiser, data: Dataset, seed: int) -> Iterator[tuple[int, Denoiser]]:
+    """Yield (number of steps, student) for every entry of UPDATES; each student is the next one's teacher."""
     images, labels = data.images.to(teacher.device), data.labels.to(teacher.device)
     for num_steps, updates in UPDATES.items():
         net = copy.deepcopy(teacher.net).train().requires_grad_(True)

@@ -67,8 +67,8 @@ def main(params: LatentParams, *, data: Path, judge: Path, report: Path) -> None
 def rows(params: LatentParams, reference: Reference, device: torch.device, precision: str) -> Iterator[list[object]]:
     """Yield COLUMNS for every size: latents, pixels for as many images, pixels for as many seconds."""
     for factor in FACTORS:
-        images = scaled(reference.train.images, factor)
-        latents = latent_space(halved_more(params, factor), images, reference, device, precision)
+        images = scale(reference.train.images, factor)
+        latents = latent_space(halve_more(params, factor), images, reference, device, precision)
         pixels = pixel_space(params, images, reference, device)
         first = measured(params, latents, IMAGES_SEEN, reference, factor, precision)
         yield first
@@ -78,13 +78,13 @@ def rows(params: LatentParams, reference: Reference, device: torch.device, preci
         yield measured(params, pixels, round(seconds * rate), reference, factor, precision)
 
 
-def scaled(images: Tensor, factor: float) -> Tensor:
+def scale(images: Tensor, factor: float) -> Tensor:
     """Scale the sides of uint8 images (N, C, H, W) by `factor`; down by means, so that scaling up is undone."""
     mode = {"mode": "bilinear", "align_corners": False} if factor > 1 else {"mode": "area"}
     return images if factor == 1 else to_uint8(F.interpolate(to_float(images), scale_factor=factor, **mode))
 
 
-def halved_more(params: LatentParams, factor: int) -> LatentParams:
+def halve_more(params: LatentParams, factor: int) -> LatentParams:
     """Params whose autoencoder makes latents as large as those of the images before they were scaled up."""
     widths = params.autoencoder.channels
     channels = [*widths, *[widths[-1]] * round(math.log2(factor))]
@@ -134,7 +134,7 @@ def measured(
     with stopwatch(device) as sampling:
         images = sampled(params, space, denoiser, reference)
     asked = torch.arange(len(images)) % len(reference.train.class_names)
-    figures = verdict(reference, scaled(images, 1 / factor), asked).as_dict()
+    figures = verdict(reference, scale(images, 1 / factor), asked).as_dict()
     count = train.steps * size
     return [
         *(reference.train.images.shape[-1] * factor, space.name, count, elapsed[0], space.seconds_before),

@@ -23,7 +23,7 @@ def logistic_loss(of_real: Tensor, of_fake: Tensor) -> Tensor:
 
 
 def non_saturating_loss(of_fake: Tensor) -> Tensor:
-    """-log D(fake) from logits (B,): its gradient stays where D is certain (Goodfellow et al. 2014, section 3)."""
+    """-log D(fake) from logits (B,), with a gradient where D(fake) is near 0 (Goodfellow et al. 2014, section 3)."""
     return F.softplus(-of_fake).mean()
 
 
@@ -69,10 +69,10 @@ def discriminator_loss(
 
 
 def generator_loss(model: GanModel, discriminator: nn.Module, *, latent: int) -> Loss:
-    """The generator's loss for labels; the images are ignored, and no gradient reaches the discriminator."""
+    """The generator's loss for the labels of a batch; images are ignored, and the discriminator gets no gradient."""
 
-    def loss(_: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        _, second = latents(draws, len(label), latent)
+    def loss(images: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        _, second = latents(draws, len(images), latent)
         discriminator.requires_grad_(False)
         adversarial = non_saturating_loss(logits(discriminator, model(second, label), label, model.precision))
         discriminator.requires_grad_(True)

@@ -46,11 +46,11 @@ def training_step(
     purpose: str,
     order: str | None = None,
 ) -> Update:
-    """The training step for `fit`: takes a batch, then one descent of every learner in turn (a GAN has two).
+    """The training step for `fit`: take a batch, then descend the loss of every learner in turn (a GAN has two).
 
     items (N, ...) are uint8 images or float latents, labels (N, ...) whatever the losses take; both on the device.
-    `purpose` names the random draws, `order` the order of the batches where that is another. What it returns to log are
-    the scalars of the losses and the gradient norm and learning rate of the last learner.
+    `purpose` names the random draws, and the order of the batches unless `order` does. Logged are the scalars of the
+    losses, and the gradient norm and learning rate of the last learner.
     """
 
     def update(step: int) -> dict[str, Tensor]:
