@@ -22,7 +22,7 @@ from PIL import Image
 from diffusion.data import Dataset, classes_in_turn, load_split, save_split
 from diffusion.denoiser import save_denoiser
 from diffusion.nets.classifier import Classifier
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
 from diffusion.quality.judge import Judge
 from stages import evaluate, guidance, prepare
 from stages.params.params import AllParams, Params
@@ -132,7 +132,7 @@ def write_inputs(params: Params, images: int, classes: int) -> None:
         save_split(PATHS.data / f"{name}.safetensors", Dataset(pixels, classes_in_turn(number, classes), names), {})
     net = {"image_size": SIZE, "image_channels": 1, "num_classes": classes, **params.model.model_dump()}
     described = {"schedule": params.schedule, "timesteps": params.timesteps, "target": params.train.target}
-    save_denoiser(PATHS.model, UNet(**net).state_dict(), {"net": net, "class_names": names, **described})
+    save_denoiser(PATHS.model, build_net(net).state_dict(), {"net": net, "class_names": names, **described})
     Judge(Classifier(SIZE, 1, classes), torch.device("cpu")).save(PATHS.judge)
 
 

@@ -1,4 +1,4 @@
-"""`make study STUDY=stability`: how surely three kinds of models train, with two learning rates and three seeds each.
+"""`make study STUDY=stability`: how reliably three kinds of models train, with two learning rates and three seeds each.
 
 About half an hour on two cores: each of the 18 trainings has a quarter of the default run's steps. Writes runs.csv and
 about.json to --report.
@@ -10,8 +10,6 @@ from itertools import product
 from pathlib import Path
 from types import ModuleType
 
-from torch import nn
-
 from diffusion.baselines.gan import GanModel
 from diffusion.baselines.vae import VaeModel
 from diffusion.data import Dataset, classes_in_turn, load_both
@@ -22,7 +20,7 @@ from diffusion.quality.judge import Judge
 from diffusion.runtime import describe_machine
 from diffusion.samplers.ddim import by_ddim
 from diffusion.schedule import noise_schedule
-from diffusion.training.loop import fit
+from diffusion.training.loop import Update, fit, state_of
 from diffusion.training.optimiser import Diverged
 from stages import gan, train, vae
 from stages.params.params import BaselineParams
@@ -30,12 +28,13 @@ from stages.shared.command import run
 from stages.shared.machine import Machine, machine_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import watched
-from stages.shared.training import Settings, State, Update
+from stages.shared.training import Learners, Settings
 
 MODELS: dict[str, tuple[str, ModuleType]] = {"diffusion": ("train", train), "gan": ("gan", gan), "vae": ("vae", vae)}
+SAMPLED = {"diffusion": "denoiser", "gan": "generator", "vae": "vae"}  # the learner that makes images
 FACTORS = (1, 4)  # of the default run's learning rate
 SEEDS = (0, 1, 2)
-SHARE = 4  # a training has a fourth of the default run's steps
+SHARE = 4  # a training has a quarter of the default run's steps
 FIGURES = ("accuracy", "fid", "precision", "recall", "coverage")
 COLUMNS = ("model", "factor", "learning_rate", "steps", "seed", "diverged_at", "seconds", "n", *FIGURES)
 
@@ -56,25 +55,25 @@ def rows(params: BaselineParams, data: Dataset, reference: Reference, machine: M
         settings = getattr(params, section)
         changes = {"learning_rate": factor * settings.learning_rate, "steps": -(-settings.steps // SHARE)}
         changed = params.changed([f"seed={seed}", *(f"{section}.{key}={value}" for key, value in changes.items())])
-        update, state = stage.training_of(changed, data, *machine)
+        update, learners = stage.training_of(changed, data, *machine)
         start = time.monotonic()
-        diverged_at = course(f"{name}, {factor} x, seed {seed}", update, state, getattr(changed, section))
+        diverged_at = course(f"{name}, {factor} x, seed {seed}", update, learners, getattr(changed, section))
         seconds = round(time.monotonic() - start, 1)
         quality: list[float | None] = []
         if diverged_at is None:
             try:
-                quality = figures(image_model(name, changed, data, state["ema"].net, machine), reference, changed)
-            except ValueError:  # of samples that are not finite: the last steps were too many
+                quality = figures(image_model(name, changed, data, learners, machine), reference, changed)
+            except ValueError:  # samples are not finite: it diverged after the last report
                 diverged_at = changes["steps"]
         row = [name, factor, *changes.values(), seed, diverged_at, seconds, params.compare.num_samples, *quality]
         yield row + [None] * (len(COLUMNS) - len(row))
 
 
-def course(name: str, update: Update, state: State, settings: Settings) -> int | None:
-    """Train to the end; the last step at which all was finite where that is not the end, None where it is."""
+def course(name: str, update: Update, learners: Learners, settings: Settings) -> int | None:
+    """Train to the end and return None, or the last reported step at which everything was finite if it diverges."""
     last = 0
     try:
-        steps = fit(update, state, settings.steps, settings.log_every)
+        steps = fit(update, state_of(learners), settings.steps, settings.log_every)
         for last, _ in watched(steps, name, settings.steps, settings.batch_size):  # noqa: B007
             pass
     except Diverged:
@@ -82,8 +81,9 @@ def course(name: str, update: Update, state: State, settings: Settings) -> int |
     return None
 
 
-def image_model(name: str, params: BaselineParams, data: Dataset, net: nn.Module, machine: Machine) -> ImageModel:
-    """A trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
+def image_model(name: str, params: BaselineParams, data: Dataset, learners: Learners, machine: Machine) -> ImageModel:
+    """The trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
+    net = learners[SAMPLED[name]].ema.net
     if name == "diffusion":
         schedule = noise_schedule(params.schedule, params.timesteps)
         denoiser = Denoiser(net, schedule, params.train.target, machine.precision)

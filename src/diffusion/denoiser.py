@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
 from diffusion.runtime import autocast, frozen
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
-from diffusion.tensors import described, save_tensors
+from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 Denoise = Callable[[Tensor, float], Tensor]
 EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is
@@ -131,10 +131,10 @@ def evaluations_noted(denoiser: Denoiser) -> Iterator[list[int]]:
         yield noted
 
 
-def save_denoiser(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write the weights of a network with all that builds it: `net` (arguments of UNet), `schedule`, `timesteps`,
+def save_denoiser(path: Path, tensors: Tensors, description: Description) -> None:
+    """Write a network's weights with what builds the denoiser: `net` (see `build_net`), `schedule`, `timesteps`,
     `target`, `class_names`."""
-    save_tensors(path, tensors, {"kind": "denoiser", **description})
+    save_model(path, "denoiser", tensors, description)
 
 
 def refuse_other_images(path: Path, description: dict[str, Any], shape: Sequence[int], num_classes: int) -> None:
@@ -146,16 +146,18 @@ def refuse_other_images(path: Path, description: dict[str, Any], shape: Sequence
         raise ValueError(f"{path}: made for {data.format(*made_for)}; the data are {data.format(*shape, num_classes)}")
 
 
-def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Denoiser, dict[str, Any]]:
-    """The denoiser in a file, ready to sample with, and its description.
+def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Denoiser, Description]:
+    """Load the denoiser in a file, ready to sample with, and its description.
 
     Raises ValueError for a file that is not a denoiser of this project.
     """
-    with described(path, "denoiser") as (tensors, description):
-        net = UNet(**description["net"])
-        net.load_state_dict(tensors)
+
+    def build(tensors: Tensors, description: Description) -> Denoiser:
+        net = with_weights(build_net(description["net"]), tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
         if len(description["class_names"]) != description["net"]["num_classes"]:
             raise ValueError("as many class_names as num_classes are needed")
-        return Denoiser(frozen(net, device), schedule, description["target"], precision), description
+        return Denoiser(frozen(net, device), schedule, description["target"], precision)
+
+    return load_model(path, "denoiser", build)

@@ -47,7 +47,7 @@ class Density:
     def of(cls, denoiser: Denoiser, train: Dataset, settings: Score, seed: int) -> Self:
         """A grey-aware density, with grey values and errors from training images alone."""
         images = train.images[:: max(1, len(train.images) // ERROR_IMAGES)][:ERROR_IMAGES].to(denoiser.device)
-        null = torch.full((len(images),), denoiser.net.null_label, device=denoiser.device)
+        null = torch.full((len(images),), denoiser.net.null, device=denoiser.device)
         normals = image_noise(seed, "score/errors", range(len(images)), images.shape[1:], denoiser.device)
         errors = root_mean_square_errors(conditional(denoiser, null), denoiser.schedule, images, normals, ERROR_LEVELS)
         greys, errors = Greys.of(train.images.to(denoiser.device)), errors.cpu()
@@ -121,7 +121,7 @@ def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, 
     """
     density = Density.of(denoiser, train, settings, seed)
     test, few = test.take(slice(settings.likelihood_images)), settings.ode_images
-    null = torch.full_like(test.labels, denoiser.net.null_label)
+    null = torch.full_like(test.labels, denoiser.net.null)
     table, terms = [], []
     for kind, change in tqdm(KINDS.items(), desc="bits", unit="kind"):
         images = change(test.images, seed)

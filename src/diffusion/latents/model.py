@@ -18,11 +18,11 @@ from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.captions import Vocabulary
 from diffusion.latents.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
 from diffusion.nets.attention import ContextAttention
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
 from diffusion.runtime import frozen
 from diffusion.schedule import noise_schedule
 from diffusion.target import TARGETS
-from diffusion.tensors import described, save_tensors
+from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 MAX_TOKENS = 16
 AUTOENCODER = "autoencoder."  # in front of the names of its tensors in the file of a model
@@ -63,37 +63,40 @@ def numbering(text: dict[str, Any], vocabulary: Sequence[str]) -> Callable[[str]
 
 
 def text_unet(unet: dict[str, Any], text: dict[str, Any], vocabulary_size: int) -> TextUNet:
-    """A U-Net (arguments of UNet) with the encoder that `text` asks for: `encoder` (own, clip), and its settings."""
+    """A U-Net (see `build_net`) with the text encoder that `text` describes: `encoder` (own, clip) and its settings."""
     if text["encoder"] == "own":
         encoder = TextEncoder(1 + vocabulary_size, MAX_TOKENS, text["width"], text["layers"], text["heads"])
     else:
         encoder = ClipEncoder(text["clip_folder"])
-    return TextUNet(encoder, UNet(**unet, context_dim=encoder.width))
+    return TextUNet(encoder, build_net(unet | {"context_dim": encoder.width}))
 
 
-def save_latent(path: Path, net: dict[str, Tensor], autoencoder: nn.Module, description: dict[str, Any]) -> None:
-    """Write both networks with what it takes to build them: `net` (arguments of UNet), `text`, `vocabulary`,
-    `autoencoder` (arguments), `schedule`, `timesteps`, `target`, `class_names`."""
+def save_latent(path: Path, net: Tensors, autoencoder: nn.Module, description: Description) -> None:
+    """Write both networks with what builds the model: `net` (see `build_net`), `text`, `vocabulary`, `autoencoder`
+    (arguments), `schedule`, `timesteps`, `target`, `class_names`."""
     tensors = net | {AUTOENCODER + name: tensor for name, tensor in autoencoder.state_dict().items()}
-    save_tensors(path, tensors, {"kind": "latent", **description})
+    save_model(path, "latent", tensors, description)
 
 
-def load_latent(path: Path, device: torch.device, precision: str) -> tuple[LatentModel, dict[str, Any]]:
-    """What `save_latent` wrote, ready to sample with, and its description.
+def load_latent(path: Path, device: torch.device, precision: str) -> tuple[LatentModel, Description]:
+    """Load what `save_latent` wrote, ready to sample with, and its description.
 
     Raises ValueError for a file that is not such a model of this project.
     """
-    with described(path, "latent") as (tensors, description):
+
+    def build(tensors: Tensors, description: Description) -> LatentModel:
         inside = {name.removeprefix(AUTOENCODER): x for name, x in tensors.items() if name.startswith(AUTOENCODER)}
-        autoencoder = Autoencoder(**description["autoencoder"])
-        autoencoder.load_state_dict(inside)
+        others = {name: x for name, x in tensors.items() if not name.startswith(AUTOENCODER)}
+        autoencoder = with_weights(Autoencoder(**description["autoencoder"]), inside)
         net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
-        net.load_state_dict({name: x for name, x in tensors.items() if not name.startswith(AUTOENCODER)})
+        net = frozen(with_weights(net, others), device)
         numbers = numbering(description["text"], description["vocabulary"])
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-        denoiser = Denoiser(frozen(net, device), schedule, description["target"], precision)
-        return LatentModel(denoiser, frozen(autoencoder, device), numbers), description
+        denoiser = Denoiser(net, schedule, description["target"], precision)
+        return LatentModel(denoiser, frozen(autoencoder, device), numbers)
+
+    return load_model(path, "latent", build)
 
 
 @contextmanager

@@ -21,11 +21,11 @@ class TextUNet(nn.Module):
 
     def __init__(self, text: nn.Module, unet: UNet) -> None:
         super().__init__()
-        self.text, self.unet = text, unet
+        self.text, self.unet, self.null = text, unet, PAD
 
     def forward(self, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
-        null_label = torch.full_like(tokens[:, 0], self.unet.null_label)
-        return self.unet(x, time, null_label, self.text(tokens))  # (B, C, H, W)
+        no_class = torch.full_like(tokens[:, 0], self.unet.null)
+        return self.unet(x, time, no_class, self.text(tokens))  # (B, C, H, W)
 
 
 class TextEncoder(nn.Module):

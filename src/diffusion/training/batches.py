@@ -11,7 +11,7 @@ from diffusion.randomness import generator
 def batch_indices(
     num_items: int, batch_size: int, seed: int, purpose: str, step: int, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """(B,) indices: batch `step` of an endless stream of shuffled epochs, computed without the batches before it."""
+    """Indices (B,) of batch `step` in an endless stream of shuffled epochs, computed without the batches before it."""
     first = step * batch_size
     last = first + batch_size - 1
     epochs = range(first // num_items, last // num_items + 1)
