@@ -17,7 +17,7 @@ from diffusion.denoiser import refuse_other_images
 from diffusion.generation import ImageModel, of_denoiser, of_one_call
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.metrics import effective_number
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.ddim import by_ddim
 from stages.params.params import BaselineParams
@@ -76,7 +76,7 @@ def write_quality(report: Path, reference: Reference, models: Sequence[Compared]
     """The verdict on every model's images of every class, its modes, and its first images below real ones."""
     names = reference.train.class_names
     labels = classes_in_turn(number, len(names))
-    drawn = torch.randint(0, len(names), (number,), generator=generator(reference.seed, "compare/labels"))
+    drawn = torch.randint(0, len(names), (number,), generator=generator_for(reference.seed, "compare/labels"))
     sheet, table = [examples(reference.test, SHOWN_PER_CLASS)], []
     for one in tqdm(models, desc="quality", unit="model"):
         images = one.model.images(labels, reference.seed, "compare/classes", batch_size)

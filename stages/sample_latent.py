@@ -14,7 +14,7 @@ from diffusion.latents.strokes import PROPERTIES
 from diffusion.quality.evaluation import verdict
 from diffusion.quality.judge import share_right
 from diffusion.quality.metrics import confusion_matrix
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from stages.params.params import LatentParams
 from stages.shared.command import run
@@ -130,7 +130,7 @@ def write_comparison(report: Path, opened: Prompted, number: int, steps: int, ba
     by_class = examples(Dataset(samples, labels, words), SHEET_COLUMNS)
     save_sheet(report / "samples.png", by_class, SHEET_COLUMNS)
     train, test, see = reference.train.images, reference.test, reference.judge.see
-    chosen = torch.randperm(len(train), generator=generator(reference.seed, "reconstructed"))[:number]
+    chosen = torch.randperm(len(train), generator=generator_for(reference.seed, "reconstructed"))[:number]
     figures = {
         **verdict(reference, samples, labels).as_dict(),
         "reconstructed": asdict(reference.quality(see(opened.reconstruct(train[chosen])).features)),

@@ -12,7 +12,7 @@ from diffusion.data import classes_in_turn, save_sheet, to_float, to_uint8
 from diffusion.denoiser import Denoiser, conditional, evaluations_noted
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference
-from diffusion.randomness import generator, image_noise
+from diffusion.randomness import generator_for, image_noise
 from diffusion.samplers.inversion import decode, encode, slerp
 from diffusion.samplers.ode import FIRST_TIME, adaptive
 from diffusion.samplers.table import SAMPLERS, SamplerSetting
@@ -40,7 +40,7 @@ def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, report: P
     exact = replace(denoiser, precision="fp32")
     write_samplers(report, denoiser, exact, reference, params)
     write_mixtures(report, denoiser.schedule, denoiser.device, settings.mixture_steps, params.seed)
-    order = torch.randperm(len(reference.test.images), generator=generator(params.seed, "score/images"))
+    order = torch.randperm(len(reference.test.images), generator=generator_for(params.seed, "score/images"))
     test = reference.test.take(order)
     write_bits(report, exact, reference.train, test, settings, params.seed)
     write_inversion(report, exact, test.images, settings, params.seed)

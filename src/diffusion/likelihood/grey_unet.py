@@ -152,7 +152,7 @@ def likelihood_loss(denoiser: Denoiser) -> Loss:
     def loss(x_0: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         eps, eps_1 = draws.normal((2, *x_0.shape), of="noise")
         log_snr, weight = log_snrs(schedule, draws.uniform((len(x_0),), of="noise"))
-        t, null = schedule.time_at(log_snr.sigmoid()), torch.full_like(label, net.null)
+        t, null = schedule.time_of_log_snr(log_snr), torch.full_like(label, net.null)
         error = (x_0 - denoiser(schedule.q_sample(x_0, t, eps), t, null)).square().flatten(1).sum(1)
         diffusion = (per_sample(weight * log_snr.exp() / 2, error) * error).mean()
         few = slice(max(1, len(x_0) // 16))
