@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion.data import Dataset
 from diffusion.quality.judge import Judge, share_right
 from diffusion.quality.metrics import frechet_distance, precision_recall_density_coverage
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.sources import load_splits
 from stages.judge import training_of
 from stages.params.params import Params
@@ -43,7 +43,7 @@ class Ruler:
     def floor(self, images: Tensor, labels: Tensor, number: int) -> dict[str, float]:
         """The figures of `number` real images, the mean of five draws: what a perfect model would reach."""
         orders = (
-            torch.randperm(len(images), generator=generator(0, "ruler/floor", draw)) for draw in range(FLOOR_DRAWS)
+            torch.randperm(len(images), generator=generator_for(0, "ruler/floor", draw)) for draw in range(FLOOR_DRAWS)
         )
         rows = [self.measure(images[order[:number]], labels[order[:number]]) for order in orders]
         return {name: mean(row[name] for row in rows) for name in rows[0]}
@@ -52,14 +52,14 @@ class Ruler:
 def training_data(params: Params, root: Path) -> Dataset:
     """The training split of params.yaml, as stage `prepare` makes it; MNIST and its relatives are in `root`."""
     data = params.data
-    draw = generator(params.seed, "split")
+    draw = generator_for(params.seed, "split")
     return load_splits(data.dataset, root, draw, data.image_size, data.channels, data.train_limit).train
 
 
 def load_ruler(root: Path, params: Params) -> Ruler:
     """The ruler; its judge is trained on first use (`root` as `data.root`: MNIST is downloaded if missing)."""
     splits, few = (
-        load_splits("mnist", root, generator(params.seed, "split"), test_limit=limit) for limit in (0, NEIGHBOURS)
+        load_splits("mnist", root, generator_for(params.seed, "split"), test_limit=limit) for limit in (0, NEIGHBOURS)
     )
     if not JUDGE.exists():
         settings = params.judge.model_copy(update={"steps": JUDGE_STEPS})

@@ -17,7 +17,7 @@ from diffusion.data import Dataset, examples, gathered, save_sheet, to_float, to
 from diffusion.denoiser import Denoiser, clipped, conditional, refuse_other_images
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.metrics import effective_number, sharpness
-from diffusion.randomness import generator, image_noise
+from diffusion.randomness import generator_for, image_noise
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.sampler import SamplerSetting, generate, generate_at_once
 from stages.params.params import BaselineParams
@@ -117,7 +117,7 @@ def write_quality(
     """Every contestant's verdict on images of every class, its modes, and its first images below real ones."""
     names, test = reference.train.class_names, reference.test
     labels = torch.arange(number, device=device) % len(names)
-    draw = generator(reference.seed, "compare/labels")
+    draw = generator_for(reference.seed, "compare/labels")
     drawn = torch.randint(0, len(names), (number,), generator=draw).to(device)
     real_sharpness = sharpness(to_float(test.images))
     sheet, table = [examples(test, SHOWN_PER_CLASS)], []

@@ -14,7 +14,7 @@ from diffusion.latents.strokes import PROPERTIES
 from diffusion.quality.evaluation import verdict
 from diffusion.quality.judge import share_right
 from diffusion.quality.metrics import confusion_matrix
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.sampler import SamplerSetting
 from stages.params.params import LatentParams
@@ -132,7 +132,7 @@ def write_comparison(report: Path, measure: Measurement, params: LatentParams) -
     by_class = examples(Dataset(samples, labels, words), SHEET_COLUMNS)
     save_sheet(report / "samples.png", by_class, SHEET_COLUMNS)
     train = reference.train.images
-    chosen = torch.randperm(len(train), generator=generator(params.seed, "reconstructed"))[:number]
+    chosen = torch.randperm(len(train), generator=generator_for(params.seed, "reconstructed"))[:number]
     real = reference.quality(reference.judge.see(measure.reconstructed(train[chosen])).features)
     figures = {
         **verdict(reference, samples, labels).as_dict(),

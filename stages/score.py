@@ -13,7 +13,7 @@ from tqdm import tqdm
 from diffusion.data import save_sheet, to_float, to_uint8
 from diffusion.denoiser import Denoiser, conditional
 from diffusion.quality.evaluation import Reference
-from diffusion.randomness import generator, image_noise
+from diffusion.randomness import generator_for, image_noise
 from diffusion.samplers.inversion import decoded, encoded, slerp
 from diffusion.samplers.ode import FIRST_TIME, adaptive
 from diffusion.samplers.sampler import SamplerSetting
@@ -42,7 +42,7 @@ def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, report: P
     studio = Studio(denoiser, tuple(train.images.shape[1:]), len(train.class_names), params.seed, evaluate.batch_size)
     write_samplers(report, studio, reference, settings, evaluate.sampler_samples, evaluate.ddpm_samples)
     write_mixtures(report, denoiser.schedule, denoiser.device, settings.mixture_steps, params.seed)
-    order = torch.randperm(len(reference.test.images), generator=generator(params.seed, "score/images"))
+    order = torch.randperm(len(reference.test.images), generator=generator_for(params.seed, "score/images"))
     test = reference.test.take(order)
     write_bits(report, exact, train, test, settings, params.seed)
     write_inversion(report, exact, test.images, settings, params.seed)

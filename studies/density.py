@@ -16,7 +16,7 @@ from diffusion.denoiser import Denoiser, conditional
 from diffusion.likelihood.bounds import Bound, bits_per_dim
 from diffusion.likelihood.grey_unet import GreyUNet, likelihood_loss
 from diffusion.likelihood.greys import Greys
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.samplers.ode import FIRST_TIME
 from diffusion.schedule import noise_schedule
 from diffusion.sources import load_splits
@@ -64,7 +64,7 @@ class CpuClock:
 def main(params: ScoreParams, *, mnist: Path, report: Path) -> None:
     """Train on MNIST in --mnist, measure its test digits, write to --report; resumes an interrupted training."""
     params = params.changed(CHANGES)
-    splits = load_splits(params.data.dataset, mnist, generator(params.seed, "split"))
+    splits = load_splits(params.data.dataset, mnist, generator_for(params.seed, "split"))
     study(params, splits.train, splits.test, report)
 
 
@@ -104,7 +104,7 @@ def training_of(params: ScoreParams, data: Dataset, device: torch.device, precis
 def write_bits(report: Path, density: Density, test: Dataset) -> None:
     """Write density.csv and terms.csv for test images in random order."""
     settings = density.settings
-    order = torch.randperm(len(test.images), generator=generator(density.seed, "score/images"))
+    order = torch.randperm(len(test.images), generator=generator_for(density.seed, "score/images"))
     images = test.images[order[: settings.likelihood_images]]
     few, null = images[: settings.ode_images], torch.full((len(images),), density.denoiser.net.null)
     bound, by_ode = density.bound(images, null), density.by_ode(few, null)

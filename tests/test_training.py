@@ -13,7 +13,7 @@ from diffusion.denoiser import Denoiser
 from diffusion.loss import denoising_loss
 from diffusion.nets.unet import UNet
 from diffusion.objective import Draws
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.schedule import noise_schedule
 from diffusion.tensors import load_tensors
 from diffusion.training.batches import batch_indices
@@ -290,7 +290,7 @@ def test_draws_follow_from_seed_purpose_step_and_stream_alone():
     again = others.normal((4, 2), of="noise")
     others.uniform((100,), of="times")
     assert torch.equal(first, again) and torch.equal(second, others.uniform((4,), of="noise"))
-    expected = generator(0, "train/noise", 3)
+    expected = generator_for(0, "train/noise", 3)
     assert torch.equal(first, torch.randn(4, 2, generator=expected))
     for seed, purpose, step, stream in (
         (1, "train", 3, "noise"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 
 
 class Draws:
@@ -24,7 +24,7 @@ class Draws:
         """The generator of a stream, on the device of the batch or on another."""
         key = of, device or self.device
         if key not in self.streams:
-            self.streams[key] = generator(self.seed, f"{self.purpose}/{of}", self.step, key[1])
+            self.streams[key] = generator_for(self.seed, f"{self.purpose}/{of}", self.step, key[1])
         return self.streams[key]
 
     def normal(self, shape: Sequence[int], of: str) -> Tensor:

@@ -24,7 +24,7 @@ from diffusion.likelihood.bounds import (
     variational_bound,
 )
 from diffusion.likelihood.greys import Greys
-from diffusion.randomness import generator, image_noise
+from diffusion.randomness import generator_for, image_noise
 from stages.params.keys import Score
 from stages.shared.outputs import write_table
 
@@ -65,7 +65,7 @@ class Density:
         """The variational bound of uint8 images (N, C, H, W), in nats, on the CPU."""
 
         def of_batch(indices: list[int], *batch: Any) -> Bound:
-            draws = (generator(self.seed, "score/times", index) for index in indices)
+            draws = (generator_for(self.seed, "score/times", index) for index in indices)
             shares = torch.stack([torch.rand(self.settings.stretches, generator=draw) for draw in draws])
             return variational_bound(*batch, shares)
 
@@ -98,13 +98,13 @@ def upside_down(images: Tensor, _: int) -> Tensor:
 def shuffled(images: Tensor, seed: int) -> Tensor:
     """The pixels of every image in an order of its own: the same grey values, no strokes."""
     number = images[0].numel()
-    orders = [torch.randperm(number, generator=generator(seed, "score/shuffle", k)) for k in range(len(images))]
+    orders = [torch.randperm(number, generator=generator_for(seed, "score/shuffle", k)) for k in range(len(images))]
     return images.flatten(1).gather(1, torch.stack(orders)).view_as(images)
 
 
 def uniform_noise(images: Tensor, seed: int) -> Tensor:
     """Every grey value as likely as any other."""
-    return torch.randint(0, 256, images.shape, generator=generator(seed, "score/uniform")).to(torch.uint8)
+    return torch.randint(0, 256, images.shape, generator=generator_for(seed, "score/uniform")).to(torch.uint8)
 
 
 KINDS: dict[str, Callable[[Tensor, int], Tensor]] = {

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion.denoiser import Denoise, Denoiser, conditional
 from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_loss
 from diffusion.nets.mlp import Mlp
-from diffusion.randomness import generator, image_noise
+from diffusion.randomness import generator_for, image_noise
 from diffusion.samplers.sampler import SamplerSetting
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import score_from_x_0
@@ -35,7 +35,7 @@ def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, 
         denoiser = train_denoiser(name, mixture, schedule, device, steps, seed)
         errors += [[name, *row] for row in error_rows(mixture, denoiser, seed)]
         fields += [[name, *row] for row in field_rows(mixture, denoiser)]
-        draw = partial(generator, seed, f"score/{name}")
+        draw = partial(generator_for, seed, f"score/{name}")
         real = mixture.sample(SAMPLES, draw())
         points += [[name, "mixture", *point] for point in real[:SHOWN_POINTS].tolist()]
         for sampler, most, times in SETTINGS:
@@ -96,7 +96,7 @@ def error_rows(mixture: GaussianMixture, denoiser: Denoiser, seed: int) -> Itera
     everywhere = torch.cartesian_prod(axis, axis)
     for log_snr in LEVELS:
         t = schedule.time_at(torch.tensor([log_snr]).double().sigmoid()).item()
-        draw = generator(seed, "score/error", log_snr)
+        draw = generator_for(seed, "score/error", log_snr)
         points = mixture.noised(*schedule.coefficients(t)).sample(ERROR_POINTS, draw)
         (true, learned), (far, far_learned) = (scores(mixture, denoiser, x, t) for x in (points, everywhere))
         size, error = root_mean_square(true), root_mean_square(learned - true)

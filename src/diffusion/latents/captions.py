@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffusion.files import write_text
 from diffusion.latents.strokes import PROPERTIES
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.tensors import load_tensors, save_tensors
 
 BETWEEN = " | "  # captions of one image, in the file
@@ -194,5 +194,5 @@ def captioned(
     word: str, grades: Sequence[int], index: int, per_image: int, left_out: float, seed: int
 ) -> tuple[str, ...]:
     """The captions of the `index`-th training image."""
-    draws = (generator(seed, "captions", index * per_image + k) for k in range(per_image))
+    draws = (generator_for(seed, "captions", index * per_image + k) for k in range(per_image))
     return tuple(random_caption(word, grades, left_out, draw) for draw in draws)

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffusion.data import Dataset, to_float
 from diffusion.quality import metrics
 from diffusion.quality.judge import Judge
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 
 MIN_SAMPLES = 500  # for FID, precision, recall, density, coverage: with fewer they say more about n than about quality
 
@@ -85,7 +85,7 @@ class Reference:
 
     def quality(self, features: Tensor) -> Quality:
         """Of samples with these features (N, 128)."""
-        draw = generator(self.seed, "evaluation/kid")
+        draw = generator_for(self.seed, "evaluation/kid")
         kid, kid_std = metrics.kernel_distance(features, self.test_features, draw)
         enough = len(features) >= MIN_SAMPLES
         fid = metrics.frechet_distance(features, self.test_features) if enough else None
@@ -116,7 +116,7 @@ class Reference:
 
     def training_draw(self, number: int, draw: int) -> Dataset:
         """`number` random training images: the draw-th of such draws."""
-        order = torch.randperm(len(self.train.images), generator=generator(self.seed, "evaluation/floor", draw))
+        order = torch.randperm(len(self.train.images), generator=generator_for(self.seed, "evaluation/floor", draw))
         return self.train.take(order[:number])
 
     def memorisation(self, images: Tensor) -> metrics.Memorisation:

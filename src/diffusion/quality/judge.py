@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from diffusion.data import to_float
 from diffusion.nets.classifier import Classifier
 from diffusion.objective import Draws, Loss
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.runtime import autocast, frozen
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
@@ -124,7 +124,7 @@ def recognisability(
     images uint8 (N, C, H, W). It depends on alpha_bar alone: one curve serves every schedule.
     """
     x_0 = to_float(images)
-    eps = torch.randn(x_0.shape, generator=generator(seed, "recognisability"))
+    eps = torch.randn(x_0.shape, generator=generator_for(seed, "recognisability"))
     return [share_right(noised_logits(noisy_judge, x_0, eps, a), labels) for a in alpha_bars]
 
 

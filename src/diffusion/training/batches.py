@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 
 
 def batch_indices(
@@ -22,5 +22,5 @@ def batch_indices(
 
 @lru_cache(maxsize=2)
 def _epoch_permutation(num_items: int, seed: int, purpose: str, epoch: int, device: torch.device | str) -> Tensor:
-    draw = generator(seed, f"{purpose}/epoch", epoch, device)
+    draw = generator_for(seed, f"{purpose}/epoch", epoch, device)
     return torch.randperm(num_items, generator=draw, device=device)
