@@ -35,7 +35,7 @@ class DevicesMixed(TorchDispatchMode):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch):
     for module in ("objective", "training.batches"):  # a generator of a GPU needs the GPU
-        monkeypatch.setattr(f"diffusion.{module}.generator", lambda *_: None)
+        monkeypatch.setattr(f"diffusion.{module}.generator_for", lambda *_: None)
     schedule = noise_schedule("linear", 1000)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
