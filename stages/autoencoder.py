@@ -9,6 +9,7 @@ from torch import Tensor
 from diffusion.data import Dataset, load_both, save_sheet, to_float, to_uint8
 from diffusion.latents.autoencoder import decoded, encoded, reconstruction_loss, save_autoencoder, standardise
 from diffusion.latents.autoencoder_net import Autoencoder
+from diffusion.runtime import placed
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 from stages.params.params import LatentParams
@@ -67,13 +68,15 @@ def training_of(params: LatentParams, data: Dataset, device: torch.device, preci
     """The training that params describe, not begun: its step for `fit`, and its learner."""
     settings = params.autoencoder
     torch.manual_seed(params.seed)
-    net = Autoencoder(**describe(params, data.images)).to(device, memory_format=torch.channels_last)
+    net = placed(Autoencoder(**describe(params, data.images)), device)
     loss = reconstruction_loss(net, kl_weight=settings.kl_weight, precision=precision)
     optimiser = Optimiser(net.parameters(), settings.learning_rate, settings.steps, warmup_steps=WARMUP_STEPS)
     learners = {"autoencoder": Learner(net, loss, optimiser)}
     items, labels = data.images.to(device), data.labels.to(device)
-    options = {"batch_size": settings.batch_size, "seed": params.seed, "purpose": "autoencoder"}
-    return training_step(learners, items, labels, **options), learners
+    update = training_step(
+        learners, items, labels, batch_size=settings.batch_size, seed=params.seed, purpose="autoencoder"
+    )
+    return update, learners
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -98,15 +98,15 @@ def modes(reference: Reference, images: Tensor, labels: Tensor, at_random: Tenso
     return dict(zip(MODES, figures, strict=True))
 
 
-def floor_of(reference: Reference, number: int) -> dict[str, dict[str, float | None]]:
+def floor_of(reference: Reference, number: int) -> dict[str, Any]:
     """Mean and standard deviation of every figure and of MODES, of as many real training images."""
     floor = reference.floor(number, FLOOR_DRAWS)
     draws = [reference.training_draw(floor.n, draw) for draw in range(FLOOR_DRAWS)]
     rows = [modes(reference, draw.images, draw.labels, draw.images) for draw in draws]
     means, stds = dict(floor.mean), dict(floor.std)
     for name in MODES:
-        values = [row[name] for row in rows]
-        means[name], stds[name] = (None, None) if None in values else (mean(values), stdev(values))
+        values = [value for row in rows if (value := row[name]) is not None]
+        means[name], stds[name] = (mean(values), stdev(values)) if len(values) == len(rows) else (None, None)
     return {"n": floor.n, "mean": means, "std": stds}
 
 
@@ -139,7 +139,7 @@ def clock(
     """
     best: dict[str, int] = {}
     for one in sorted(models, key=lambda one: one.evaluations):
-        rows = []
+        rows: list[list[Any]] = []
         for size in (1, best[one.name]) if one.name in best else (1, *batch_sizes):
             labels = classes_in_turn(size, num_classes)
             if one.name not in best:  # a warm-up for batches of this size

@@ -84,7 +84,7 @@ def write_verdict(report: Path, reference: Reference, samples: Tensor, setting: 
 
 def nearest_images(images: Tensor, among: Tensor) -> Tensor:
     """For every uint8 image the nearest of `among` by the distance of their pixels."""
-    return among[nearest_neighbours(images, among, to_float=to_float).index]
+    return among[nearest_neighbours(images, among, to_float=to_float).row]
 
 
 def write_eta(

@@ -9,6 +9,7 @@ import torch
 from diffusion.baselines.gan import GanModel, discriminator_loss, generator_loss
 from diffusion.baselines.gan_nets import Discriminator, Generator
 from diffusion.data import Dataset
+from diffusion.runtime import placed
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import BaselineParams
@@ -33,11 +34,10 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
     """The training that params describe, not begun: its step for `fit`, and its learners, the discriminator first."""
     settings = params.gan
     torch.manual_seed(params.seed)
-    shape = settings.model_dump(include={"patch", "channels", "blocks"})
-    generator = Generator(**generator_arguments(params, data)).to(device, memory_format=torch.channels_last)
-    discriminator = Discriminator(**made_for(data), **shape).to(device, memory_format=torch.channels_last)
+    shape: dict[str, Any] = settings.model_dump(include={"patch", "channels", "blocks"})
+    generator = placed(Generator(**generator_arguments(params, data)), device)
+    discriminator = placed(Discriminator(**made_for(data) | shape), device)
     model, latent = GanModel(generator, precision), settings.latent
-    penalty = {"r1_weight": settings.r1_weight, "r1_every": settings.r1_every}
     optimiser = partial(
         Optimiser,
         learning_rate=settings.learning_rate,
@@ -45,10 +45,12 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
         warmup_steps=WARMUP_STEPS,
         beta1=settings.adam_beta1,
     )
-    learners = {
+    learners: Learners = {
         "discriminator": Learner(
             discriminator,
-            discriminator_loss(model, discriminator, latent=latent, **penalty),
+            discriminator_loss(
+                model, discriminator, latent=latent, r1_weight=settings.r1_weight, r1_every=settings.r1_every
+            ),
             optimiser(discriminator.parameters()),
         ),
         "generator": Learner(
@@ -59,8 +61,8 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
         ),
     }
     items, labels = data.images.to(device), data.labels.to(device)
-    options = {"batch_size": settings.batch_size, "seed": params.seed, "purpose": "gan"}
-    return training_step(learners, items, labels, **options), learners
+    update = training_step(learners, items, labels, batch_size=settings.batch_size, seed=params.seed, purpose="gan")
+    return update, learners
 
 
 if __name__ == "__main__":

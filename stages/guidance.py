@@ -53,13 +53,13 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) 
     write_table(report / "by_class.csv", ["scale", "class", "accuracy"], classes)
     save_sheet(report / "sheet.png", torch.stack(first_of_class, dim=1).flatten(0, 1), len(settings.scales))
 
-    rows, firsts = [], []
-    limits = {"interval": {"interval": settings.interval}, "rescale": {"rescale": settings.rescale}}
-    for scale, (limit, options) in product(sorted({*settings.scales} - {0, 1}), limits.items()):
-        images, _, figures = measure(f"w = {scale}, {limit}", scale=scale, **options)
-        rows.append([limit, scale, *figures])
+    limited, firsts = [], []
+    limits: dict[str, Any] = {"interval": settings.interval, "rescale": settings.rescale}
+    for scale, (limit, value) in product(sorted({*settings.scales} - {0, 1}), limits.items()):
+        images, _, figures = measure(f"w = {scale}, {limit}", scale=scale, **{limit: value})
+        limited.append([limit, scale, *figures])
         firsts.append(images[: len(names)])
-    write_table(report / "limited.csv", ["limit", "scale", *FIGURES], rows)
+    write_table(report / "limited.csv", ["limit", "scale", *FIGURES], limited)
     if firsts:  # those of the largest scale come last
         columns = [first_of_class[settings.scales.index(max(settings.scales))], *firsts[-len(limits) :]]
         save_sheet(report / "limited.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
@@ -75,7 +75,7 @@ def sample_and_judge(
     beyond: list[float] = []
 
     def wrap(denoiser: Denoiser, label: Tensor) -> Denoise:
-        return saturation_noted(guided(denoiser, label, null=reference.train.num_classes, **guidance), beyond)
+        return saturation_noted(guided(denoiser, label, **guidance), beyond)
 
     model = of_denoiser(denoiser, reference.train.shape, by_ddim(steps), wrap)
     with evaluations_noted(denoiser) as seen:
@@ -94,7 +94,7 @@ def saturation_noted(denoise: Denoise, beyond: list[float]) -> Denoise:
     """The same, appending the share of pixels beyond |x_0| = 1 of every estimate to `beyond`: to be put inside of
     `clipped`."""
 
-    def noting(x_t: Tensor, t: float) -> Tensor:
+    def noting(x_t: Tensor, t: Tensor | float) -> Tensor:
         x_0 = denoise(x_t, t)
         beyond.append(saturation(x_0))
         return x_0

@@ -8,6 +8,7 @@ from torch import Tensor
 from diffusion.data import Dataset, load_both
 from diffusion.nets.classifier import Classifier
 from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability, share_right
+from diffusion.runtime import placed
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 from stages.params.params import Params
@@ -73,7 +74,7 @@ def training_of(
     torch.manual_seed(params.seed)
     _, channels, _, size = train.images.shape
     net = Classifier(size, channels, len(train.class_names), knows_noise=knows_noise)
-    net.to(device, memory_format=torch.channels_last)
+    placed(net, device)
     optimiser = Optimiser(
         net.parameters(),
         settings.learning_rate,
@@ -83,8 +84,10 @@ def training_of(
     )
     learners = {name: Learner(net, judge_loss(net, precision=precision), optimiser)}
     items, labels = train.images.to(device), train.labels.to(device)
-    options = {"batch_size": settings.batch_size, "seed": params.seed, "purpose": "judge", "order": name}
-    return training_step(learners, items, labels, **options), learners
+    update = training_step(
+        learners, items, labels, batch_size=settings.batch_size, seed=params.seed, purpose="judge", order=name
+    )
+    return update, learners
 
 
 def noisy_figures(noisy_judge: Judge, test: Dataset, seed: int) -> dict[str, float | list[dict[str, float]]]:

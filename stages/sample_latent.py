@@ -33,7 +33,8 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     opened = Prompted.open(params, data, captions, model, judge)
     refuse_fewer_than_classes(settings.num_samples, len(opened.captions.class_words))
     prompts = {group: opened.prompts(settings.num_prompts, seen) for group, seen in GROUPS.items()}
-    shares, counts = [], []
+    shares: list[list[object]] = []
+    counts: list[list[object]] = []
     for scale in settings.scales:
         for group, asked in prompts.items():
             images = opened.draw(asked.texts, settings.steps, scale, group, batch_size)

@@ -93,7 +93,7 @@ def write_inversion(report: Path, denoiser: Denoiser, images: Tensor, settings: 
     number, most_steps = min(settings.inversion_images, len(images)), max(settings.inversion_steps)
     schedule = denoiser.schedule
     x_0 = to_float(images[:number]).to(denoiser.device)
-    null = torch.full((number,), denoiser.net.null, device=denoiser.device)
+    null = torch.full((number,), denoiser.null, device=denoiser.device)
     eps = next(image_noise(seed, "score/inversion", range(number), images.shape[1:], denoiser.device))
     x_1 = schedule.q_sample(x_0, FIRST_TIME, eps)
     denoise, shown, table = conditional(denoiser, null), [images[:SHEET_COLUMNS]], []
@@ -115,7 +115,7 @@ def write_interpolation(report: Path, denoiser: Denoiser, noise: Tensor, steps: 
     """The images between pairs of noise (N, C, H, W): those of the first rows and those of the next ones."""
     pairs = min(INTERPOLATION_PAIRS, len(noise) // 2)
     first, second = noise[:pairs], noise[pairs : 2 * pairs]
-    denoise = conditional(denoiser, torch.full((pairs,), denoiser.net.null, device=denoiser.device))
+    denoise = conditional(denoiser, torch.full((pairs,), denoiser.null, device=denoiser.device))
     between = partial(decode, denoise, denoiser.schedule, num_steps=steps)
     shares = torch.linspace(0, 1, INTERPOLATION_COLUMNS).tolist()
     columns = [to_uint8(between(slerp(first, second, share))).cpu() for share in shares]

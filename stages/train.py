@@ -26,7 +26,7 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     update, learners = training_of(params, train, *machine)
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
     training = Training("denoiser", update, state_of(learners), params.train, machine, followed, [split])
-    training.run(report, lambda: save_denoiser(model, learners["denoiser"].ema.state_dict(), description))
+    training.run(report, lambda: save_denoiser(model, learners["denoiser"].weights(), description))
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from diffusion.baselines.vae import VaeModel, vae_loss
 from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset
+from diffusion.runtime import placed
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import BaselineParams
@@ -32,7 +33,7 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
     """The training that params describe, not begun: its step for `fit`, and its learner."""
     settings = params.vae
     torch.manual_seed(params.seed)
-    net = Vae(**net_arguments(params, data)).to(device, memory_format=torch.channels_last)
+    net = placed(Vae(**net_arguments(params, data)), device)
     loss = vae_loss(VaeModel(net, precision), kl_weight=settings.kl_weight, kl_warmup_steps=settings.kl_warmup_steps)
     optimiser = Optimiser(
         net.parameters(),
@@ -43,8 +44,8 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
     )
     learners = {"vae": Learner(net, loss, optimiser, Ema(net, settings.ema_decay))}
     items, labels = data.images.to(device), data.labels.to(device)
-    options = {"batch_size": settings.batch_size, "seed": params.seed, "purpose": "vae"}
-    return training_step(learners, items, labels, **options), learners
+    update = training_step(learners, items, labels, batch_size=settings.batch_size, seed=params.seed, purpose="vae")
+    return update, learners
 
 
 if __name__ == "__main__":

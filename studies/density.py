@@ -106,7 +106,7 @@ def write_bits(report: Path, density: Density, test: Dataset) -> None:
     settings = density.settings
     order = torch.randperm(len(test.images), generator=generator_for(density.seed, "score/images"))
     images = test.images[order[: settings.likelihood_images]]
-    few, null = images[: settings.ode_images], torch.full((len(images),), density.denoiser.net.null)
+    few, null = images[: settings.ode_images], torch.full((len(images),), density.denoiser.null)
     bound, by_ode = density.bound(images, null), density.by_ode(few, null)
     rows = [
         ["bound", *bound_figures(bound, images)],

@@ -73,7 +73,7 @@ def assert_the_same_in_any_batches(image_of, shape=SHAPE):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_images_of_every_sampler(denoiser, sampler, scale):
     def image_of(indices, noise):
-        denoise = clipped(guided(denoiser, LABELS[indices], scale, null=CLASSES))
+        denoise = clipped(guided(denoiser, LABELS[indices], scale))
         return final(SamplerSetting(sampler, 8).start(denoise, denoiser.schedule, noise))
 
     assert_the_same_in_any_batches(image_of)

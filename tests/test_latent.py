@@ -104,7 +104,7 @@ def test_guidance_on_text_one_is_conditional_zero_is_the_null_caption(model):
 
 
 def drawn(model, texts, scale, batch_size):
-    wrap = partial(guided, scale=scale, null=PAD)
+    wrap = partial(guided, scale=scale)
     images_of = of_latents(model.denoiser, model.latent_shape, by_ddim(3), model.autoencoder.decode, wrap)
     return images_of.images(model.tokens(texts), 0, "test", batch_size)
 
@@ -143,7 +143,7 @@ def test_captions_are_dropped_whole_and_per_sample():
     net.forward = lambda x, time, tokens: (seen.append(tokens), forward(x))[1]
     tokens = torch.randint(1, 6, (400, 16), generator=torch.Generator().manual_seed(0))
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
-    loss = denoising_loss(denoiser, dropout=0.3, null=PAD, times="uniform", weighting="none")
+    loss = denoising_loss(denoiser, dropout=0.3, times="uniform", weighting="none")
     loss(torch.zeros(400, 4, 2, 2), tokens, Draws(0, "train", 0, CPU))
     empty = (seen[0] == PAD).all(dim=1)
     assert torch.equal(empty, (seen[0] == PAD).any(dim=1)) and 0.2 < empty.float().mean() < 0.4
@@ -152,7 +152,7 @@ def test_captions_are_dropped_whole_and_per_sample():
 def training(net, latents, tokens, steps):
     """A whole training on captions: its step and its learners."""
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
-    loss = denoising_loss(denoiser, dropout=0.1, null=net.null, times="cosine", weighting="none")
+    loss = denoising_loss(denoiser, dropout=0.1, times="cosine", weighting="none")
     learners = {"denoiser": Learner(net, loss, Optimiser(net.parameters(), 1e-3, steps), Ema(net, 0.9))}
     return training_step(learners, latents, tokens, batch_size=8, seed=0, purpose="train"), learners
 

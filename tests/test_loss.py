@@ -79,9 +79,9 @@ def test_labels_are_dropped_per_sample_with_the_given_probability():
     seen = []
     net = torch.nn.Conv2d(1, 1, 1)
     forward = net.forward
-    net.forward = lambda x, time, label: (seen.append(label), forward(x))[1]
+    net.forward, net.null = lambda x, time, label: (seen.append(label), forward(x))[1], 10
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
-    loss = denoising_loss(denoiser, dropout=0.1, null=10, times="uniform", weighting="none")
+    loss = denoising_loss(denoiser, dropout=0.1, times="uniform", weighting="none")
     for step in range(20):
         loss(torch.zeros(400, 1, 4, 4), torch.arange(400) % 10, Draws(0, "train", step, torch.device("cpu")))
     dropped = torch.stack(seen) == 10

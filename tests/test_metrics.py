@@ -108,7 +108,7 @@ def test_block_size_does_not_change_results() -> None:
 def test_nearest_neighbours_against_all_differences() -> None:
     distance = (FAKE[:, None] - REAL[None]).double().norm(dim=-1)
     found = metrics.nearest_neighbours(images(FAKE), images(REAL), block=64)
-    assert torch.equal(found.index, distance.argmin(1))
+    assert torch.equal(found.row, distance.argmin(1))
     torch.testing.assert_close(found.distance, distance.min(1).values)
 
 

@@ -38,7 +38,7 @@ def small_training(steps=STEPS, learning_rate=1e-3):
     draw = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (20, 1, 8, 8), generator=draw, dtype=torch.uint8)
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
-    loss = denoising_loss(denoiser, dropout=0.5, null=net.null, times="uniform", weighting="min_snr")
+    loss = denoising_loss(denoiser, dropout=0.5, times="uniform", weighting="min_snr")
     learners = {"denoiser": Learner(net, loss, optimiser, ema)}
     return training_step(learners, images, torch.arange(20) % 4, batch_size=8, seed=0, purpose="train"), learners
 

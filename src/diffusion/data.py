@@ -25,7 +25,8 @@ class Dataset:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
-        return tuple(self.images.shape[1:])
+        _, channels, height, width = self.images.shape
+        return channels, height, width
 
     @property
     def num_classes(self) -> int:

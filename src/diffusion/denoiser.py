@@ -19,7 +19,7 @@ from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
-Denoise = Callable[[Tensor, float], Tensor]
+Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: one, or (B,) where nothing needs one) -> x_0
 EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is
 
 
@@ -43,6 +43,13 @@ class Denoiser:
     def device(self) -> torch.device:
         """Where the network is, and where its inputs must be."""
         return next(self.net.parameters()).device
+
+    @property
+    def null(self) -> int:
+        """The entries of the condition that makes the network unconditional."""
+        null = self.net.null
+        assert isinstance(null, int)
+        return null
 
     def predict(self, x_t: Tensor, t: Tensor | float, condition: Tensor) -> Tensor:
         """The network's output (B, ...) fp32, an estimate of the target; t in [0, T] is one number or (B,).
@@ -76,7 +83,6 @@ def guided(
     denoiser: Denoiser,
     condition: Tensor,
     scale: float,
-    null: int,
     interval: tuple[float, float] = (-math.inf, math.inf),
     rescale: float = 0.0,
 ) -> Denoise:
@@ -84,16 +90,16 @@ def guided(
 
     scale = 0 is unconditional and 1 conditional (neither needs the other half), a larger one guides. The combination is
     affine in the prediction, so it is the same for eps, x_0 and v (Ho & Salimans 2022, eq. 6, with scale = 1 + their
-    w). The null condition is `null` in every entry: the label of no class, or a caption of nothing but padding.
+    w). The null condition is the network's own: the label of no class, or a caption of nothing but padding.
     Where the log-SNR of t is outside of `interval`, scale is 1 (Kynkäänniemi et al. 2024). `rescale` in [0, 1] pulls
     the standard deviation of a guided prediction back towards that of the conditional one (Lin et al. 2024, eq. 15-16).
     Raises ValueError for a scale below 0.
     """
     if not scale >= 0:
         raise ValueError(f"guidance scale: {scale} is not possible (allowed: 0 or more)")
-    nothing = torch.full_like(condition, null)
+    nothing = torch.full_like(condition, denoiser.null)
 
-    def denoise(x_t: Tensor, t: float) -> Tensor:
+    def denoise(x_t: Tensor, t: Tensor | float) -> Tensor:
         first, last = interval
         here = scale if first <= denoiser.schedule.snr(t).log() <= last else 1
         if here in (0, 1):
@@ -116,8 +122,8 @@ def clipped(denoise: Denoise) -> Denoise:
 def counted(denoise: Denoise, times: list[float]) -> Denoise:
     """The same, appending the t of every call to `times`."""
 
-    def counting(x_t: Tensor, t: float) -> Tensor:
-        times.append(t)
+    def counting(x_t: Tensor, t: Tensor | float) -> Tensor:
+        times.append(float(t))
         return denoise(x_t, t)
 
     return counting

@@ -42,10 +42,11 @@ def weighted_error(
     return (tables.weight[t] * error).mean()
 
 
-def denoising_loss(denoiser: Denoiser, *, dropout: float, null: int, times: str, weighting: str) -> Loss:
+def denoising_loss(denoiser: Denoiser, *, dropout: float, times: str, weighting: str) -> Loss:
     """The loss of a denoiser on clean items and their conditions, at times distributed as `TIME_SHARES[times]`.
 
-    An item's condition becomes `null` in every entry with probability `dropout` (Ho & Salimans 2022, algorithm 1).
+    With probability `dropout` an item's condition becomes the null condition of the network (Ho & Salimans 2022,
+    algorithm 1).
     """
     shares = TIME_SHARES[times](denoiser.schedule).float().to(denoiser.device)
     tables = loss_tables(denoiser.schedule, denoiser.target, weighting, denoiser.device)
@@ -53,7 +54,7 @@ def denoising_loss(denoiser: Denoiser, *, dropout: float, null: int, times: str,
     def loss(x_0: Tensor, condition: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         eps = draws.normal(x_0.shape, of="noise")
         dropped = draws.uniform((len(x_0),), of="noise") < dropout
-        condition = torch.where(dropped.view(-1, *[1] * (condition.ndim - 1)), null, condition)
+        condition = torch.where(dropped.view(-1, *[1] * (condition.ndim - 1)), denoiser.null, condition)
         t = stratified_times(draws.uniform((len(x_0),), of="noise"), shares)
         error = weighted_error(denoiser, tables, x_0, condition, t, eps)
         return error, {"loss": error}

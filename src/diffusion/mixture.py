@@ -74,7 +74,7 @@ MIXTURES: dict[str, Callable[[], GaussianMixture]] = {"ring": ring, "uneven": un
 def exact_denoise(mixture: GaussianMixture, schedule: NoiseSchedule) -> Denoise:
     """E[x_0 | x_t] of points (B, D, 1, 1) from the closed-form score."""
 
-    def denoise(x_t: Tensor, t: float) -> Tensor:
+    def denoise(x_t: Tensor, t: Tensor | float) -> Tensor:
         signal, noise = schedule.coefficients(t)
         score = mixture.noised(signal, noise).score(x_t.flatten(1).double())
         return x_0_from_score(x_t, score.view_as(x_t).to(x_t.dtype), signal, noise)

@@ -59,9 +59,14 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+def placed(net: Net, device: torch.device) -> Net:
+    """The network itself, on its device and with its weights in the layout in which convolutions are fast."""
+    return net.to(device).to(memory_format=torch.channels_last)
+
+
 def frozen(net: Net, device: torch.device) -> Net:
     """The network itself, ready for use after training: on its device, channels last, without dropout or gradients."""
-    return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return placed(net, device).eval().requires_grad_(False)
 
 
 def prepare_machine(device: torch.device) -> None:

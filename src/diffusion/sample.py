@@ -18,7 +18,6 @@ from diffusion.denoiser import guided, load_denoiser
 from diffusion.files import whole_file
 from diffusion.generation import ImageModel, Wrap, of_denoiser, of_latents
 from diffusion.latents.model import load_latent
-from diffusion.latents.text import PAD
 from diffusion.runtime import pick_device, pick_precision, prepare_machine
 from diffusion.samplers.table import SAMPLERS, SamplerSetting
 from diffusion.schedule import SPACINGS
@@ -78,7 +77,7 @@ def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
     num_classes, net = len(description["class_names"]), description["net"]
     labels = parse_labels(arguments.labels, num_classes)
     shape = (net["image_channels"], net["image_size"], net["image_size"])
-    walk, wrap = sampler_setting(arguments, denoiser.schedule.timesteps).start, guidance(arguments, num_classes)
+    walk, wrap = sampler_setting(arguments, denoiser.schedule.timesteps).start, guidance(arguments)
     return Request(of_denoiser(denoiser, shape, walk, wrap), torch.tensor(labels), labels)
 
 
@@ -90,15 +89,15 @@ def of_prompts(arguments: argparse.Namespace, device: torch.device) -> Request:
         tokens = model.tokens(arguments.prompt)
     except ValueError as error:
         raise ValueError(f"--prompt: {error}") from error
-    walk, wrap = sampler_setting(arguments, model.denoiser.schedule.timesteps).start, guidance(arguments, PAD)
+    walk, wrap = sampler_setting(arguments, model.denoiser.schedule.timesteps).start, guidance(arguments)
     images_of = of_latents(model.denoiser, model.latent_shape, walk, model.autoencoder.decode, wrap)
     return Request(images_of, tokens, list(range(len(tokens))))
 
 
-def guidance(arguments: argparse.Namespace, null: int) -> Wrap:
-    """The guidance asked for, of a model whose null condition is `null` in every entry."""
+def guidance(arguments: argparse.Namespace) -> Wrap:
+    """The guidance asked for."""
     interval, rescale = arguments.guidance_interval, arguments.guidance_rescale
-    return partial(guided, scale=arguments.guidance, null=null, interval=interval, rescale=rescale)
+    return partial(guided, scale=arguments.guidance, interval=interval, rescale=rescale)
 
 
 def parse_labels(text: str, num_classes: int) -> list[int]:

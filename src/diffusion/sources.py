@@ -132,8 +132,8 @@ def _limited(part: Dataset, limit: int, key: str, generator: torch.Generator) ->
 def _checksum(parts: list[Dataset]) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.images.numpy())
-        digest.update(part.labels.numpy())
+        digest.update(part.images.numpy().data)
+        digest.update(part.labels.numpy().data)
     return digest.hexdigest()
 
 
@@ -161,7 +161,7 @@ def _torchvision(
         _download(kind, root)
     parts = []
     for pair in IDX_FILES:
-        images_file, labels_file = (_idx_file(raw, name) for name in pair)
+        images_file, labels_file = (_idx_file(raw, name) or raw / name for name in pair)
         images, labels = _read_idx(images_file, 3, root), _read_idx(labels_file, 1, root).long()
         if len(images) != len(labels) or labels.max() >= len(class_names):
             raise ValueError(f"{labels_file}: not a label below {len(class_names)} for each of those in {images_file}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -25,12 +25,15 @@ from diffusion.likelihood.bounds import (
 )
 from diffusion.likelihood.greys import Greys
 from diffusion.randomness import generator_for, image_noise
+from diffusion.schedule import NoiseSchedule
 from stages.params.keys import Score
 from stages.shared.outputs import write_table
 
 BATCH = 32  # the decoder and grey awareness hold 256 numbers for every pixel of a batch
 ERROR_LEVELS, ERROR_IMAGES = 25, 64
 TERMS = ("prior", "diffusion", "reconstruction")
+
+Batch = tuple[Denoise, NoiseSchedule, Tensor, Decode, Iterator[Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class Density:
     def of(cls, denoiser: Denoiser, train: Dataset, settings: Score, seed: int) -> Self:
         """A grey-aware density, with grey values and errors from training images alone."""
         images = train.images[:: max(1, len(train.images) // ERROR_IMAGES)][:ERROR_IMAGES].to(denoiser.device)
-        null = torch.full((len(images),), denoiser.net.null, device=denoiser.device)
+        null = torch.full((len(images),), denoiser.null, device=denoiser.device)
         normals = image_noise(seed, "score/errors", range(len(images)), images.shape[1:], denoiser.device)
         errors = root_mean_square_errors(conditional(denoiser, null), denoiser.schedule, images, normals, ERROR_LEVELS)
         greys, errors = Greys.of(train.images.to(denoiser.device)), errors.cpu()
@@ -64,30 +67,27 @@ class Density:
     def bound(self, images: Tensor, labels: Tensor) -> Bound:
         """The variational bound of uint8 images (N, C, H, W), in nats, on the CPU."""
 
-        def of_batch(indices: list[int], *batch: Any) -> Bound:
+        parts = []
+        for indices, batch in self._batches(images, labels):
             draws = (generator_for(self.seed, "score/times", index) for index in indices)
             shares = torch.stack([torch.rand(self.settings.stretches, generator=draw) for draw in draws])
-            return variational_bound(*batch, shares)
-
-        parts = [[term.cpu() for term in of_batch(*batch)] for batch in self._batches(images, labels)]
+            parts.append([term.cpu() for term in variational_bound(*batch, shares)])
         return Bound(*(torch.cat(terms) for terms in zip(*parts, strict=True)))
 
     def by_ode(self, images: Tensor, labels: Tensor) -> Tensor:
         """-log P of uint8 images (N,), in nats, on the CPU."""
         return torch.cat(
-            [ode_bound(*batch, self.settings.ode_tolerance).cpu() for _, *batch in self._batches(images, labels)]
+            [ode_bound(*batch, self.settings.ode_tolerance).cpu() for _, batch in self._batches(images, labels)]
         )
 
-    def _batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Any, ...]]:
-        """(indices, denoise, schedule, images, decode, normals): the arguments of both bounds."""
+    def _batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[list[int], Batch]]:
+        """(indices, the arguments common to both bounds) of every batch."""
         device = self.denoiser.device
         for indices in torch.arange(len(images)).split(BATCH):
             label = labels[indices].to(device)
             normals = image_noise(self.seed, "score/bits", indices.tolist(), images.shape[1:], device)
-            yield (
-                *(indices.tolist(), self.denoise_to(label), self.denoiser.schedule, images[indices].to(device)),
-                *(self.decode_to(label), normals),
-            )
+            x, decode = images[indices].to(device), self.decode_to(label)
+            yield indices.tolist(), (self.denoise_to(label), self.denoiser.schedule, x, decode, normals)
 
 
 def upside_down(images: Tensor, _: int) -> Tensor:
@@ -121,7 +121,7 @@ def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, 
     """
     density = Density.of(denoiser, train, settings, seed)
     test, few = test.take(slice(settings.likelihood_images)), settings.ode_images
-    null = torch.full_like(test.labels, denoiser.net.null)
+    null = torch.full_like(test.labels, denoiser.null)
     table, terms = [], []
     for kind, change in tqdm(KINDS.items(), desc="bits", unit="kind"):
         images = change(test.images, seed)

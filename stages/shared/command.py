@@ -50,7 +50,7 @@ def in_one_line(error: ValueError | OSError) -> str:
     """What went wrong; where the operating system refused, its path comes first and what can be done about it last."""
     text = str(error)
     if isinstance(error, OSError) and error.filename:
-        mend = MENDS.get(error.errno)
+        mend = MENDS.get(error.errno or 0)
         text = f"{error.filename}: {error.strerror}" + (f" ({mend})" if mend else "")
     return " ".join(text.split())
 

@@ -3,12 +3,15 @@
 It stands apart from `training`, so that an edit of the denoiser's loss retrains no judge, autoencoder or baseline.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from diffusion.denoiser import Denoiser
 from diffusion.loss import denoising_loss
 from diffusion.objective import Loss
+from diffusion.runtime import placed
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
@@ -30,19 +33,17 @@ def denoiser_training(
 
     items (N, ...) are uint8 images or float latents, conditions (N, ...) integers as the network takes them.
     """
-    net = net.to(device, memory_format=torch.channels_last)
-    called = torch.compile(net, mode="reduce-overhead") if train.compile else net
+    net = placed(net, device)
+    called = cast(nn.Module, torch.compile(net, mode="reduce-overhead")) if train.compile else net
     denoiser = Denoiser(called, noise_schedule(params.schedule, params.timesteps), train.target, precision)
-    loss = denoising_loss(
-        denoiser, dropout=train.label_dropout, null=net.null, times=train.times, weighting=train.weighting
-    )
+    loss = denoising_loss(denoiser, dropout=train.label_dropout, times=train.times, weighting=train.weighting)
     learners = {"denoiser": learner_of(net, loss, train)}
     items, conditions = items.to(device), conditions.to(device)
-    options = {"batch_size": train.batch_size, "seed": params.seed, "purpose": "train"}
-    return training_step(learners, items, conditions, **options), learners
+    update = training_step(learners, items, conditions, batch_size=train.batch_size, seed=params.seed, purpose="train")
+    return update, learners
 
 
-def learner_of(net: nn.Module, loss: Loss, train: Train) -> Learner:
+def learner_of(net: nn.Module, loss: Loss, train: Train) -> Learner[nn.Module]:
     """A network that descends a loss with the optimiser and the average of weights of a section of params.yaml."""
     optimiser = Optimiser(
         net.parameters(),

@@ -73,7 +73,7 @@ def train_denoiser(
 def learned_denoise(denoiser: Denoiser) -> Denoise:
     """The learned denoiser for any number of points on the CPU, as `exact_denoise` is."""
 
-    def denoise(x_t: Tensor, t: float) -> Tensor:
+    def denoise(x_t: Tensor, t: Tensor | float) -> Tensor:
         label = torch.zeros(len(x_t), dtype=torch.int64, device=denoiser.device)
         return conditional(denoiser, label)(x_t.to(denoiser.device), t).to(x_t.device)
 

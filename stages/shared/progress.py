@@ -1,6 +1,7 @@
 """What a training shows while it runs."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,7 +18,7 @@ def watched(steps: Iterable[Progress], name: str, num_steps: int, batch_size: in
 
 
 def run_training(
-    name: str, update: Update, learners: Mapping[str, Learner], num_steps: int, batch_size: int, log_every: int
+    name: str, update: Update, learners: Mapping[str, Learner[Any]], num_steps: int, batch_size: int, log_every: int
 ) -> None:
     """Run a training to its end, under a progress bar and without checkpoints."""
     for _ in watched(fit(update, state_of(learners), num_steps, log_every), name, num_steps, batch_size):

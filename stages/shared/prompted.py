@@ -17,7 +17,6 @@ from diffusion.latents.autoencoder import decoded, encoded, refuse_other_images
 from diffusion.latents.captions import WORDINGS, Captions, caption
 from diffusion.latents.model import LatentModel, load_latent
 from diffusion.latents.strokes import PROPERTIES, grade, measure
-from diffusion.latents.text import PAD
 from diffusion.quality.evaluation import Reference
 from diffusion.quality.judge import Judge
 from diffusion.quality.metrics import accuracy
@@ -60,7 +59,7 @@ class Prompted:
     def draw(self, texts: Sequence[str], steps: int, scale: float, purpose: str, batch_size: int) -> Tensor:
         """Images uint8 (N, C, H, W), on the CPU, of texts by guided DDIM, under a progress bar."""
         denoiser, shape, decode = self.model.denoiser, self.model.latent_shape, self.model.autoencoder.decode
-        images_of = of_latents(denoiser, shape, by_ddim(steps), decode, partial(guided, scale=scale, null=PAD))
+        images_of = of_latents(denoiser, shape, by_ddim(steps), decode, partial(guided, scale=scale))
         watch = partial(tqdm, desc=f"{purpose}, w = {scale:g}", unit="batch")
         return images_of.images(self.model.tokens(texts), self.reference.seed, purpose, batch_size, watch)
 

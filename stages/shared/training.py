@@ -23,7 +23,7 @@ from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import watched
 
 HISTORY = ("loss", "grad_norm", "learning_rate")
-Learners = dict[str, Learner]
+Learners = dict[str, Learner[Any]]
 
 
 class Settings(Protocol):
@@ -76,7 +76,8 @@ class Training:
         """
         device, precision = self.machine
         key = fingerprint(self.name, self.depends_on, str(device), precision, files=[*self.files, *sources()])
-        history, header, written = report / "history.csv", ("step", *self.columns), []
+        history, header = report / "history.csv", ("step", *self.columns)
+        written: list[tuple[float, ...]] = []
         with Checkpoints(checkpoints_folder() / key, self.settings.checkpoint_seconds) as checkpoints:
             try:
                 write_table(history, header, self._rows(checkpoints, written))
@@ -121,7 +122,7 @@ def train_baseline(
     description = {"net": net_arguments(params, train), "class_names": list(train.class_names)}
     followed = params.model_dump(include={"seed", kind})
     training = Training(kind, update, state_of(learners), settings, machine, followed, [split], columns)
-    training.run(report, lambda: save_model(model, kind, saved.ema.state_dict(), description))
+    training.run(report, lambda: save_model(model, kind, saved.weights(), description))
 
 
 def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
@@ -140,4 +141,5 @@ def sources() -> list[Path]:
     """The files of this project's code that this process runs: a checkpoint of other code is not resumed."""
     ours = ("diffusion", "stages", "studies", "benchmarks", "__main__")
     modules = (module for name, module in sys.modules.items() if name.split(".")[0] in ours)
-    return [Path(module.__file__) for module in modules if getattr(module, "__file__", None)]
+    files = (getattr(module, "__file__", None) for module in modules)
+    return [Path(file) for file in files if file]

@@ -20,6 +20,9 @@ class Autoencoder(nn.Module):
     Raises ValueError if image_size cannot be divided that often.
     """
 
+    mean: Tensor  # (c, 1, 1)
+    std: Tensor  # (c, 1, 1)
+
     def __init__(self, image_size: int, image_channels: int, latent_channels: int, channels: Sequence[int]) -> None:
         super().__init__()
         widths = list(channels)

@@ -65,7 +65,9 @@ def numbering(text: dict[str, Any], vocabulary: Sequence[str]) -> Callable[[str]
 def text_unet(unet: dict[str, Any], text: dict[str, Any], vocabulary_size: int) -> TextUNet:
     """A U-Net (see `build_net`) with the text encoder that `text` describes: `encoder` (own, clip) and its settings."""
     if text["encoder"] == "own":
-        encoder = TextEncoder(1 + vocabulary_size, MAX_TOKENS, text["width"], text["layers"], text["heads"])
+        encoder: TextEncoder | ClipEncoder = TextEncoder(
+            1 + vocabulary_size, MAX_TOKENS, text["width"], text["layers"], text["heads"]
+        )
     else:
         encoder = ClipEncoder(text["clip_folder"])
     return TextUNet(encoder, build_net(unet | {"context_dim": encoder.width}))
@@ -100,15 +102,15 @@ def load_latent(path: Path, device: torch.device, precision: str) -> tuple[Laten
 
 
 @contextmanager
-def attention_noted(net: TextUNet) -> Iterator[list[Tensor]]:
-    """A list that gets the attention weights of every cross-attention of the U-Net, from positions to tokens.
+def attention_noted(net: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that gets the attention weights of every cross-attention of a network, from positions to tokens.
 
     An entry (B, h * w, 1 + L), the mean over heads, for every block and every evaluation of the network.
     """
     noted: list[Tensor] = []
     hooks = [
         layer.cross.register_forward_hook(lambda cross, inputs, _: noted.append(cross.weights(*inputs).mean(dim=1)))
-        for layer in net.unet.modules()
+        for layer in net.modules()
         if isinstance(layer, ContextAttention)
     ]
     try:

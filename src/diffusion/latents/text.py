@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffusion.nets.attention import Context, CrossAttention
-from diffusion.nets.unet import UNet
 
 PAD = 0
 
@@ -19,12 +18,14 @@ PAD = 0
 class TextUNet(nn.Module):
     """A U-Net whose condition is a caption: net(x, time, tokens), with tokens (B, L)."""
 
-    def __init__(self, text: nn.Module, unet: UNet) -> None:
+    def __init__(self, text: nn.Module, unet: nn.Module) -> None:
         super().__init__()
         self.text, self.unet, self.null = text, unet, PAD
+        assert isinstance(unet.null, int)
+        self.no_class = unet.null
 
     def forward(self, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
-        no_class = torch.full_like(tokens[:, 0], self.unet.null)
+        no_class = torch.full_like(tokens[:, 0], self.no_class)
         return self.unet(x, time, no_class, self.text(tokens))  # (B, C, H, W)
 
 

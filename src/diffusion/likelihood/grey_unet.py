@@ -7,7 +7,7 @@ that must be black is estimated as exactly black, and the network need not disti
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,12 @@ class GreyUNet(nn.Module):
     receives how probable every frequent grey value is given the pixel alone.
     """
 
-    def __init__(self, schedule: NoiseSchedule, greys: Greys, image_channels: int, **unet: object) -> None:
+    frequent: Tensor  # (A,) grey values that are components of their own
+    log_weight: Tensor  # (A + NORMALS,), like mean and std
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, schedule: NoiseSchedule, greys: Greys, image_channels: int, **unet: Any) -> None:
         super().__init__()
         self.schedule = schedule
         share = greys.log_share.exp()
@@ -148,11 +153,12 @@ def likelihood_loss(denoiser: Denoiser) -> Loss:
     Every image gets one draw of log-SNR, and one image in sixteen is reconstructed.
     """
     schedule, net = denoiser.schedule, denoiser.net
+    assert isinstance(net, GreyUNet)
 
     def loss(x_0: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         eps, eps_1 = draws.normal((2, *x_0.shape), of="noise")
         log_snr, weight = log_snrs(schedule, draws.uniform((len(x_0),), of="noise"))
-        t, null = schedule.time_of_log_snr(log_snr), torch.full_like(label, net.null)
+        t, null = schedule.time_of_log_snr(log_snr), torch.full_like(label, denoiser.null)
         error = (x_0 - denoiser(schedule.q_sample(x_0, t, eps), t, null)).square().flatten(1).sum(1)
         diffusion = (per_sample(weight * log_snr.exp() / 2, error) * error).mean()
         few = slice(max(1, len(x_0) // 16))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffusion.nets.attention import Context, ContextAttention, SelfAttention
+from diffusion.nets.attention import Context, ContextAttention, SelfAttention, zeroed
 
 
 class UNet(nn.Module):
@@ -129,6 +129,8 @@ class Upsample(nn.Module):
 class TimeEmbedding(nn.Module):
     """Sines and cosines of the time at geometric frequencies, then two layers (Vaswani et al. 2017, section 3.5)."""
 
+    frequency: Tensor  # (dim / 8,)
+
     def __init__(self, dim: int, max_period: float = 10_000) -> None:
         super().__init__()
         half = dim // 8
@@ -154,10 +156,3 @@ def coarsest_side(image_size: int, patch: int, channels: Sequence[int]) -> int:
             f"{divisor} (allowed: a patch and a number of levels where patch * 2^(levels - 1) divides the side)"
         )
     return image_size // divisor
-
-
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Set the weights of a layer to zero and return it: a block that ends in it starts as the identity."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -80,11 +80,11 @@ class Judge:
         Raises ValueError if the file is missing, damaged or holds anything else.
         """
 
-        def build(tensors: Tensors, description: Description) -> Self:
-            return cls(with_weights(Classifier(**description["classifier"]), tensors), device)
+        def build(tensors: Tensors, description: Description) -> Classifier:
+            return with_weights(Classifier(**description["classifier"]), tensors)
 
-        judge, _ = load_model(path, KINDS[knows_noise], build)
-        return judge
+        net, _ = load_model(path, KINDS[knows_noise], build)
+        return cls(net, device)
 
     def save(self, path: Path) -> None:
         """Write the weights with the arguments that build the classifier."""
@@ -102,9 +102,10 @@ class Judge:
 
     def _see_batch(self, batch: Tensor, log_snr: float | None) -> Seen:
         x = to_float(batch).to(self.device)
+        levels = None  # of noise, where the judge knows it
         if log_snr is not None:
-            log_snr = torch.full((len(x),), log_snr, device=self.device).clamp(-MAX_LOG_SNR, MAX_LOG_SNR)
-        features = self.net.features(x, log_snr)
+            levels = torch.full((len(x),), log_snr, device=self.device).clamp(-MAX_LOG_SNR, MAX_LOG_SNR)
+        features = self.net.features(x, levels)
         return Seen(features.cpu(), self.net.head(features).cpu())
 
     def _refuse_other_images(self, images: Tensor) -> None:

@@ -31,10 +31,10 @@ class Prdc(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """For each row its nearest neighbour: distance float64 (N,) and index (N,)."""
+    """For each row its nearest neighbour: its distance float64 (N,) and row (N,)."""
 
     distance: Tensor
-    index: Tensor
+    row: Tensor
 
 
 class Memorisation(NamedTuple):
@@ -99,13 +99,13 @@ def precision_recall_density_coverage(
     for rows, distance in _distance_blocks(real, fake, max_elements):
         inside = distance < radius_real[rows, None]
         balls_around_fake += inside.sum(0)
-        covered += inside.any(1).sum()
-        recalled += (distance < radius_fake).any(1).sum()
+        covered += int(inside.any(1).sum())
+        recalled += int((distance < radius_fake).any(1).sum())
     return Prdc(
         precision=(balls_around_fake > 0).double().mean().item(),
-        recall=float(recalled) / len(real),
+        recall=recalled / len(real),
         density=balls_around_fake.double().mean().item() / k,
-        coverage=float(covered) / len(real),
+        coverage=covered / len(real),
     )
 
 
@@ -237,7 +237,7 @@ def _nearest(rows: Tensor, b: Tensor, block: int, to_float: Callable[[Tensor], T
         others = _features(to_float(b[start : start + block]), 1).to(rows.device)
         distance, index = torch.cdist(rows, others).min(dim=1)
         closer = distance < best.distance
-        best = Neighbours(distance.where(closer, best.distance), (index + start).where(closer, best.index))
+        best = Neighbours(distance.where(closer, best.distance), (index + start).where(closer, best.row))
     return best
 
 

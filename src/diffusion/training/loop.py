@@ -6,7 +6,7 @@ the same bytes as one that was never interrupted.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -16,16 +16,21 @@ from diffusion.training.batches import batch_indices
 from diffusion.training.checkpoints import Checkpoints
 from diffusion.training.optimiser import Diverged, Ema, Optimiser
 
+Net = TypeVar("Net", bound=nn.Module)
 Update = Callable[[int], dict[str, Tensor]]  # takes training step k (0-based), returns scalars to log
 
 
-class Learner(NamedTuple):
+class Learner(NamedTuple, Generic[Net]):
     """A network that descends its own loss: all that one descent changes."""
 
-    net: nn.Module
+    net: Net
     loss: Loss
     optimiser: Optimiser
     ema: Ema | None = None
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that are worth keeping: the averaged ones where there are some."""
+        return (self.ema or self.net).state_dict()
 
 
 class Stateful(Protocol):
@@ -37,7 +42,7 @@ class Stateful(Protocol):
 
 
 def training_step(
-    learners: Mapping[str, Learner],
+    learners: Mapping[str, Learner[Any]],
     items: Tensor,
     labels: Tensor,
     *,
@@ -55,7 +60,8 @@ def training_step(
 
     def update(step: int) -> dict[str, Tensor]:
         rows = batch_indices(len(items), batch_size, seed, order or purpose, step, items.device)
-        x, label, logged = to_float(items[rows]), labels[rows], {}
+        x, label = to_float(items[rows]), labels[rows]
+        logged: dict[str, Tensor] = {}
         for net, loss, optimiser, ema in learners.values():
             descended, scalars = loss(x, label, Draws(seed, purpose, step, items.device))
             logged |= {name: scalar.detach() for name, scalar in scalars.items()} | optimiser.descend(descended)
@@ -66,7 +72,7 @@ def training_step(
     return update
 
 
-def state_of(learners: Mapping[str, Learner]) -> dict[str, Stateful]:
+def state_of(learners: Mapping[str, Learner[Any]]) -> dict[str, Stateful]:
     """All that `training_step` changes, by name: what `fit` saves and restores."""
     return {
         f"{name}.{kind}": part
@@ -143,7 +149,7 @@ def fit(
     for step in range(log.step, num_steps):
         log.add(update(step))
         reports = (step + 1) % log_every == 0 or step + 1 == num_steps
-        saves = checkpoints is not None and checkpoints.due
+        saves = checkpoints if checkpoints and checkpoints.due else None
         if reports or saves:
             for part in state.values():
                 if isinstance(part, Optimiser):
@@ -151,4 +157,4 @@ def fit(
         if reports:
             yield log.report()
         if saves:
-            checkpoints.save(whole, log.step)
+            saves.save(whole, log.step)

@@ -38,7 +38,7 @@ class Optimiser:
         self.adamw = torch.optim.AdamW(
             self.parameters, learning_rate, betas=(beta1, beta2), weight_decay=weight_decay, fused=True
         )
-        self.learning_rate_at = lambda step: (
+        self.learning_rate_at: Callable[[float], float] = lambda step: (
             learning_rate * min(1.0, (step + 1) / max(1, warmup_steps)) * DECAYS[decay](step / num_steps)
         )
         self.max_grad_norm = max_grad_norm
@@ -71,7 +71,7 @@ class Optimiser:
         if self.waits:
             self.refuse_not_finite()
         else:
-            self.adamw.found_inf = (~self.seen.isfinite().all()).float()
+            self.adamw.found_inf = (~self.seen.isfinite().all()).float()  # type: ignore[attr-defined]
 
     def refuse_not_finite(self) -> None:
         """Raise Diverged, with the step, if a loss or gradient was not finite; waits for the device."""
