@@ -16,7 +16,6 @@ from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, clipped, guided
 from diffusion.latents.captions import Vocabulary
 from diffusion.latents.model import padded
-from diffusion.latents.text import PAD
 from diffusion.likelihood.bounds import bits_per_dim
 from diffusion.nets.unet import UNet
 from diffusion.randomness import image_noise
@@ -98,7 +97,7 @@ def test_images_of_prompts(scale):
     tokens = padded([numbers(text) for text in texts])
 
     def image_of(indices, noise):
-        denoise = guided(denoiser, tokens[indices], scale, PAD)
+        denoise = guided(denoiser, tokens[indices], scale)
         return autoencoder.eval().decode(final(SamplerSetting("ddim", 4, 0.0).start(denoise, denoiser.schedule, noise)))
 
     with torch.no_grad():

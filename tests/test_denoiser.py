@@ -25,7 +25,7 @@ NET = {
 class LabelNet(torch.nn.Module):
     """A prediction that depends on image and label, and a count of calls."""
 
-    calls = 0
+    calls, null = 0, NULL
 
     def forward(self, x, time, label):
         self.calls += 1
@@ -48,19 +48,19 @@ def test_guidance_on_x_0_is_guidance_on_the_prediction(target, scale, x_t):
     cond, uncond = (denoiser.predict(x_t, 50.0, y) for y in (label, torch.full_like(label, NULL)))
     signal, noise = (c.float() for c in denoiser.schedule.coefficients(50.0))
     expected = TARGETS[target].to_x_0(x_t, uncond + scale * (cond - uncond), signal, noise)
-    found = guided(denoiser, label, scale, NULL)(x_t, 50.0)
+    found = guided(denoiser, label, scale)(x_t, 50.0)
     assert (found - expected).abs().max() < 1e-4
 
 
 def test_guidance_one_is_conditional_zero_unconditional_and_neither_calls_twice(x_t):
     denoiser, label = label_denoiser(), torch.tensor([0, 2])
-    assert torch.equal(guided(denoiser, label, 1.0, NULL)(x_t, 9.0), conditional(denoiser, label)(x_t, 9.0))
+    assert torch.equal(guided(denoiser, label, 1.0)(x_t, 9.0), conditional(denoiser, label)(x_t, 9.0))
     null = torch.full_like(label, NULL)
-    assert torch.equal(guided(denoiser, label, 0.0, NULL)(x_t, 9.0), conditional(denoiser, null)(x_t, 9.0))
+    assert torch.equal(guided(denoiser, label, 0.0)(x_t, 9.0), conditional(denoiser, null)(x_t, 9.0))
     sizes = []
     denoiser.net.register_forward_hook(lambda net, inputs, output: sizes.append(len(inputs[0])))
     for scale in (0.0, 1.0, 3.0):
-        guided(denoiser, label, scale, NULL)(x_t, 9.0)
+        guided(denoiser, label, scale)(x_t, 9.0)
     assert sizes == [2, 2, 4]  # one call each; both halves of a guided one in one batch
 
 
@@ -70,11 +70,11 @@ def test_guidance_stands_still_outside_of_its_interval(x_t):
     sizes = []
     denoiser.net.register_forward_hook(lambda net, inputs, output: sizes.append(len(inputs[0])))
     inside, below, above = (
-        guided(denoiser, label, 3.0, NULL, interval)(x_t, 50.0)
+        guided(denoiser, label, 3.0, interval)(x_t, 50.0)
         for interval in ((here - 1, here + 1), (here + 1, here + 2), (here - 2, here - 1))
     )
     assert sizes == [4, 2, 2]
-    assert torch.equal(inside, guided(denoiser, label, 3.0, NULL)(x_t, 50.0))
+    assert torch.equal(inside, guided(denoiser, label, 3.0)(x_t, 50.0))
     plain = conditional(denoiser, label)(x_t, 50.0)
     assert torch.equal(below, plain) and torch.equal(above, plain)
 
@@ -83,6 +83,8 @@ def test_guidance_stands_still_outside_of_its_interval(x_t):
 @pytest.mark.parametrize("rescale", [0.0, 0.4, 1.0])
 def test_rescaled_guidance_has_the_spread_of_the_conditional_prediction(target, rescale, x_t):
     class Spread(torch.nn.Module):
+        null = NULL
+
         def forward(self, x, time, label):
             return x * (2.0 + label)[:, None, None, None]  # the null label spreads most, so guidance shrinks
 
@@ -91,20 +93,20 @@ def test_rescaled_guidance_has_the_spread_of_the_conditional_prediction(target, 
     plain = uncond + 1.5 * (cond - uncond)
     std = [x.flatten(1).std(dim=1).view(2, 1, 1, 1) for x in (plain, cond)]
     expected = denoiser.to_x_0(x_t, 50.0, plain * ((1 - rescale) + rescale * std[1] / std[0]))
-    found = guided(denoiser, label, 1.5, NULL, rescale=rescale)(x_t, 50.0)
+    found = guided(denoiser, label, 1.5, rescale=rescale)(x_t, 50.0)
     assert (found - expected).abs().max() < 1e-4
 
 
 def test_rescaling_a_prediction_without_spread_leaves_it_finite(x_t):
     denoiser = Denoiser(torch.nn.Module(), noise_schedule("linear", 100), "v")
-    denoiser.net.forward = lambda x, time, label: torch.zeros_like(x)
-    assert guided(denoiser, torch.tensor([0, 2]), 3.0, NULL, rescale=0.7)(x_t, 50.0).isfinite().all()
+    denoiser.net.forward, denoiser.net.null = lambda x, time, label: torch.zeros_like(x), NULL
+    assert guided(denoiser, torch.tensor([0, 2]), 3.0, rescale=0.7)(x_t, 50.0).isfinite().all()
 
 
 def test_guidance_below_zero_is_refused(x_t):
     for scale in (-0.5, float("nan")):
         with pytest.raises(ValueError, match="guidance scale: .* 0 or more"):
-            guided(label_denoiser(), torch.tensor([0]), scale, NULL)
+            guided(label_denoiser(), torch.tensor([0]), scale)
 
 
 def test_clipping_and_counting(x_t):

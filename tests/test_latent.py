@@ -96,10 +96,10 @@ def test_guidance_on_text_one_is_conditional_zero_is_the_null_caption(model):
     denoiser, tokens = model.denoiser, model.tokens(["a thin three", "zero", "one"])
     cond = conditional(denoiser, tokens)(latents(), 9.0)
     uncond = conditional(denoiser, torch.full_like(tokens, PAD))(latents(), 9.0)
-    assert torch.equal(guided(denoiser, tokens, 1.0, PAD)(latents(), 9.0), cond)
-    assert torch.equal(guided(denoiser, tokens, 0.0, PAD)(latents(), 9.0), uncond)
+    assert torch.equal(guided(denoiser, tokens, 1.0)(latents(), 9.0), cond)
+    assert torch.equal(guided(denoiser, tokens, 0.0)(latents(), 9.0), uncond)
     assert (cond - uncond).abs().max() > 1e-3
-    doubled = guided(denoiser, tokens, 2.0, PAD)(latents(), 9.0)
+    doubled = guided(denoiser, tokens, 2.0)(latents(), 9.0)
     assert (doubled - (2 * cond - uncond)).abs().max() < 1e-4
 
 
@@ -112,7 +112,7 @@ def drawn(model, texts, scale, batch_size):
 def test_latents_are_never_clipped(model):
     """Standardised latents reach 4 and more: a clip at 1, right for pixels, would wash images out."""
     net = torch.nn.Conv2d(4, 4, 1)
-    net.forward = lambda x, time, tokens: torch.full_like(x, 5.0)
+    net.forward, net.null = lambda x, time, tokens: torch.full_like(x, 5.0), PAD
     seen = []
     as_it_is = SimpleNamespace(latent_shape=(4, 2, 2), decode=lambda z: (seen.append(z), z)[1])
     far = LatentModel(Denoiser(net, noise_schedule("linear", 30), "x0"), as_it_is, model.numbers)
@@ -140,7 +140,7 @@ def test_captions_are_dropped_whole_and_per_sample():
     seen = []
     net = torch.nn.Conv2d(4, 4, 1)
     forward = net.forward
-    net.forward = lambda x, time, tokens: (seen.append(tokens), forward(x))[1]
+    net.forward, net.null = lambda x, time, tokens: (seen.append(tokens), forward(x))[1], PAD
     tokens = torch.randint(1, 6, (400, 16), generator=torch.Generator().manual_seed(0))
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
     loss = denoising_loss(denoiser, dropout=0.3, times="uniform", weighting="none")

@@ -101,7 +101,7 @@ def test_block_size_does_not_change_results() -> None:
         diversities = [metrics.within_class_diversity(REAL, labels, max_elements=m) for m in (small, large)]
         assert diversities[0] == pytest.approx(diversities[1], rel=1e-9)
     blocked, whole = (metrics.nearest_neighbours(FAKE, REAL, block=b) for b in (7, 1024))
-    assert torch.equal(blocked.index, whole.index)
+    assert torch.equal(blocked.row, whole.row)
     torch.testing.assert_close(blocked.distance, whole.distance)
 
 

@@ -370,7 +370,7 @@ def test_compile_is_asked_for_by_its_param_alone_and_leaves_names_of_weights_as_
     class Compiled(torch.nn.Module):
         def __init__(self, net, mode):
             super().__init__()
-            self._orig_mod = net
+            self._orig_mod, self.null = net, net.null
             modes.append(mode)
 
         def forward(self, *inputs):
