@@ -37,7 +37,7 @@ def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None
 
     followed, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
     training = Training("autoencoder", update, state, settings, machine, followed, files, ("loss", "error", "kl"))
-    training.run(report, save)
+    training.run(report, params.checkpoint_seconds, save)
 
 
 def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:

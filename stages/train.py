@@ -25,7 +25,9 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     update, state = training_of(params, train, *machine)
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
     training = Training("denoiser", update, state, params.train, machine, followed, [split])
-    training.run(report, lambda: save_denoiser(model, state["ema"].state_dict(), description))
+    training.run(
+        report, params.checkpoint_seconds, lambda: save_denoiser(model, state["ema"].state_dict(), description)
+    )
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:

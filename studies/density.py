@@ -83,7 +83,7 @@ def study(params: ScoreParams, train: Dataset, test: Dataset, report: Path) -> N
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})
     followed["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
     training = Training("density", update, {**state, "clock": clock}, params.train, machine, followed, files=[])
-    training.run(report, measure)
+    training.run(report, params.checkpoint_seconds, measure)
 
 
 def training_of(params: ScoreParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:

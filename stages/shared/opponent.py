@@ -35,4 +35,4 @@ def train_opponent(
     description = {"kind": kind, "net": net_arguments(params, train), "class_names": list(train.class_names)}
     followed = params.model_dump(include={"seed", kind})
     training = Training(kind, update, state, settings, machine, followed, [split], columns)
-    training.run(report, lambda: save_tensors(model, state["ema"].state_dict(), description))
+    training.run(report, params.checkpoint_seconds, lambda: save_tensors(model, state["ema"].state_dict(), description))

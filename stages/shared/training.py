@@ -30,7 +30,6 @@ class Settings(Protocol):
     steps: int
     batch_size: int
     log_every: int
-    checkpoint_seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +49,9 @@ class Training:
     files: Sequence[Path]
     columns: Sequence[str] = HISTORY  # of history.csv, beside the step
 
-    def run(self, report: Path, save: Callable[[], None]) -> None:
+    def run(self, report: Path, checkpoint_seconds: float, save: Callable[[], None]) -> None:
         """Train, call `save`, write history.csv and timing.json to `report`. Raises Diverged as `trained`."""
-        with self.trained(report) as checkpoints:
+        with self.trained(report, checkpoint_seconds) as checkpoints:
             save()
             timing = {
                 "seconds": round(checkpoints.seconds, 1),
@@ -65,7 +64,7 @@ class Training:
             write_json(report / "timing.json", timing)
 
     @contextmanager
-    def trained(self, report: Path) -> Iterator[Checkpoints]:
+    def trained(self, report: Path, checkpoint_seconds: float) -> Iterator[Checkpoints]:
         """Train, write history.csv to `report`, then run the block, which saves the result: until it has, the
         checkpoints stay.
 
@@ -74,7 +73,7 @@ class Training:
         device, precision = self.machine
         key = fingerprint(self.name, self.depends_on, str(device), precision, files=[*self.files, *sources()])
         history, header, written = report / "history.csv", ("step", *self.columns), []
-        with Checkpoints(checkpoints_folder() / key, self.settings.checkpoint_seconds) as checkpoints:
+        with Checkpoints(checkpoints_folder() / key, checkpoint_seconds) as checkpoints:
             try:
                 write_table(history, header, self._rows(checkpoints, written))
             except Diverged as error:
