@@ -1,7 +1,7 @@
 """`make deps`: write the code that every stage imports into the `deps` of every dvc.yaml, from the import graph.
 
-The validation of params only accepts or refuses a run, so no stage depends on it, nor on what it alone imports. A folder
-among the deps stands for all the code in it.
+The validation of params only accepts or refuses a run, so no stage depends on it, nor on what it alone imports. A
+folder among the deps stands for all the code in it.
 """
 
 import re
