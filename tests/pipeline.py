@@ -23,12 +23,12 @@ KEPT_RESULTS = (
 DEADLINE_SECONDS = 300  # of whatever a test waits for: only a hang takes that long
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return as soon as the condition holds."""
+def wait_until(condition: Callable[[], object], what: str, every: float = 0.01) -> None:
+    """Return once the condition holds; it is asked again `every` so many seconds."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"still waiting after {DEADLINE_SECONDS} s: {what}"
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 @dataclass(frozen=True)

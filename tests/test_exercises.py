@@ -68,7 +68,7 @@ def repository(tmp_path, monkeypatch) -> Repository:
 
 def run_study(repository) -> None:
     params = Params.load(repository.path)
-    exercises.main(params, type("Arguments", (), {"report": repository.path / "reports/exercises"}))
+    exercises.main(params, report=repository.path / "reports/exercises")
 
 
 def test_experiments_are_run_collected_and_removed(repository):
@@ -122,7 +122,7 @@ def test_experiments_of_others_are_not_run(repository):
 def test_params_that_200_steps_cannot_have_are_refused_before_any_work(repository):
     params = Params.load(repository.path).changed(["evaluate.verdict_steps=500"])
     with pytest.raises(ValueError, match="exercises-b: evaluate.verdict_steps: 500 is not possible .*timesteps = 200"):
-        exercises.main(params, None)
+        exercises.main(params, report=repository.path / "reports/exercises")
 
 
 def test_a_worker_that_a_command_leaves_behind_is_not_waited_for(tmp_path):

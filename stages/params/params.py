@@ -55,7 +55,7 @@ class Params(Keys):
             path, _, text = change.partition("=")
             path = path.rpartition(":")[2]
             *sections, key = path.split(".")
-            section = content
+            section: Any = content
             for name in sections:
                 section = section.get(name) if isinstance(section, dict) else None
             if not isinstance(section, dict) or key not in section:

@@ -131,8 +131,8 @@ def baseline_steps_within_timesteps(keys: BaselineKeys) -> Iterator[Conflict]:
 
 def baseline_images_can_be_halved(keys: BaselineKeys) -> Iterator[Conflict]:
     """The image size is halved from level to level of both baselines."""
-    for section, net in {"vae": keys.vae, "gan": keys.gan}.items():
-        yield from _levels(section, net, net.patch, image_size(keys))
+    yield from _levels("vae", keys.vae, keys.vae.patch, image_size(keys))
+    yield from _levels("gan", keys.gan, keys.gan.patch, image_size(keys))
 
 
 def baseline_batch_within_limit(keys: BaselineKeys) -> Iterator[Conflict]:
