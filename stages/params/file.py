@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, Any]:
 def value(text: str) -> Any:
     """Parse a text. Raises ValueError, one line that starts with the number of the wrong line."""
     try:
-        return yaml.load(text, _PlainLoader)
+        return _PlainLoader(text).get_single_data()
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"line {line}: the character {error.character:#x} is not possible") from error
