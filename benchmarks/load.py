@@ -19,10 +19,10 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 
-from diffusion.data import Dataset, load_split, save_split
+from diffusion.data import Dataset, classes_in_turn, load_split, save_split
 from diffusion.denoiser import save_denoiser
 from diffusion.nets.classifier import Classifier
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
 from diffusion.quality.judge import Judge
 from stages import evaluate, guidance, prepare
 from stages.params.params import AllParams, Params
@@ -126,10 +126,10 @@ def write_inputs(params: Params, images: int, classes: int) -> None:
     draw = torch.Generator().manual_seed(0)
     for name, number in (("train", images), ("test", images // 5)):
         pixels = torch.randint(0, 256, (number, 1, SIZE, SIZE), generator=draw, dtype=torch.uint8)
-        save_split(DATA / f"{name}.safetensors", Dataset(pixels, torch.arange(number) % classes, names), {})
+        save_split(DATA / f"{name}.safetensors", Dataset(pixels, classes_in_turn(number, classes), names), {})
     net = {"image_size": SIZE, "image_channels": 1, "num_classes": classes, **params.model.model_dump()}
     described = {"schedule": params.schedule, "timesteps": params.timesteps, "target": params.train.target}
-    save_denoiser(MODEL, UNet(**net).state_dict(), {"net": net, "class_names": names, **described})
+    save_denoiser(MODEL, build_net(net).state_dict(), {"net": net, "class_names": names, **described})
     Judge(Classifier(SIZE, 1, classes), torch.device("cpu")).save(JUDGE)
 
 

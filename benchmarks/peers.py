@@ -1,8 +1,8 @@
-"""`make peers`: this project beside the libraries that people would use instead, equal seconds of training each.
+"""`make peers`: this project beside the libraries that people would use instead, with equal training times.
 
-Every library of benchmarks/libraries.py is trained in both of its forms; the ruler of benchmarks/ruler.py measures
-1,000 digits of each. Writes peers.csv, a row as soon as it is measured (rows that are named on the command line, all of
-them by default), and prints the table of README.md.
+Every library of benchmarks/libraries.py is trained in both of its forms; the external evaluator of benchmarks/ruler.py
+measures 1,000 digits of each. Writes every row to peers.csv as soon as it is measured (the rows named on the command
+line, by default all), and prints the table of README.md.
 """
 
 import argparse
@@ -23,11 +23,12 @@ from tqdm import tqdm
 
 from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
 from benchmarks.ruler import Ruler, load_ruler, training_data
-from diffusion.data import Dataset, gathered, to_float
+from diffusion.data import Dataset, classes_in_turn, gathered, to_float
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
-from diffusion.samplers.sampler import SamplerSetting, final
+from diffusion.samplers.ddim import by_ddim
+from diffusion.samplers.step import final
 from diffusion.schedule import noise_schedule
 from diffusion.training.batches import batch_indices
 from diffusion.training.optimiser import DECAYS, Ema
@@ -50,7 +51,7 @@ ROWS = (OURS, *(f"{name}:{form}" for form in reversed(FORMS) for name in PEERS))
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Measure the rows asked for, write each into peers.csv as soon as it is there, print the table."""
+    """Measure the requested rows, write each to peers.csv as soon as it is complete, print the table."""
     for name in arguments.rows:
         if name not in ROWS:
             raise ValueError(f"row: {name!r} is unknown (allowed: {', '.join(ROWS)})")
@@ -75,10 +76,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def beside(peer: Peer, params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[str, object]:
-    """The row of a library."""
+    """Measure a library: its row."""
     precision = faster_precision(peer, data) if peer.tuned else "fp32"
     start = time.monotonic()
-    net, steps = trained(peer, data, params.seed, seconds, precision)
+    net, steps = train_peer(peer, data, params.seed, seconds, precision)
     seconds = time.monotonic() - start
 
     def sample(label: Tensor) -> Tensor:
@@ -99,31 +100,31 @@ def beside(peer: Peer, params: Params, data: Dataset, ruler: Ruler, seconds: flo
 
 
 def ours(params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[str, object]:
-    """The row of this project: params.yaml, but that the learning rate falls with the seconds, as in the tuned rows."""
+    """The row of this project: params.yaml, except that the learning rate decays with time, as in the tuned rows."""
     device, train = torch.device("cpu"), params.train
     precision = pick_precision(params.precision, device)
-    update, state = training_of(params, data, device, precision)
+    update, learners = training_of(params, data, device, precision)
+    net, _, optimiser, ema = learners["denoiser"]
     start = time.monotonic()
 
     def learning_rate_at(step: int) -> float:
         share = min(1.0, (time.monotonic() - start) / seconds)
         return train.learning_rate * min(1.0, (step + 1) / train.warmup_steps) * DECAYS[train.decay](share)
 
-    state["optimiser"].learning_rate_at = learning_rate_at
+    optimiser.learning_rate_at = learning_rate_at
     steps = 0
     while time.monotonic() - start < seconds:
         update(steps)
         steps += 1
     seconds = time.monotonic() - start
-    denoiser = Denoiser(state["ema"].net, noise_schedule(params.schedule, params.timesteps), train.target, precision)
+    denoiser = Denoiser(ema.net, noise_schedule(params.schedule, params.timesteps), train.target, precision)
 
     batches = count()
 
     def sample(label: Tensor) -> Tensor:
         first = next(batches) * len(label)
-        noise = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
-        setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
-        return final(setting.start(clipped(conditional(denoiser, label)), denoiser.schedule, noise))
+        normals = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
+        return final(by_ddim(SAMPLING_STEPS)(clipped(conditional(denoiser, label)), denoiser.schedule, normals))
 
     def call(x: Tensor, label: Tensor) -> None:
         denoiser.predict(x, params.timesteps / 2, label)
@@ -134,12 +135,12 @@ def ours(params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[st
         "form": "",
         "settings": f"params.yaml: UNet {'/'.join(map(str, params.model.channels))} on {params.model.patch}x"
         f"{params.model.patch} patches, {train.target}, {params.schedule} schedule, DDIM",
-        **measured(ruler, sample, call, state["net"], precision, train.batch_size, steps, seconds),
+        **measured(ruler, sample, call, net, precision, train.batch_size, steps, seconds),
     }
 
 
-def trained(peer: Peer, data: Dataset, seed: int, seconds: float, precision: str) -> tuple[nn.Module, int]:
-    """Train for so many seconds; returns what to sample with, and the number of steps."""
+def train_peer(peer: Peer, data: Dataset, seed: int, seconds: float, precision: str) -> tuple[nn.Module, int]:
+    """Train for a number of seconds; returns the network to sample with, and the number of steps."""
     net, parameters = peer.net, list(peer.net.parameters())
     if peer.tuned:
         net.to(memory_format=torch.channels_last)
@@ -168,7 +169,7 @@ def trained(peer: Peer, data: Dataset, seed: int, seconds: float, precision: str
 
 
 def training_loss(peer: Peer, data: Dataset, seed: int, step: int, precision: str) -> Tensor:
-    """The library's loss of training batch `step`, the same digits in the same order for all."""
+    """The library's loss on training batch `step`: the same digits in the same order for all."""
     index = batch_indices(len(data.images), peer.batch_size, seed, "peers", step)
     x_0 = to_float(data.images[index])
     if peer.tuned:
@@ -201,8 +202,8 @@ def measured(
     steps: int,
     seconds: float,
 ) -> dict[str, object]:
-    """The columns that are the same for everybody; without `call` the overhead is left out."""
-    labels = torch.arange(NUM_SAMPLES) % CLASSES
+    """The columns common to all rows; without `call`, the overhead is left out."""
+    labels = classes_in_turn(NUM_SAMPLES, CLASSES)
     batches = labels.split(SAMPLING_BATCH)
     images = gathered(sample(label) for label in tqdm(batches, desc="sampling", unit="batch"))
     figures = ruler.measure(images, labels)
@@ -220,8 +221,8 @@ def measured(
 
 
 def overhead(sample: Callable[[Tensor], Tensor], call: Callable[[Tensor, Tensor], None]) -> float:
-    """What sampling costs over as many bare network calls: the median of pairs measured one after the other."""
-    label = torch.arange(SAMPLING_BATCH) % CLASSES
+    """The time of sampling relative to as many bare network evaluations: the median of pairs measured in succession."""
+    label = classes_in_turn(SAMPLING_BATCH, CLASSES)
     x = torch.randn(len(label), 1, SIZE, SIZE)
     ratios = []
     for _ in range(OVERHEAD_REPEATS):
@@ -243,7 +244,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def table(rows: Iterable[Mapping[str, object]]) -> str:
-    """The rows in Markdown, the best FID last."""
+    """The rows as a Markdown table, the best FID last."""
     lines = [
         "| library | settings | arithmetic, batch | images/s | FID | accuracy | coverage | overhead |",
         "|---|---|---|---:|---:|---:|---:|---:|",

@@ -6,22 +6,19 @@ python -m benchmarks.recipe --mnist data/raw train.times=uniform model.channels=
 import argparse
 import sys
 import time
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import torch
-
 from benchmarks.ruler import Ruler, load_ruler, training_data
-from diffusion.data import Dataset, gathered
-from diffusion.denoiser import Denoiser, clipped, conditional
-from diffusion.randomness import image_noise
-from diffusion.samplers.sampler import SamplerSetting, generate
+from diffusion.data import Dataset, classes_in_turn
+from diffusion.denoiser import Denoiser
+from diffusion.generation import of_denoiser
+from diffusion.samplers.ddim import by_ddim
 from diffusion.schedule import noise_schedule
-from diffusion.training.loop import fit
+from diffusion.training.loop import fit, state_of
 from stages.params.params import Params
 from stages.shared.machine import machine_of
-from stages.shared.progress import watched
+from stages.shared.progress import run_training
 from stages.train import training_of
 
 NUM_SAMPLES = 1000
@@ -37,13 +34,15 @@ def main(arguments: argparse.Namespace) -> None:
     ruler = load_ruler(arguments.mnist, params)
     data = training_data(params, arguments.mnist)
     if arguments.cpu_seconds:
-        params = fitted(params, data, arguments.cpu_seconds)
-    update, state = training_of(params, data, device, precision)
+        params = fit_into(params, data, arguments.cpu_seconds)
+    update, learners = training_of(params, data, device, precision)
     start = time.perf_counter(), time.process_time()
     train = params.train
-    list(watched(fit(update, state, train.steps, train.log_every), "denoiser", train.steps, train.batch_size))
+    run_training("denoiser", update, learners, train.steps, train.batch_size, train.log_every)
     seconds, cpu_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
-    denoiser = Denoiser(state["ema"].net, noise_schedule(params.schedule, params.timesteps), train.target, precision)
+    denoiser = Denoiser(
+        learners["denoiser"].ema.net, noise_schedule(params.schedule, params.timesteps), train.target, precision
+    )
     figures = measured(ruler, denoiser, params, data)
     print("| changes | steps | CPU seconds | seconds | images/s |", " | ".join(COLUMNS), "|")
     print(
@@ -54,10 +53,10 @@ def main(arguments: argparse.Namespace) -> None:
     )
 
 
-def fitted(params: Params, data: Dataset, cpu_seconds: float) -> Params:
-    """As many training steps as fit into a time of the processor, by a short trial."""
-    update, state = training_of(params, data, *machine_of(params))
-    steps = fit(update, state, TRIAL_STEPS, 1)
+def fit_into(params: Params, data: Dataset, cpu_seconds: float) -> Params:
+    """The params with as many training steps as fit into a CPU time, judging by a short trial."""
+    update, learners = training_of(params, data, *machine_of(params))
+    steps = fit(update, state_of(learners), TRIAL_STEPS, 1)
     list(islice(steps, TRIAL_STEPS // 6))  # warm-up
     start = time.process_time()
     number = len(list(steps))
@@ -67,19 +66,9 @@ def fitted(params: Params, data: Dataset, cpu_seconds: float) -> Params:
 
 def measured(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) -> dict[str, float]:
     """The ruler's figures of samples by DDIM (eta = 0, w = 1)."""
-    labels = torch.arange(NUM_SAMPLES) % len(data.class_names)
-    noise_for = partial(image_noise, params.seed, "sample", shape=data.images.shape[1:])
-    setting = SamplerSetting("ddim", SAMPLING_STEPS, 0.0)
-
-    batches = generate(
-        lambda label: clipped(conditional(denoiser, label)),
-        denoiser.schedule,
-        setting,
-        labels,
-        noise_for,
-        params.evaluate.batch_size,
-    )
-    return ruler.measure(gathered(batches), labels)
+    labels = classes_in_turn(NUM_SAMPLES, data.num_classes)
+    model = of_denoiser(denoiser, data.shape, by_ddim(SAMPLING_STEPS))
+    return ruler.measure(model.images(labels, params.seed, "sample", params.evaluate.batch_size), labels)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The ruler that recipes are measured with: a judge of MNIST's 60,000 training digits, and its 10,000 test digits."""
+"""The external evaluator of recipes: a judge of MNIST's 60,000 training digits, and its 10,000 test digits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +10,16 @@ from torch import Tensor
 from diffusion.data import Dataset
 from diffusion.quality.judge import Judge, share_right
 from diffusion.quality.metrics import frechet_distance, precision_recall_density_coverage
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.sources import load_splits
-from diffusion.training.loop import fit
 from stages.judge import training_of
 from stages.params.params import Params
 from stages.shared.machine import machine_of
-from stages.shared.progress import watched
+from stages.shared.progress import run_training
 
 JUDGE = Path("models/ruler.safetensors")
 JUDGE_STEPS = 1500
-NEIGHBOURS = 1000  # test digits that precision ... coverage compare with: they want about as many as there are samples
+NEIGHBOURS = 1000  # test digits for precision ... coverage, which need about as many as there are samples
 FLOOR_DRAWS = 5
 
 
@@ -33,7 +32,7 @@ class Ruler:
     neighbours: Tensor  # (1000, 128)
 
     def measure(self, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """The figures of samples (N, C, H, W), uint8 or float in [-1, 1], of the classes asked for (N,)."""
+        """The figures of samples (N, C, H, W), uint8 or float in [-1, 1], for their intended classes (N,)."""
         seen = self.judge.see(images)
         return {
             "accuracy": share_right(seen.logits, labels),
@@ -42,33 +41,32 @@ class Ruler:
         }
 
     def floor(self, images: Tensor, labels: Tensor, number: int) -> dict[str, float]:
-        """The same of `number` real images at a time, the mean of five draws: what a perfect model would reach."""
+        """The figures of `number` real images, the mean of five draws: what a perfect model would reach."""
         orders = (
-            torch.randperm(len(images), generator=generator(0, "ruler/floor", draw)) for draw in range(FLOOR_DRAWS)
+            torch.randperm(len(images), generator=generator_for(0, "ruler/floor", draw)) for draw in range(FLOOR_DRAWS)
         )
         rows = [self.measure(images[order[:number]], labels[order[:number]]) for order in orders]
         return {name: mean(row[name] for row in rows) for name in rows[0]}
 
 
 def training_data(params: Params, root: Path) -> Dataset:
-    """The training split that params.yaml asks for, as stage `prepare` makes it; MNIST and its relatives in `root`."""
+    """The training split of params.yaml, as stage `prepare` makes it; MNIST and its relatives are in `root`."""
     data = params.data
-    draw = generator(params.seed, "split")
+    draw = generator_for(params.seed, "split")
     return load_splits(data.dataset, root, draw, data.image_size, data.channels, data.train_limit).train
 
 
 def load_ruler(root: Path, params: Params) -> Ruler:
-    """The ruler; its judge is trained on the first use (`root` as `data.root`: MNIST is downloaded where missing)."""
+    """The ruler; its judge is trained on first use (`root` as `data.root`: MNIST is downloaded if missing)."""
     splits, few = (
-        load_splits("mnist", root, generator(params.seed, "split"), test_limit=limit) for limit in (0, NEIGHBOURS)
+        load_splits("mnist", root, generator_for(params.seed, "split"), test_limit=limit) for limit in (0, NEIGHBOURS)
     )
     if not JUDGE.exists():
         settings = params.judge.model_copy(update={"steps": JUDGE_STEPS})
         machine = machine_of(params)
         params = params.model_copy(update={"judge": settings})
-        update, state = training_of(params, splits.train, *machine, knows_noise=False)
-        steps = fit(update, state, settings.steps, settings.log_every)
-        list(watched(steps, "judge", settings.steps, settings.batch_size))
-        Judge(state["judge"], machine.device).save(JUDGE)
+        update, learners = training_of(params, splits.train, *machine, knows_noise=False)
+        run_training("judge", update, learners, settings.steps, settings.batch_size, settings.log_every)
+        Judge(learners["judge"].net, machine.device).save(JUDGE)
     judge = Judge.load(JUDGE, torch.device("cpu"))
     return Ruler(judge, *(judge.see(images).features for images in (splits.test.images, few.test.images)))

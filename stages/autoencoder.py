@@ -1,34 +1,34 @@
-"""Stage `autoencoder`: small latents that stand in for images, and back."""
+"""Stage `autoencoder`: maps images to small latents that stand in for them, and back."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffusion.data import load_both, save_sheet, to_float, to_uint8
-from diffusion.latents.autoencoder import autoencoder_update, decoded, encoded, save_autoencoder, standardise
+from diffusion.data import Dataset, load_both, save_sheet, to_float, to_uint8
+from diffusion.latents.autoencoder import decoded, encoded, reconstruction_loss, save_autoencoder, standardise
 from diffusion.latents.autoencoder_net import Autoencoder
-from diffusion.training.batches import batch_indices
+from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json
-from stages.shared.training import State, Training, Update, refuse_larger_batch
+from stages.shared.training import Learners, Training, refuse_larger_batch
 
 SHEET_COLUMNS = 16
 WARMUP_STEPS = 50
+HISTORY = ("loss", "error", "kl")
 
 
 def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None:
-    """Train on --data, write the weights with the mean and std of the latents to --model, and figures to --report."""
+    """Train on --data; write the weights with the mean and std of the latents to --model, and figures to --report."""
     settings, machine = params.autoencoder, machine_of(params)
     train, test = load_both(data)
     refuse_larger_batch("autoencoder", settings, len(train.images))
-    update, state = training_of(params, train.images, *machine)
-    net = state["net"]
+    update, learners = training_of(params, train, *machine)
+    net = learners["autoencoder"].net
 
     def save() -> None:
         standardise(net, train.images)
@@ -36,12 +36,12 @@ def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None
         write_figures(report, net, test.images)
 
     followed, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
-    training = Training("autoencoder", update, state, settings, machine, followed, files, ("loss", "error", "kl"))
+    training = Training("autoencoder", update, state_of(learners), settings, machine, followed, files, HISTORY)
     training.run(report, params.checkpoint_seconds, save)
 
 
 def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:
-    """How near reconstructions of test images are, and their latents to a standard normal."""
+    """Write how close reconstructions of test images are to them, and their latents to a standard normal."""
     latents = encoded(net, images)
     reconstructed = to_uint8(decoded(net, latents)).cpu()
     shown = images[:SHEET_COLUMNS]
@@ -63,22 +63,17 @@ def describe(params: LatentParams, images: Tensor) -> dict[str, Any]:
     return {"image_size": images.shape[-1], "image_channels": images.shape[1], **wanted}
 
 
-def training_of(params: LatentParams, images: Tensor, device: torch.device, precision: str) -> tuple[Update, State]:
-    """The training on uint8 images, not begun: its step for `fit`, and its state (net, optimiser)."""
+def training_of(params: LatentParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
+    """The training that params describe, not begun: its step for `fit`, and its learner."""
     settings = params.autoencoder
     torch.manual_seed(params.seed)
-    net = Autoencoder(**describe(params, images)).to(device, memory_format=torch.channels_last)
+    net = Autoencoder(**describe(params, data.images)).to(device, memory_format=torch.channels_last)
+    loss = reconstruction_loss(net, kl_weight=settings.kl_weight, precision=precision)
     optimiser = Optimiser(net.parameters(), settings.learning_rate, settings.steps, warmup_steps=WARMUP_STEPS)
-    update = autoencoder_update(
-        net,
-        optimiser.descend,
-        partial(batch_indices, len(images), settings.batch_size, params.seed, "autoencoder", device=device),
-        images.to(device),
-        kl_weight=settings.kl_weight,
-        precision=precision,
-        seed=params.seed,
-    )
-    return update, {"net": net, "optimiser": optimiser}
+    learners = {"autoencoder": Learner(net, loss, optimiser)}
+    items, labels = data.images.to(device), data.labels.to(device)
+    options = {"batch_size": settings.batch_size, "seed": params.seed, "purpose": "autoencoder"}
+    return training_step(learners, items, labels, **options), learners
 
 
 if __name__ == "__main__":

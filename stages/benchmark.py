@@ -1,73 +1,87 @@
-"""Stage `benchmark`: the clock and the number of calls of every sampler, and nothing else."""
+"""Stage `benchmark`: the clock and the network evaluations of every sampler, and nothing else."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.denoiser import clipped, conditional, counted, load_denoiser
+from diffusion.data import classes_in_turn
+from diffusion.denoiser import Denoiser, clipped, conditional, counted, load_denoiser
 from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine, stopwatch
-from diffusion.samplers.sampler import SamplerSetting, Step, comparison, final
+from diffusion.samplers.step import Step, final
+from diffusion.samplers.table import SamplerSetting, comparison
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
 
-OVERHEAD_STEPS = 20  # of the sampler, and as many calls of the bare network as they took, interleaved, per repeat
+OVERHEAD_STEPS = 20  # of the sampler in a repeat, followed by as many evaluations of the bare network as they took
 TIMES = ("seconds", "seconds_min", "seconds_max")
 OVERHEADS = ("overhead", "overhead_min", "overhead_max")
+COLUMNS = (*SamplerSetting._fields, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS)
 
 
 def main(params: Params, *, model: Path, report: Path) -> None:
     """Time every sampler on --model; write to --report."""
-    settings, compared = params.benchmark, params.evaluate
-    device, precision = machine_of(params)
-    denoiser, description = load_denoiser(model, device, precision)
-    net = description["net"]
-    shape = (net["image_channels"], net["image_size"], net["image_size"])
-    labels = torch.arange(settings.num_images, device=device) % net["num_classes"]
-    calls: list[float] = []
-    denoise = counted(clipped(conditional(denoiser, labels)), calls)
+    machine = machine_of(params)
+    denoiser, description = load_denoiser(model, *machine)
+    net, number = description["net"], params.benchmark.num_images
+    shape = (number, net["image_channels"], net["image_size"], net["image_size"])
+    bench = Bench(denoiser, shape, classes_in_turn(number, net["num_classes"]).to(machine.device), params.seed)
+    bench.call_bare(OVERHEAD_STEPS)  # warm-up
+    compared = tqdm(comparison(params.timesteps, **params.evaluate.comparison()), desc="benchmark", unit="sampler")
+    rows = [bench.row(setting, params.benchmark.repeats) for setting in compared]
+    write_table(report / "timing.csv", COLUMNS, rows)
+    write_json(report / "timing.json", describe_machine(*machine))
 
-    def steps_of(setting: SamplerSetting) -> Iterator[Step]:
-        noise = image_noise(params.seed, "benchmark", range(settings.num_images), shape, device)
-        return setting.start(denoise, denoiser.schedule, noise)
+
+class Bench(NamedTuple):
+    """A denoiser with the batch of images, and their labels, that it is timed on."""
+
+    denoiser: Denoiser
+    shape: tuple[int, int, int, int]  # (B, C, H, W)
+    labels: Tensor
+    seed: int
+
+    def row(self, setting: SamplerSetting, repeats: int) -> list[object]:
+        """COLUMNS of a sampler: median, smallest and largest of the repeats."""
+        times: list[float] = []
+        seconds = [self.clock(lambda: final(self.steps(setting, times))) for _ in range(repeats)]
+        ratios = [self.overhead(setting) for _ in range(repeats)]
+        number, evaluations = len(self.labels), len(times) // repeats
+        rate = number / median(seconds)
+        return [*setting, number, evaluations, *spread(seconds), repeats, rate, *spread(ratios)]
+
+    def overhead(self, setting: SamplerSetting) -> float:
+        """The first steps of a sampler, over as many evaluations of the bare network."""
+        times: list[float] = []
+        seconds = self.clock(lambda: list(islice(self.steps(setting, times), OVERHEAD_STEPS)))
+        return seconds / self.clock(lambda: self.call_bare(len(times)))
+
+    def steps(self, setting: SamplerSetting, times: list[float]) -> Iterator[Step]:
+        """The steps of a sampler, every evaluation noted in `times`."""
+        normals = image_noise(self.seed, "benchmark", range(len(self.labels)), self.shape[1:], self.denoiser.device)
+        denoise = counted(clipped(conditional(self.denoiser, self.labels)), times)
+        return setting.start(denoise, self.denoiser.schedule, normals)
 
     @torch.no_grad()
-    def bare_calls(number: int) -> None:
-        x = torch.randn(settings.num_images, *shape, device=device)
+    def call_bare(self, number: int) -> None:
+        """Evaluate the network `number` times."""
+        x = torch.randn(self.shape, device=self.denoiser.device)
         for _ in range(number):
-            denoiser.predict(x, 1.0, labels)
+            self.denoiser.predict(x, 1.0, self.labels)
 
-    def clock(work: Callable[[], object]) -> float:
-        with stopwatch(device) as elapsed:
+    def clock(self, work: Callable[[], object]) -> float:
+        """Seconds that it takes."""
+        with stopwatch(self.denoiser.device) as elapsed:
             work()
         return elapsed[0]
-
-    def overhead(setting: SamplerSetting) -> float:
-        calls.clear()
-        seconds = clock(lambda: list(islice(steps_of(setting), OVERHEAD_STEPS)))
-        return seconds / clock(lambda: bare_calls(len(calls)))
-
-    bare_calls(OVERHEAD_STEPS)  # warm-up
-    rows = []
-    settings_compared = comparison(params.timesteps, **compared.comparison())
-    for setting in tqdm(settings_compared, desc="benchmark", unit="sampler"):
-        calls.clear()
-        seconds = [clock(lambda: final(steps_of(setting))) for _ in range(settings.repeats)]  # noqa: B023
-        num_calls = len(calls) // settings.repeats
-        ratios = [overhead(setting) for _ in range(settings.repeats)]
-        rows.append(
-            [*setting, settings.num_images, num_calls, *spread(seconds), settings.repeats]
-            + [settings.num_images / median(seconds), *spread(ratios)]
-        )
-    header = [*SamplerSetting._fields, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS]
-    write_table(report / "timing.csv", header, rows)
-    write_json(report / "timing.json", describe_machine(device, precision))
 
 
 def spread(values: list[float]) -> tuple[float, float, float]:

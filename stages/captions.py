@@ -1,4 +1,4 @@
-"""Stage `captions`: what the strokes of every digit measure, and captions that say so in words."""
+"""Stage `captions`: measure the strokes of every image, and describe them in captions."""
 
 from itertools import product
 from pathlib import Path
@@ -7,22 +7,22 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset, load_both, save_sheet
-from diffusion.latents.captions import ADJECTIVES, Captions, captioned, class_words, held_out
-from diffusion.latents.strokes import PROPERTIES, graded, measured, terciles
+from diffusion.latents.captions import ADJECTIVES, Captions, choose_held_out, class_words, draw_captions
+from diffusion.latents.strokes import PROPERTIES, grade, measure, terciles
 from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table
 
-EXAMPLES = 12  # images of every property, on the sheet
+EXAMPLES = 12  # images of every property on the sheet
 SHOWN_TEXTS = 12
 
 
 def main(params: LatentParams, *, data: Path, out: Path, report: Path) -> None:
     """Measure and caption the splits in --data; write the captions to --out and their card to --report."""
     train, test = load_both(data)
-    values = measured(train.images)
-    bounds = terciles(values, train.labels, len(train.class_names))
-    captions = captioned_split(params, train, values, bounds, graded(measured(test.images), test.labels, bounds))
+    values = measure(train.images)
+    bounds = terciles(values, train.labels, train.num_classes)
+    captions = caption_split(params, train, values, bounds, grade(measure(test.images), test.labels, bounds))
     captions.save(out)
     save_sheet(report / "examples.png", examples(train.images, values), EXAMPLES)
     write_tables(report, captions, train)
@@ -50,7 +50,7 @@ def write_tables(report: Path, captions: Captions, train: Dataset) -> None:
 
 
 def combinations(captions: Captions, train: Dataset) -> list[dict[str, str | int]]:
-    """The held-out combinations in words, and how many training images each takes away."""
+    """The held-out combinations in words, and how many training images have each."""
     unseen = captions.unseen(train.labels, captions.train_grades)
     return [
         {
@@ -63,27 +63,27 @@ def combinations(captions: Captions, train: Dataset) -> list[dict[str, str | int
     ]
 
 
-def captioned_split(
+def caption_split(
     params: LatentParams, train: Dataset, values: Tensor, bounds: Tensor, test_grades: Tensor
 ) -> Captions:
-    """Captions of every training image but those of held-out combinations."""
+    """Captions of every training image whose combination is not held out."""
     settings = params.captions
     words = class_words(train.class_names)
-    grades = graded(values, train.labels, bounds)
-    out = tuple(held_out(len(words), settings.held_out))
+    grades = grade(values, train.labels, bounds)
+    out = tuple(choose_held_out(len(words), settings.held_out))
     without = Captions(words, out, bounds, grades, test_grades, ())
     unseen = without.unseen(train.labels, grades).tolist()
     texts = tuple(
         ()
         if unseen[k] >= 0
-        else captioned(words[label], of_image, k, settings.per_image, settings.left_out, params.seed)
+        else draw_captions(words[label], of_image, k, settings.per_image, settings.left_out, params.seed)
         for k, (label, of_image) in enumerate(zip(train.labels.tolist(), grades.tolist(), strict=True))
     )
     return Captions(words, out, bounds, grades, test_grades, texts)
 
 
 def examples(images: Tensor, values: Tensor) -> Tensor:
-    """A row per property: images evenly spread from the lowest to the highest value."""
+    """A row for every property: images evenly spread from its lowest to its highest value."""
     places = torch.linspace(0, len(images) - 1, EXAMPLES).round().long()
     return torch.cat([images[values[:, column].argsort()[places]] for column in range(len(PROPERTIES))])
 

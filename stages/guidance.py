@@ -1,22 +1,20 @@
 """Stage `guidance`: what the guidance scale does to fidelity, coverage, sharpness and saturation."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import gathered, save_sheet, to_float
-from diffusion.denoiser import Denoise, Denoiser, clipped, guided
+from diffusion.data import classes_in_turn, save_sheet
+from diffusion.denoiser import Denoise, Denoiser, evaluations_noted, guided
+from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference, Verdict, verdict
-from diffusion.quality.metrics import saturation, sharpness
-from diffusion.randomness import image_noise
-from diffusion.samplers.sampler import SamplerSetting, generate
+from diffusion.quality.metrics import saturation
+from diffusion.samplers.ddim import by_ddim
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_judged
@@ -32,12 +30,14 @@ FIGURES = (
 def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
     """Sample every class of --model at every guidance scale, judge, write to --report.
 
-    Scales that take both halves are measured twice more: guided in `guidance.interval` alone, and with
+    Scales that evaluate both halves are measured twice more: guided within `guidance.interval` alone, and with
     `guidance.rescale`.
     """
     settings = params.guidance
-    measure = Measurement.of(params, data, model, judge)
-    names = measure.class_names
+    denoiser, reference = open_judged(params, data, model, judge)
+    names = reference.train.class_names
+    labels = classes_in_turn(len(names) * settings.samples_per_class, len(names))
+    measure = partial(sample_and_judge, denoiser, reference, labels, settings.steps, params.evaluate.batch_size)
 
     rows, confusions, classes, first_of_class = [], [], [], []
     for scale in settings.scales:
@@ -60,65 +60,39 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) 
         rows.append([limit, scale, *figures])
         firsts.append(images[: len(names)])
     write_table(report / "limited.csv", ["limit", "scale", *FIGURES], rows)
-    if firsts:  # those of the largest scale are the last
+    if firsts:  # those of the largest scale come last
         columns = [first_of_class[settings.scales.index(max(settings.scales))], *firsts[-len(limits) :]]
         save_sheet(report / "limited.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
 
 
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """Samples of every class from the same start noise, however guided, and what the judge says of them."""
+def sample_and_judge(
+    denoiser: Denoiser, reference: Reference, labels: Tensor, steps: int, batch_size: int, name: str, **guidance: Any
+) -> tuple[Tensor, Verdict, list[float | None]]:
+    """Images uint8 (N, C, H, W) of labels (N,), the verdict on them, and FIGURES.
 
-    denoiser: Denoiser
-    reference: Reference
-    class_names: Sequence[str]
-    labels: Tensor  # (N,)
-    noise_for: Callable[[Sequence[int]], Iterator[Tensor]]
-    real_sharpness: float
-    steps: int
-    batch_size: int
+    `guidance` goes to `guided`; the start noise is the same whatever it is.
+    """
+    beyond: list[float] = []
 
-    @classmethod
-    def of(cls, params: Params, data: Path, model: Path, judge: Path) -> Self:
-        """Of the files that stages judge by. Raises ValueError for files that are damaged or do not belong together."""
-        denoiser, reference = open_judged(params, data, model, judge)
-        train, device = reference.train, denoiser.device
-        number = len(train.class_names) * params.guidance.samples_per_class
-        return cls(
-            denoiser,
-            reference,
-            train.class_names,
-            torch.arange(number, device=device) % len(train.class_names),
-            partial(image_noise, params.seed, "guidance", shape=train.images.shape[1:], device=device),
-            sharpness(to_float(reference.test.images)),
-            params.guidance.steps,
-            params.evaluate.batch_size,
-        )
+    def wrap(denoiser: Denoiser, label: Tensor) -> Denoise:
+        return saturation_noted(guided(denoiser, label, null=reference.train.num_classes, **guidance), beyond)
 
-    def __call__(self, name: str, **guidance: Any) -> tuple[Tensor, Verdict, list[float | None]]:
-        """Images uint8 (N, C, H, W), the verdict on them, and FIGURES; `guidance` as `guided` takes it."""
-        beyond: list[float] = []
-        evaluated: list[int] = []  # images per call of the network
-
-        def denoise_to(label: Tensor) -> Denoise:
-            null = len(self.class_names)
-            return clipped(saturation_noted(guided(self.denoiser, label, null=null, **guidance), beyond))
-
-        setting = SamplerSetting("ddim", self.steps, 0.0)
-        batches = generate(denoise_to, self.denoiser.schedule, setting, self.labels, self.noise_for, self.batch_size)
-        with self.denoiser.net.register_forward_hook(lambda net, inputs, output: evaluated.append(len(output))):
-            images = gathered(tqdm(batches, desc=name, unit="batch"))
-        result = verdict(self.reference, images, self.labels)
-        figures = result.as_dict() | {
-            "sharpness": sharpness(to_float(images)) / self.real_sharpness,
-            "saturation": sum(beyond) / len(beyond),
-            "calls_per_image": sum(evaluated) / len(images),
-        }
-        return images, result, [figures[figure] for figure in FIGURES]
+    model = of_denoiser(denoiser, reference.train.shape, by_ddim(steps), wrap)
+    with evaluations_noted(denoiser) as seen:
+        watch = partial(tqdm, desc=name, unit="batch")
+        images = model.images(labels, reference.seed, "guidance", batch_size, watch)
+    result = verdict(reference, images, labels)
+    figures = result.as_dict() | {
+        "sharpness": reference.sharpness(images),
+        "saturation": sum(beyond) / len(beyond),
+        "calls_per_image": sum(seen) / len(images),
+    }
+    return images, result, [figures[figure] for figure in FIGURES]
 
 
 def saturation_noted(denoise: Denoise, beyond: list[float]) -> Denoise:
-    """The same, noting the share of pixels beyond |x_0| = 1 of every call: put it inside of `clipped`."""
+    """The same, appending the share of pixels beyond |x_0| = 1 of every estimate to `beyond`: to be put inside of
+    `clipped`."""
 
     def noting(x_t: Tensor, t: float) -> Tensor:
         x_0 = denoise(x_t, t)

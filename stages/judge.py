@@ -1,6 +1,5 @@
 """Stage `judge`: a classifier of clean images, whose features are the extractor, and one of noised images."""
 
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -8,14 +7,14 @@ from torch import Tensor
 
 from diffusion.data import Dataset, load_both
 from diffusion.nets.classifier import Classifier
-from diffusion.quality.judge import Judge, judge_update, recognisability, share_right
-from diffusion.training.batches import batch_indices
+from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability, share_right
+from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
-from stages.shared.training import State, Training, Update, refuse_larger_batch
+from stages.shared.training import Learners, Training, refuse_larger_batch
 
 WEIGHT_DECAY = 0.05
 WARMUP_SHARE = 0.1
@@ -24,22 +23,22 @@ HISTORY = ("judge_loss", "noisy_judge_loss")
 
 
 def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
-    """Train both judges on the training split of --data, write them to --models and their figures to --report."""
+    """Train both judges on the training split of --data; write them to --models and their figures to --report."""
     machine = machine_of(params)
     train, test = load_both(data)
     refuse_larger_batch("judge", params.judge, len(train.images))
-    update, state = training_of_both(params, train, *machine)
+    update, learners = training_of_both(params, train, *machine)
     followed, files = params.model_dump(include={"seed", "judge"}), [data / "train.safetensors"]
-    training = Training("judge", update, state, params.judge, machine, followed, files, HISTORY)
+    training = Training("judge", update, state_of(learners), params.judge, machine, followed, files, HISTORY)
     with training.trained(report, params.checkpoint_seconds):
-        clean, noisy = (Judge(state[name], machine.device) for name in ("judge", "noisy judge"))
+        clean, noisy = (Judge(learner.net, machine.device) for learner in learners.values())
         clean.save(models / "judge.safetensors")
         noisy.save(models / "noisy_judge.safetensors")
         write_figures(report, clean, noisy, train, test, params.seed)
 
 
 def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
-    """How often both are right on the test split."""
+    """Write the accuracy of both on the test split, and the confusion matrix of the first."""
     logits, num_classes = judge.see(test.images).logits, len(test.class_names)
     pairs = test.labels * num_classes + logits.argmax(1)
     confusion = pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes)
@@ -54,23 +53,23 @@ def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset
     write_table(report / "confusion.csv", CONFUSION, confusion_rows(confusion, test.class_names))
 
 
-def training_of_both(params: Params, train: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
-    """The training of both judges side by side, not begun: its step for `fit`, and its state."""
-    clean, state = training_of(params, train, device, precision, knows_noise=False)
-    noisy, noisy_state = training_of(params, train, device, precision, knows_noise=True)
+def training_of_both(params: Params, train: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
+    """The training of both judges side by side, not begun: its step for `fit`, and its learners."""
+    clean, learners = training_of(params, train, device, precision, knows_noise=False)
+    noisy, noisy_learners = training_of(params, train, device, precision, knows_noise=True)
 
     def update(step: int) -> dict[str, Tensor]:
         loss, noisy_loss = clean(step)["loss"], noisy(step)["loss"]
         return {"loss": loss + noisy_loss, "judge_loss": loss, "noisy_judge_loss": noisy_loss}
 
-    return update, state | noisy_state
+    return update, learners | noisy_learners
 
 
 def training_of(
     params: Params, train: Dataset, device: torch.device, precision: str, knows_noise: bool
-) -> tuple[Update, State]:
-    """The training of a judge, not begun: its step for `fit`, and its state (net and optimiser, by its name)."""
-    settings, name = params.judge, "noisy judge" if knows_noise else "judge"
+) -> tuple[Update, Learners]:
+    """The training of one judge, not begun: its step for `fit`, and its learner. Each has its own order of batches."""
+    settings, name = params.judge, KINDS[knows_noise]
     torch.manual_seed(params.seed)
     _, channels, _, size = train.images.shape
     net = Classifier(size, channels, len(train.class_names), knows_noise=knows_noise)
@@ -82,20 +81,14 @@ def training_of(
         weight_decay=WEIGHT_DECAY,
         warmup_steps=round(WARMUP_SHARE * settings.steps),
     )
-    update = judge_update(
-        net,
-        optimiser.descend,
-        partial(batch_indices, len(train.images), settings.batch_size, params.seed, name),
-        train.images.to(device),
-        train.labels.to(device),
-        precision=precision,
-        seed=params.seed,
-    )
-    return update, {name: net, f"{name} optimiser": optimiser}
+    learners = {name: Learner(net, judge_loss(net, precision=precision), optimiser)}
+    items, labels = train.images.to(device), train.labels.to(device)
+    options = {"batch_size": settings.batch_size, "seed": params.seed, "purpose": "judge", "order": name}
+    return training_step(learners, items, labels, **options), learners
 
 
 def noisy_figures(noisy_judge: Judge, test: Dataset, seed: int) -> dict[str, float | list[dict[str, float]]]:
-    """Accuracy on clean test images, and on noised ones at a few log-SNR."""
+    """Accuracy on clean test images, and on noised ones at several log-SNRs."""
     alpha_bars = [1.0, *torch.tensor(NOISED_LOG_SNR, dtype=torch.float64).sigmoid().tolist()]
     clean, *noised = recognisability(noisy_judge, test.images, test.labels, alpha_bars, seed)
     rows = [{"log_snr": log_snr, "accuracy": right} for log_snr, right in zip(NOISED_LOG_SNR, noised, strict=True)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, moments, save_sheet, save_split
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.sources import Splits, load_splits
 from stages.params.params import Params
 from stages.shared.command import run
@@ -23,7 +23,7 @@ def main(params: Params, *, out: Path, report: Path) -> None:
     splits = load_splits(
         data.dataset,
         Path(os.environ.get("DVC_ROOT", "."), data.root),  # an experiment in a copy finds the data of the original
-        generator(params.seed, "split"),
+        generator_for(params.seed, "split"),
         data.image_size,
         data.channels,
         data.train_limit,

@@ -1,18 +1,15 @@
-"""Stage `report`: a stub."""
+"""Stage `report`: one page for a browser and one for people who browse the repository, from everything in --reports."""
 
 from pathlib import Path
 
-from diffusion.files import write_text
+from report.builder import build
 from stages.params.params import Params
 from stages.shared.command import run
 
 
 def main(params: Params, *, reports: Path) -> None:
-    """Stub."""
-    html = (Path(__file__).parents[1] / "src/report/templates/page.html.j2").read_text()
-    write_text(reports / "index.html", html)
-    write_text(reports / "README.md", f"{params.seed}")
-    write_text(reports / "figures" / "index" / "loss.png.txt", "a")
+    """Draw the pictures and write index.html and README.md in --reports."""
+    build(reports, params.model_dump())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffusion.data import Dataset, load_split, to_float, to_uint8
 from diffusion.files import write_text
 from diffusion.quality.judge import Judge, noised_logits, recognisability
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.schedule import SCHEDULES, NoiseSchedule, noise_schedule
 from report.plots.grid import picture_grid
 from report.plots.schedules import recognisability_curves, schedule_curves
@@ -48,7 +48,7 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
     recognisability_curves(report / "recognisability.png", seen, 1 / len(test.class_names))
 
     shown = "linear" if "linear" in schedules else "cosine"
-    eps = torch.randn(test.images[:1].shape, generator=generator(params.seed, "schedules/noise"))
+    eps = torch.randn(test.images[:1].shape, generator=generator_for(params.seed, "schedules/noise"))
     forward = forward_process(schedules[shown], noisy_judge, test, eps)
     draw_forward(report / "forward.png", schedules[shown], test.images[:1], eps)
     if {"linear", "cosine"} <= schedules.keys():

@@ -7,12 +7,13 @@ import torch
 
 from diffusion.data import Dataset, load_split
 from diffusion.denoiser import save_denoiser
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
+from diffusion.training.loop import Update, state_of
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
-from stages.shared.training import State, Training, Update, made_for, refuse_larger_batch
+from stages.shared.training import Learners, Training, made_for, refuse_larger_batch
 
 
 def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
@@ -22,16 +23,18 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     train = load_split(split)
     refuse_larger_batch("train", params.train, len(train.images))
     description = describe(params, train)
-    update, state = training_of(params, train, *machine)
+    update, learners = training_of(params, train, *machine)
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
-    training = Training("denoiser", update, state, params.train, machine, followed, [split])
+    training = Training("denoiser", update, state_of(learners), params.train, machine, followed, [split])
     training.run(
-        report, params.checkpoint_seconds, lambda: save_denoiser(model, state["ema"].state_dict(), description)
+        report,
+        params.checkpoint_seconds,
+        lambda: save_denoiser(model, learners["denoiser"].ema.state_dict(), description),
     )
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:
-    """What it takes to build the denoiser again: see `save_denoiser`."""
+    """What builds the denoiser again: see `save_denoiser`."""
     return {
         "net": made_for(data) | params.model.model_dump(),
         "schedule": params.schedule,
@@ -41,12 +44,11 @@ def describe(params: Params, data: Dataset) -> dict[str, Any]:
     }
 
 
-def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
-    """The training that params ask for, not begun: its step for `fit`, and its state (net, ema, optimiser)."""
+def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
+    """The training that params describe, not begun: its step for `fit`, and its learner."""
     torch.manual_seed(params.seed)
-    net = UNet(**describe(params, data)["net"]).to(device, memory_format=torch.channels_last)
-    images, labels = data.images.to(device), data.labels.to(device)
-    return denoiser_training(net, images, labels, net.null_label, params, params.train, precision)
+    net = build_net(describe(params, data)["net"])
+    return denoiser_training(net, data.images, data.labels, params, params.train, device, precision)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `train_latent`: a denoiser of latents, told by a caption what to draw."""
+"""Stage `train_latent`: a denoiser of latents, conditioned on captions."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from diffusion.data import load_split
 from diffusion.latents.autoencoder import encoded, load_autoencoder, refuse_other_images
 from diffusion.latents.captions import Captions
 from diffusion.latents.model import numbering, padded, save_latent, text_unet
-from diffusion.latents.text import PAD
+from diffusion.training.loop import state_of
 from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
@@ -20,7 +20,7 @@ from stages.shared.training import Training, refuse_larger_batch
 def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path, model: Path, report: Path) -> None:
     """Train on --captions of the images in --data, in the latents of --autoencoder; write --model and --report."""
     machine = machine_of(params)
-    device, precision = machine
+    device = machine.device
     split, settings = data / "train.safetensors", params.train_latent
     train = load_split(split)
     captioned = Captions.load(captions, train.class_names, train=len(train.images))
@@ -31,18 +31,19 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
 
     description = describe(params, captioned, encoder.latent_shape, encoder_arguments, train.class_names)
     numbers = numbering(description["text"], description["vocabulary"])
-    tokens = padded([numbers(text) for _, text in pairs]).to(device)
+    tokens = padded([numbers(text) for _, text in pairs])
     latents = encoded(encoder, train.images)[[image for image, _ in pairs]]
 
     torch.manual_seed(params.seed)
     net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
-    net = net.to(device, memory_format=torch.channels_last)
-    update, state = denoiser_training(net, latents, tokens, PAD, params, settings, precision)
+    update, learners = denoiser_training(net, latents, tokens, params, settings, *machine)
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
     files = [split, autoencoder, captions / "train.txt"]
-    training = Training("latent denoiser", update, state, settings, machine, followed, files)
+    training = Training("latent denoiser", update, state_of(learners), settings, machine, followed, files)
     training.run(
-        report, params.checkpoint_seconds, lambda: save_latent(model, state["ema"].state_dict(), encoder, description)
+        report,
+        params.checkpoint_seconds,
+        lambda: save_latent(model, learners["denoiser"].ema.state_dict(), encoder, description),
     )
 
 
@@ -53,7 +54,7 @@ def describe(
     autoencoder_arguments: dict[str, Any],
     class_names: tuple[str, ...],
 ) -> dict[str, Any]:
-    """What it takes to build the model again: see `save_latent`."""
+    """What builds the model again: see `save_latent`."""
     channels, _, size = latent_shape
     net = {"image_size": size, "image_channels": channels, "num_classes": 0, "patch": 1, **params.latent.model_dump()}
     return {

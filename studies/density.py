@@ -1,7 +1,7 @@
-"""`make study STUDY=density`: how few bits MNIST's test digits cost, for a denoiser that is trained for nothing else.
+"""`make study STUDY=density`: bits per dimension of MNIST's test digits, by a denoiser trained for nothing else.
 
-A U-Net at full resolution on all 60,000 training digits, read as a distribution over grey values, no class told. Writes
-density.csv (both bounds), terms.csv (what every stretch of log-SNR costs), history.csv, timing.json and about.json.
+An unconditional U-Net at full resolution, trained on all 60,000 training digits as a distribution over grey values.
+Writes density.csv (both bounds), terms.csv (the bits of every bin of log-SNR), history.csv, timing.json and about.json.
 """
 
 import hashlib
@@ -14,19 +14,20 @@ import torch
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, conditional
 from diffusion.likelihood.bounds import Bound, bits_per_dim
-from diffusion.likelihood.grey_unet import GreyUNet, likelihood_update
+from diffusion.likelihood.grey_unet import GreyUNet, likelihood_loss
 from diffusion.likelihood.greys import Greys
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.samplers.ode import FIRST_TIME
 from diffusion.schedule import noise_schedule
 from diffusion.sources import load_splits
+from diffusion.training.loop import Update, state_of, training_step
 from stages.params.params import ScoreParams
 from stages.shared.bits import TERMS, Density, bound_figures, mean_and_error, term_rows
 from stages.shared.command import run
-from stages.shared.denoiser_training import denoiser_state
+from stages.shared.denoiser_training import learner_of
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
-from stages.shared.training import State, Training, Update, made_for
+from stages.shared.training import Learners, Training, made_for
 
 CHANGES = (
     "data.dataset=mnist",
@@ -45,7 +46,7 @@ COLUMNS = ("method", "n", "bits", "error", *TERMS)
 
 
 class CpuClock:
-    """Seconds of the processor that a training took, those before an interruption included."""
+    """CPU seconds of a training, including those before an interruption."""
 
     def __init__(self) -> None:
         self.start = time.process_time()
@@ -61,51 +62,51 @@ class CpuClock:
 
 
 def main(params: ScoreParams, *, mnist: Path, report: Path) -> None:
-    """Train on MNIST in --mnist, measure its test digits, write to --report; an interrupted training goes on."""
+    """Train on MNIST in --mnist, measure its test digits, write to --report; resumes an interrupted training."""
     params = params.changed(CHANGES)
-    splits = load_splits(params.data.dataset, mnist, generator(params.seed, "split"))
+    splits = load_splits(params.data.dataset, mnist, generator_for(params.seed, "split"))
     study(params, splits.train, splits.test, report)
 
 
 def study(params: ScoreParams, train: Dataset, test: Dataset, report: Path) -> None:
-    """All that main does once the data are there."""
+    """Train on one split, measure the other, write to `report`."""
     machine = machine_of(params)
-    update, state = training_of(params, train, *machine)
+    update, learners = training_of(params, train, *machine)
     clock = CpuClock()
 
     def measure() -> None:
         seconds = clock.seconds()
-        denoiser = Denoiser(state["ema"].net, noise_schedule(params.schedule, params.timesteps), "x0")
+        denoiser = Denoiser(learners["denoiser"].ema.net, noise_schedule(params.schedule, params.timesteps), "x0")
         write_bits(report, density_of(denoiser, params), test)
         about = {"images": len(train.images), "steps": params.train.steps, "cpu_seconds": round(seconds)}
         write_json(report / "about.json", about | {"changes": CHANGES})
 
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})
     followed["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
-    training = Training("density", update, {**state, "clock": clock}, params.train, machine, followed, files=[])
+    state = state_of(learners) | {"clock": clock}
+    training = Training("density", update, state, params.train, machine, followed, files=[])
     training.run(report, params.checkpoint_seconds, measure)
 
 
-def training_of(params: ScoreParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, State]:
-    """The training, not begun: its step for `fit`, and its state (net, ema, optimiser)."""
+def training_of(params: ScoreParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
+    """The training, not begun: its step for `fit`, and its learner."""
     schedule = noise_schedule(params.schedule, params.timesteps)
     torch.manual_seed(params.seed)
     net = GreyUNet(schedule, Greys.of(data.images), **made_for(data), **params.model.model_dump())
     net = net.to(device, memory_format=torch.channels_last)
-    state = denoiser_state(net, params.train)
-    denoiser, images = Denoiser(net, schedule, "x0", precision), data.images.to(device)
-    update = likelihood_update(
-        denoiser, state["ema"], state["optimiser"], images, batch_size=params.train.batch_size, seed=params.seed
-    )
-    return update, state
+    loss = likelihood_loss(Denoiser(net, schedule, "x0", precision))
+    learners = {"denoiser": learner_of(net, loss, params.train)}
+    items, labels = data.images.to(device), data.labels.to(device)
+    options = {"batch_size": params.train.batch_size, "seed": params.seed, "purpose": "train"}
+    return training_step(learners, items, labels, **options), learners
 
 
 def write_bits(report: Path, density: Density, test: Dataset) -> None:
-    """density.csv and terms.csv, of test images in an order of their own."""
+    """Write density.csv and terms.csv for test images in random order."""
     settings = density.settings
-    order = torch.randperm(len(test.images), generator=generator(density.seed, "score/images"))
+    order = torch.randperm(len(test.images), generator=generator_for(density.seed, "score/images"))
     images = test.images[order[: settings.likelihood_images]]
-    few, null = images[: settings.ode_images], torch.full((len(images),), density.denoiser.net.null_label)
+    few, null = images[: settings.ode_images], torch.full((len(images),), density.denoiser.net.null)
     bound, by_ode = density.bound(images, null), density.by_ode(few, null)
     rows = [
         ["bound", *bound_figures(bound, images)],
@@ -117,7 +118,7 @@ def write_bits(report: Path, density: Density, test: Dataset) -> None:
 
 
 def density_of(denoiser: Denoiser, params: ScoreParams) -> Density:
-    """The network's own estimates, and what it says of grey values at t = 1."""
+    """The density by the network's own estimates, and by its distribution over grey values at t = 1."""
     decode_to = partial(denoiser.net.decoder, FIRST_TIME)
     return Density(denoiser, partial(conditional, denoiser), decode_to, params.score, params.seed)
 

@@ -1,6 +1,6 @@
-"""`make distill`: students of the default model for 8, 4, 2 and 1 network calls, and their quality.
+"""`make distill`: students of the default model for 8, 4, 2 and 1 network evaluations, and their quality.
 
-Writes the students to --students, and distilled.csv and distilled.json (what the students were made from and how long
+Writes the students to --students, and distilled.csv and distilled.json (what the students were made from, and how long
 it took) to --report. Each student is good for its own number of DDIM steps:
 
     python -m diffusion.sample --model models/students/4.safetensors --steps 4 --out digits.png
@@ -13,33 +13,33 @@ from pathlib import Path
 
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, save_denoiser
-from diffusion.distillation import distillation_update
+from diffusion.distillation import distillation_loss
 from diffusion.runtime import describe_machine
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.samplers.table import SamplerSetting
 from diffusion.tensors import load_tensors
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.outputs import write_json, write_table
-from stages.shared.progress import watched
+from stages.shared.progress import run_training
 from studies.frontier import COLUMNS, about_model, quality_rows
 
-UPDATES = {8: 800, 4: 800, 2: 1600, 1: 2400}  # of the student of so many steps, whose teacher takes twice as many
+UPDATES = {8: 800, 4: 800, 2: 1600, 1: 2400}  # sampling steps of a student: training steps
 BATCH_SIZE = 64
 LEARNING_RATE = 1e-3
 EMA_DECAY = 0.99
-TEACHER_STEPS = 50  # of the row that students are held against
+TEACHER_STEPS = 50  # of the row that students are compared with
 
 
 def main(params: Params, *, data: Path, model: Path, judge: Path, students: Path, report: Path) -> None:
-    """Distil --model on --data, judge every student by --judge, write --students and --report."""
+    """Distil --model on --data, judge every student by --judge; write --students and --report."""
     teacher, reference = open_judged(params, data, model, judge)
     _, description = load_tensors(model)
     start = time.monotonic()
     trained = {}
-    for num_steps, student in distilled(teacher, reference.train, params.seed):
+    for num_steps, student in distil(teacher, reference.train, params.seed):
         save_denoiser(students / f"{num_steps}.safetensors", student.net.state_dict(), description)
         trained[num_steps] = student
     seconds = time.monotonic() - start
@@ -60,18 +60,17 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, students: Path
     write_json(report / "distilled.json", about | machine)
 
 
-def distilled(teacher: Denoiser, data: Dataset, seed: int) -> Iterator[tuple[int, Denoiser]]:
-    """(number of steps, student) for every entry of UPDATES; each student is the next one's teacher."""
+def distil(teacher: Denoiser, data: Dataset, seed: int) -> Iterator[tuple[int, Denoiser]]:
+    """Yield (number of steps, student) for every entry of UPDATES; each student is the next one's teacher."""
     images, labels = data.images.to(teacher.device), data.labels.to(teacher.device)
     for num_steps, updates in UPDATES.items():
         net = copy.deepcopy(teacher.net).train().requires_grad_(True)
         ema, optimiser = Ema(net, EMA_DECAY), Optimiser(net.parameters(), LEARNING_RATE, updates, warmup_steps=20)
         student = Denoiser(net, teacher.schedule, teacher.target, teacher.precision)
-        update = distillation_update(
-            student, teacher, num_steps, ema, optimiser, images, labels, batch_size=BATCH_SIZE, seed=seed
-        )
-        steps = fit(update, {"net": net, "ema": ema, "optimiser": optimiser}, updates, 25)
-        list(watched(steps, f"student of {num_steps}", updates, BATCH_SIZE))
+        learners = {"student": Learner(net, distillation_loss(student, teacher, num_steps), optimiser, ema)}
+        options = {"batch_size": BATCH_SIZE, "seed": seed, "purpose": f"distil/{num_steps}"}
+        update = training_step(learners, images, labels, **options)
+        run_training(f"student of {num_steps} steps", update, learners, updates, BATCH_SIZE, log_every=25)
         teacher = Denoiser(ema.net, teacher.schedule, teacher.target, teacher.precision)
         yield num_steps, teacher
 

@@ -25,7 +25,7 @@ from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
-from stages.shared.studio import SHEET_COLUMNS
+from stages.shared.samplers import SHEET_COLUMNS
 
 RUNS = {  # name and changed params; the others are compared with the first
     "exercises-T1000-linear": ("schedule=linear", "timesteps=1000"),

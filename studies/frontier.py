@@ -1,27 +1,24 @@
-"""`make frontier`: network calls against quality, every sampler, on the model and the judge of the default run.
+"""`make frontier`: network evaluations against quality, for every sampler, on the default run's model and judge.
 
-An hour or more: the row that all others are compared with takes T calls per image. Writes frontier.csv and about.json,
-and keeps the rows that are there already if they are of the same model.
+It takes an hour or more: the row that all others are compared with takes T evaluations per image. Writes frontier.csv
+and about.json, and keeps rows that it finds there if they come from the same model.
 """
 
 import csv
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-import torch
 from tqdm import tqdm
 
-from diffusion.data import gathered
-from diffusion.denoiser import Denoiser, clipped, conditional, counted
+from diffusion.data import classes_in_turn
+from diffusion.denoiser import Denoiser, evaluations_noted
+from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference, verdict
-from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine
-from diffusion.samplers.sampler import SamplerSetting, generate
+from diffusion.samplers.table import SamplerSetting
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_judged
@@ -34,7 +31,7 @@ COLUMNS = (*SamplerSetting._fields, "calls", "seed", "n", *FIGURES)
 
 
 def settings(timesteps: int) -> list[SamplerSetting]:
-    """The rows: DDPM last, since it takes most of the time."""
+    """The rows, with DDPM last, since it takes most of the time."""
     return [
         *(SamplerSetting("ddim", steps, 0.0) for steps in (5, 10, 20, 50, 100)),
         *(SamplerSetting("ddim", steps, 1.0) for steps in (20, 50, 100)),
@@ -60,7 +57,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) 
 
 
 def known_rows(report: Path, about: dict[str, object]) -> dict[tuple[SamplerSetting, int], list[str]]:
-    """The rows of an earlier frontier of the same model, by setting and seed."""
+    """The rows of an earlier frontier by setting and seed, if it was of the same model."""
     if not (report / "about.json").exists():
         return {}
     earlier = json.loads((report / "about.json").read_text(encoding="utf-8"))
@@ -82,32 +79,22 @@ def quality_rows(
     batch_size: int,
     known: Mapping[tuple[SamplerSetting, int], Sequence[object]] = MappingProxyType({}),
 ) -> Iterator[Sequence[object]]:
-    """COLUMNS for every setting and sampling seed, n = 1,000 each; rows that are known are not measured again."""
-    train, device = reference.train, denoiser.device
-    labels = torch.arange(NUM_SAMPLES, device=device) % len(train.class_names)
-    shape = train.images.shape[1:]
+    """COLUMNS for every setting and sampling seed, n = 1,000 each; known rows are not measured again."""
+    labels = classes_in_turn(NUM_SAMPLES, reference.train.num_classes)
     runs = [(setting, seed) for setting in settings for seed in range(SAMPLING_SEEDS)]
     for setting, seed in tqdm(runs, desc="sampling", unit="row"):
         if (setting, seed) in known:
             yield known[setting, seed]
             continue
-        times: list[float] = []
-        batches = generate(
-            lambda label: counted(clipped(conditional(denoiser, label)), times),  # noqa: B023
-            denoiser.schedule,
-            setting,
-            labels,
-            partial(image_noise, seed, "frontier", shape=shape, device=device),
-            batch_size,
-        )
-        images = gathered(batches)
-        calls = len(times) // math.ceil(NUM_SAMPLES / batch_size)
+        model = of_denoiser(denoiser, reference.train.shape, setting.start)
+        with evaluations_noted(denoiser) as seen:
+            images = model.images(labels, seed, "frontier", batch_size)
         figures = verdict(reference, images, labels).as_dict()
-        yield [*setting, calls, seed, NUM_SAMPLES, *(figures[name] for name in FIGURES)]
+        yield [*setting, sum(seen) // NUM_SAMPLES, seed, NUM_SAMPLES, *(figures[name] for name in FIGURES)]
 
 
 def about_model(params: Params, path: Path) -> dict[str, object]:
-    """Which model was measured: its checksum as dvc.lock has it, and the params that it follows from."""
+    """Which model was measured: its checksum as in dvc.lock, and the params that it follows from."""
     followed = {"seed", "schedule", "timesteps", "data", "model", "train"}
     return {
         "model_md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),

@@ -1,31 +1,32 @@
-"""`make study STUDY=larger`: latents against pixels, at the size of the data and at twice of it.
+"""`make study STUDY=larger`: latents against pixels, at the size of the data and at twice that size.
 
-Cost, and quality for the same images seen and for the same seconds. Both models know the class alone, with the nets and
-the recipe of params.yaml; larger images are the same ones scaled up, their autoencoder halves once more, and samples
-are scaled back before the judge sees them. Writes larger.csv and about.json.
+Cost, and quality for the same images seen and for the same seconds. Both models are class-conditional, with the nets
+and the recipe of params.yaml; larger images are the same ones scaled up, their autoencoder halves them once more, and
+samples are scaled back before the judge sees them. Writes larger.csv and about.json.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from diffusion.data import gathered, load_both, to_float, to_uint8
-from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
+from diffusion.data import classes_in_turn, load_both, to_float, to_uint8
+from diffusion.denoiser import Denoiser
+from diffusion.generation import ImageModel, of_denoiser, of_latents
 from diffusion.latents.autoencoder import decoded, encoded, standardise
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.judge import Judge
-from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine, stopwatch
-from diffusion.samplers.sampler import SamplerSetting, generate
+from diffusion.samplers.ddim import by_ddim
+from diffusion.samplers.step import Walk
 from diffusion.schedule import noise_schedule
-from diffusion.training.loop import fit
 from stages import autoencoder as autoencoder_stage
 from stages.params.keys import Train
 from stages.params.params import LatentParams
@@ -33,7 +34,7 @@ from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
-from stages.shared.progress import watched
+from stages.shared.progress import run_training
 
 IMAGES_SEEN = 64_000
 NUM_SAMPLES = 1000
@@ -43,14 +44,13 @@ COLUMNS = ("size", "space", "seen", "seconds", "autoencoder_seconds", "images_pe
 
 
 class Space(NamedTuple):
-    """What is denoised instead of images, the U-Net for it, and the way back."""
+    """What is denoised in place of images, the network for it, and the way back."""
 
     name: str
     items: Tensor  # (N, ...) of the training images, on the device
-    unet: dict[str, Any]  # arguments of UNet
+    net: dict[str, Any]  # see `build_net`
     train: Train
-    bounded: Callable[[Denoise], Denoise]
-    finished: Callable[[Tensor], Tensor]
+    image_model: Callable[[Denoiser, Sequence[int], Walk], ImageModel]
     seconds_before: float = 0.0  # spent on the autoencoder
 
 
@@ -65,10 +65,10 @@ def main(params: LatentParams, *, data: Path, judge: Path, report: Path) -> None
 
 
 def rows(params: LatentParams, reference: Reference, device: torch.device, precision: str) -> Iterator[list[object]]:
-    """COLUMNS for every size: latents, pixels for as many images, pixels for as many seconds."""
+    """Yield COLUMNS for every size: latents, pixels for as many images, pixels for as many seconds."""
     for factor in FACTORS:
-        images = scaled(reference.train.images, factor)
-        latents = latent_space(halved_more(params, factor), images, reference, device, precision)
+        images = scale(reference.train.images, factor)
+        latents = latent_space(halve_more(params, factor), images, reference, device, precision)
         pixels = pixel_space(params, images, reference, device)
         first = measured(params, latents, IMAGES_SEEN, reference, factor, precision)
         yield first
@@ -78,14 +78,14 @@ def rows(params: LatentParams, reference: Reference, device: torch.device, preci
         yield measured(params, pixels, round(seconds * rate), reference, factor, precision)
 
 
-def scaled(images: Tensor, factor: float) -> Tensor:
-    """uint8 images (N, C, H, W) with `factor` times the side; smaller ones are means, so that scaling up is undone."""
+def scale(images: Tensor, factor: float) -> Tensor:
+    """Scale the sides of uint8 images (N, C, H, W) by `factor`; down by means, so that scaling up is undone."""
     mode = {"mode": "bilinear", "align_corners": False} if factor > 1 else {"mode": "area"}
     return images if factor == 1 else to_uint8(F.interpolate(to_float(images), scale_factor=factor, **mode))
 
 
-def halved_more(params: LatentParams, factor: int) -> LatentParams:
-    """The params whose autoencoder makes latents as large as those of the images before they were scaled up."""
+def halve_more(params: LatentParams, factor: int) -> LatentParams:
+    """Params whose autoencoder makes latents as large as those of the images before they were scaled up."""
     widths = params.autoencoder.channels
     channels = [*widths, *[widths[-1]] * round(math.log2(factor))]
     return params.model_copy(update={"autoencoder": params.autoencoder.model_copy(update={"channels": channels})})
@@ -94,28 +94,26 @@ def halved_more(params: LatentParams, factor: int) -> LatentParams:
 def latent_space(
     params: LatentParams, images: Tensor, reference: Reference, device: torch.device, precision: str
 ) -> Space:
-    """An autoencoder is trained, then the latents of the images are the items."""
+    """Train an autoencoder; the latents of the images are the items."""
     settings = params.autoencoder
-    update, state = autoencoder_stage.training_of(params, images, device, precision)
+    update, learners = autoencoder_stage.training_of(params, replace(reference.train, images=images), device, precision)
     with stopwatch(device) as elapsed:
-        steps = fit(update, state, settings.steps, settings.log_every)
-        list(watched(steps, "autoencoder", settings.steps, settings.batch_size))
-    net = state["net"].eval().requires_grad_(False)
+        run_training("autoencoder", update, learners, settings.steps, settings.batch_size, settings.log_every)
+    net = learners["autoencoder"].net.eval().requires_grad_(False)
     standardise(net, images)
-    unet = arguments_of(net.latent_shape, reference) | {"patch": 1, **params.latent.model_dump()}
-    return Space(
-        "latent", encoded(net, images), unet, params.train_latent, lambda x: x, partial(decoded, net), elapsed[0]
-    )
+    arguments = arguments_of(net.latent_shape, reference) | {"patch": 1, **params.latent.model_dump()}
+    image_model = partial(of_latents, decode=partial(decoded, net))
+    return Space("latent", encoded(net, images), arguments, params.train_latent, image_model, elapsed[0])
 
 
 def pixel_space(params: LatentParams, images: Tensor, reference: Reference, device: torch.device) -> Space:
-    """The images themselves."""
-    unet = arguments_of(images.shape[1:], reference) | params.model.model_dump()
-    return Space("pixel", images.to(device), unet, params.train, clipped, lambda x: x)
+    """The images themselves are the items."""
+    net = arguments_of(images.shape[1:], reference) | params.model.model_dump()
+    return Space("pixel", images.to(device), net, params.train, of_denoiser)
 
 
 def arguments_of(shape: tuple[int, int, int], reference: Reference) -> dict[str, Any]:
-    """The arguments of UNet that follow from the data."""
+    """The arguments of the network that follow from the data."""
     return {"image_channels": shape[0], "image_size": shape[-1], "num_classes": len(reference.train.class_names)}
 
 
@@ -126,38 +124,22 @@ def measured(
     device, size = space.items.device, space.train.batch_size
     train = space.train.model_copy(update={"steps": max(1, round(seen / size))})
     torch.manual_seed(params.seed)
-    net: nn.Module = UNet(**space.unet).to(device, memory_format=torch.channels_last)
-    labels = reference.train.labels.to(device)
-    update, state = denoiser_training(net, space.items, labels, net.null_label, params, train, precision)
+    net, labels = build_net(space.net), reference.train.labels
+    update, learners = denoiser_training(net, space.items, labels, params, train, device, precision)
     with stopwatch(device) as elapsed:
-        steps = fit(update, state, train.steps, train.log_every)
-        list(watched(steps, f"{space.name}, {factor} x", train.steps, size))
+        run_training(f"{space.name}, {factor} x", update, learners, train.steps, size, train.log_every)
     schedule = noise_schedule(params.schedule, params.timesteps)
-    denoiser = Denoiser(state["ema"].net, schedule, train.target, precision)
+    denoiser = Denoiser(learners["denoiser"].ema.net, schedule, train.target, precision)
+    model = space.image_model(denoiser, space.items.shape[1:], by_ddim(params.evaluate.verdict_steps))
+    asked = classes_in_turn(NUM_SAMPLES, reference.train.num_classes)
     with stopwatch(device) as sampling:
-        images = sampled(params, space, denoiser, reference)
-    asked = torch.arange(len(images)) % len(reference.train.class_names)
-    figures = verdict(reference, scaled(images, 1 / factor), asked).as_dict()
+        images = model.images(asked, params.seed, "larger", params.evaluate.batch_size)
+    figures = verdict(reference, scale(images, 1 / factor), asked).as_dict()
     count = train.steps * size
     return [
         *(reference.train.images.shape[-1] * factor, space.name, count, elapsed[0], space.seconds_before),
         *(count / elapsed[0], 1000 * sampling[0] / len(images), *(figures[name] for name in FIGURES)),
     ]
-
-
-def sampled(params: LatentParams, space: Space, denoiser: Denoiser, reference: Reference) -> Tensor:
-    """NUM_SAMPLES images, uint8 on the CPU, by DDIM as in the verdict of `evaluate`."""
-    device = space.items.device
-    labels = torch.arange(NUM_SAMPLES, device=device) % len(reference.train.class_names)
-    batches = generate(
-        lambda label: space.bounded(conditional(denoiser, label)),
-        denoiser.schedule,
-        SamplerSetting("ddim", params.evaluate.verdict_steps, 0.0),
-        labels,
-        partial(image_noise, params.seed, "larger", shape=space.items.shape[1:], device=device),
-        params.evaluate.batch_size,
-    )
-    return gathered(space.finished(batch) for batch in batches)
 
 
 if __name__ == "__main__":

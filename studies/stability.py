@@ -1,4 +1,4 @@
-"""`make study STUDY=stability`: how surely three kinds of models train, with two learning rates and three seeds each.
+"""`make study STUDY=stability`: how reliably three kinds of models train, with two learning rates and three seeds each.
 
 About half an hour on two cores: each of the 18 trainings has a quarter of the default run's steps. Writes runs.csv and
 about.json to --report.
@@ -10,32 +10,31 @@ from itertools import product
 from pathlib import Path
 from types import ModuleType
 
-import torch
-
 from diffusion.baselines.gan import GanModel
 from diffusion.baselines.vae import VaeModel
-from diffusion.data import Dataset, load_both
+from diffusion.data import Dataset, classes_in_turn, load_both
 from diffusion.denoiser import Denoiser
+from diffusion.generation import ImageModel, of_denoiser, of_one_call
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.judge import Judge
 from diffusion.runtime import describe_machine
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.samplers.ddim import by_ddim
 from diffusion.schedule import noise_schedule
-from diffusion.training.loop import fit
+from diffusion.training.loop import Update, fit, state_of
 from diffusion.training.optimiser import Diverged
 from stages import gan, train, vae
-from stages.compare import Contestant, by_diffusion, by_latent
 from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.machine import Machine, machine_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import watched
-from stages.shared.training import Settings, State, Update
+from stages.shared.training import Learners, Settings
 
 MODELS: dict[str, tuple[str, ModuleType]] = {"diffusion": ("train", train), "gan": ("gan", gan), "vae": ("vae", vae)}
+SAMPLED = {"diffusion": "denoiser", "gan": "generator", "vae": "vae"}  # the learner that makes images
 FACTORS = (1, 4)  # of the default run's learning rate
 SEEDS = (0, 1, 2)
-SHARE = 4  # a training has a fourth of the default run's steps
+SHARE = 4  # a training has a quarter of the default run's steps
 FIGURES = ("accuracy", "fid", "precision", "recall", "coverage")
 COLUMNS = ("model", "factor", "learning_rate", "steps", "seed", "diverged_at", "seconds", "n", *FIGURES)
 
@@ -56,25 +55,25 @@ def rows(params: BaselineParams, data: Dataset, reference: Reference, machine: M
         settings = getattr(params, section)
         changes = {"learning_rate": factor * settings.learning_rate, "steps": -(-settings.steps // SHARE)}
         changed = params.changed([f"seed={seed}", *(f"{section}.{key}={value}" for key, value in changes.items())])
-        update, state = stage.training_of(changed, data, *machine)
+        update, learners = stage.training_of(changed, data, *machine)
         start = time.monotonic()
-        diverged_at = course(f"{name}, {factor} x, seed {seed}", update, state, getattr(changed, section))
+        diverged_at = course(f"{name}, {factor} x, seed {seed}", update, learners, getattr(changed, section))
         seconds = round(time.monotonic() - start, 1)
         quality: list[float | None] = []
         if diverged_at is None:
             try:
-                quality = figures(contestant(name, changed, data, state, machine.precision), reference, changed)
-            except ValueError:  # of samples that are not finite: the last steps were too many
+                quality = figures(image_model(name, changed, data, learners, machine), reference, changed)
+            except ValueError:  # samples are not finite: it diverged after the last report
                 diverged_at = changes["steps"]
         row = [name, factor, *changes.values(), seed, diverged_at, seconds, params.compare.num_samples, *quality]
         yield row + [None] * (len(COLUMNS) - len(row))
 
 
-def course(name: str, update: Update, state: State, settings: Settings) -> int | None:
-    """Train to the end; the last step at which all was finite where that is not the end, None where it is."""
+def course(name: str, update: Update, learners: Learners, settings: Settings) -> int | None:
+    """Train to the end and return None, or the last reported step at which everything was finite if it diverges."""
     last = 0
     try:
-        steps = fit(update, state, settings.steps, settings.log_every)
+        steps = fit(update, state_of(learners), settings.steps, settings.log_every)
         for last, _ in watched(steps, name, settings.steps, settings.batch_size):  # noqa: B007
             pass
     except Diverged:
@@ -82,23 +81,22 @@ def course(name: str, update: Update, state: State, settings: Settings) -> int |
     return None
 
 
-def contestant(name: str, params: BaselineParams, data: Dataset, state: State, precision: str) -> Contestant:
+def image_model(name: str, params: BaselineParams, data: Dataset, learners: Learners, machine: Machine) -> ImageModel:
     """The trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
-    net = state["ema"].net
+    net = learners[SAMPLED[name]].ema.net
     if name == "diffusion":
         schedule = noise_schedule(params.schedule, params.timesteps)
-        denoiser = Denoiser(net, schedule, params.train.target, precision)
-        setting = SamplerSetting("ddim", params.compare.steps[0], 0.0)
-        return by_diffusion(denoiser, data.images.shape[1:], len(data.class_names), params.seed, setting)
+        denoiser = Denoiser(net, schedule, params.train.target, machine.precision)
+        return of_denoiser(denoiser, data.shape, by_ddim(params.compare.steps[0]))
     model, latent = (GanModel, params.gan.latent) if name == "gan" else (VaeModel, params.vae.latent)
-    return by_latent(name, model(net, precision), latent, params.seed)
+    return of_one_call(model(net, machine.precision), latent, machine.device)
 
 
-@torch.no_grad()
-def figures(one: Contestant, reference: Reference, params: BaselineParams) -> list[float | None]:
+def figures(model: ImageModel, reference: Reference, params: BaselineParams) -> list[float | None]:
     """FIGURES of its samples."""
-    labels = torch.arange(params.compare.num_samples, device=reference.judge.device) % len(reference.train.class_names)
-    found = verdict(reference, one.images(labels, "stability", params.evaluate.batch_size), labels).as_dict()
+    labels = classes_in_turn(params.compare.num_samples, reference.train.num_classes)
+    images = model.images(labels, params.seed, "stability", params.evaluate.batch_size)
+    found = verdict(reference, images, labels).as_dict()
     return [found[name] for name in FIGURES]
 
 

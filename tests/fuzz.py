@@ -23,7 +23,7 @@ from test_failures import write_model
 
 from benchmarks.load import peak_memory
 from diffusion.denoiser import load_denoiser
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.sources import load_splits
 from diffusion.tensors import load_tensors
 
@@ -50,11 +50,11 @@ def write_idx_folder(root):
 
 
 def load_idx(root):
-    return load_splits("mnist", root, generator(0, "split"))
+    return load_splits("mnist", root, generator_for(0, "split"))
 
 
 def load_folder(root):
-    return load_splits("folder", root, generator(0, "split"), image_size=8)
+    return load_splits("folder", root, generator_for(0, "split"), image_size=8)
 
 
 def image_of(kind, mode, size=(9, 9)):

@@ -1,24 +1,21 @@
 """The autoencoder: its KL in closed form, standardised latents, sizes, a resume to the bit, its file."""
 
-from functools import partial
-
 import pytest
 import torch
 
 from diffusion.data import to_float
 from diffusion.denoiser import save_denoiser
 from diffusion.latents.autoencoder import (
-    autoencoder_update,
     decoded,
     encoded,
     load_autoencoder,
+    reconstruction_loss,
     save_autoencoder,
     standardise,
 )
 from diffusion.latents.autoencoder_net import Autoencoder
-from diffusion.training.batches import batch_indices
 from diffusion.training.checkpoints import Checkpoints
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 
 ARGUMENTS = {"image_size": 8, "image_channels": 1, "latent_channels": 4, "channels": [8, 16]}
@@ -37,10 +34,9 @@ def autoencoder(**changes):
 def training(steps=12, kl_weight=0.01):
     net = autoencoder()
     optimiser = Optimiser(net.parameters(), 0.01, steps)
-    next_batch = partial(batch_indices, 40, 8, 0, "autoencoder")
-    options = {"kl_weight": kl_weight, "precision": "fp32", "seed": 0}
-    update = autoencoder_update(net, optimiser.descend, next_batch, images(), **options)
-    return update, {"net": net, "optimiser": optimiser}
+    loss = reconstruction_loss(net, kl_weight=kl_weight, precision="fp32")
+    learners = {"autoencoder": Learner(net, loss, optimiser)}
+    return training_step(learners, images(), torch.zeros(40), batch_size=8, seed=0, purpose="autoencoder"), learners
 
 
 @pytest.mark.parametrize(
@@ -76,24 +72,24 @@ def test_standardised_latents_have_mean_0_and_standard_deviation_1_per_channel()
 
 
 def test_the_loss_is_error_plus_weighted_kl_and_falls():
-    update, _ = training(steps=200)
-    first, *_, last = (p.means for p in fit(update, {}, 200, 20))
+    update, learners = training(steps=200)
+    first, *_, last = (p.means for p in fit(update, state_of(learners), 200, 20))
     assert first["loss"] == pytest.approx(first["error"] + 0.01 * first["kl"], rel=1e-5)
     assert last["error"] < 0.8 * first["error"]
 
 
 def test_training_goes_on_to_the_bit(tmp_path):
     update, whole = training()
-    history = list(fit(update, whole, 12, 2))
+    history = list(fit(update, state_of(whole), 12, 2))
     update, stopped = training()
     with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
-        for progress in fit(update, stopped, 12, 2, checkpoints):
+        for progress in fit(update, state_of(stopped), 12, 2, checkpoints):
             if progress.step == 6:
                 raise InterruptedError
     update, resumed = training()
     with Checkpoints(tmp_path / "run", 0) as checkpoints:
-        assert list(fit(update, resumed, 12, 2, checkpoints)) == history
-    a, b = (state["net"].state_dict() for state in (whole, resumed))
+        assert list(fit(update, state_of(resumed), 12, 2, checkpoints)) == history
+    a, b = (learners["autoencoder"].net.state_dict() for learners in (whole, resumed))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 

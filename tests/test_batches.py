@@ -1,5 +1,7 @@
 """Image k comes from the same draws at any batch size and in any order: draws to the bit, figures to 1e-4 in fp32."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from pipeline import ROOT
@@ -18,13 +20,13 @@ from diffusion.latents.text import PAD
 from diffusion.likelihood.bounds import bits_per_dim
 from diffusion.nets.unet import UNet
 from diffusion.randomness import image_noise
-from diffusion.samplers.sampler import SAMPLERS, SamplerSetting, final
+from diffusion.samplers.step import final
+from diffusion.samplers.table import SAMPLERS, SamplerSetting
 from diffusion.schedule import noise_schedule
 from stages import score
 from stages.params.params import ScoreParams
 from stages.shared import bits
 from stages.shared.bits import Density
-from stages.shared.studio import Studio
 
 NUMBER, SHAPE, CLASSES = 7, (1, 8, 8), 3
 LABELS = torch.arange(NUMBER) % CLASSES
@@ -80,10 +82,9 @@ def test_images_of_every_sampler(denoiser, sampler, scale):
 def test_images_of_the_adaptive_solver(denoiser, monkeypatch):
     """It measures its error on a whole batch, so image k is always solved with the same others."""
     monkeypatch.setattr(score, "COMPANY", 4)
-    whole, *others = (
-        score.adaptive_images(Studio(denoiser, SHAPE, CLASSES, 5, batch_size), number, 1e-2)
-        for batch_size, number in ((NUMBER, NUMBER), (3, NUMBER), (NUMBER, 5))
-    )
+    data = Dataset(torch.zeros(1, *SHAPE, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), tuple("abc"))
+    reference = SimpleNamespace(train=data, seed=5)
+    whole, *others = (score.solve_classes(denoiser, reference, number, 1e-2) for number in (NUMBER, NUMBER, 5))
     assert len(whole) == 8 and whole.float().std(dim=0).mean() > 1
     assert all(torch.equal(whole, other) for other in others)
 

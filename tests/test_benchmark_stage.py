@@ -14,8 +14,7 @@ from stages.params.params import Params
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
     *("timesteps=40", "evaluate.steps=[30]", "evaluate.eta_steps=[5]", "evaluate.solver_steps=[5,25]"),
-    *("evaluate.verdict_steps=5", "benchmark.num_images=2", "compare.steps=[5]"),
-    *("score.sde_steps=[5]", "score.inversion_steps=[5]"),
+    *("evaluate.verdict_steps=5", "benchmark.num_images=2"),
 ]
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from benchmarks import libraries, peers
 from diffusion.data import Dataset
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.samplers.table import SamplerSetting
 from stages.params.params import Params
 from studies.frontier import SAMPLING_SEEDS, known_rows, settings
 
@@ -44,7 +44,7 @@ class Constant(libraries.Peer):
 def test_training_stops_when_its_seconds_are_over_and_gives_the_average(monkeypatch, form):
     monkeypatch.setattr(peers.time, "monotonic", count().__next__)  # a second passes whenever one looks
     peer = Constant(form)
-    net, steps = peers.trained(peer, DATA, seed=0, seconds=100.0, precision="fp32")
+    net, steps = peers.train_peer(peer, DATA, seed=0, seconds=100.0, precision="fp32")
     assert 30 <= steps <= 50
     assert -1.1 < peer.net.weight.item() < net.weight.item() < 0
     assert not net.training and sorted(peer.seen[:40]) == sorted(DATA.labels.tolist())
@@ -74,7 +74,7 @@ def test_our_own_training_stops_and_slows_down_by_the_same_clock(rates, monkeypa
 
 def test_a_tuned_rate_rises_at_first_and_ends_at_zero(rates, monkeypatch):
     monkeypatch.setattr(peers, "WARMUP_STEPS", 5)
-    peers.trained(Constant("tuned"), DATA, seed=0, seconds=100.0, precision="fp32")
+    peers.train_peer(Constant("tuned"), DATA, seed=0, seconds=100.0, precision="fp32")
     assert rates[0] < rates[4] and rates[4] > 0.09 and rates[-1] < 0.001
 
 

@@ -15,14 +15,14 @@ from diffusion.latents.captions import (
     article,
     belongs,
     caption,
-    captioned,
+    choose_held_out,
     class_word,
     class_words,
-    held_out,
+    draw_captions,
     random_caption,
 )
-from diffusion.latents.strokes import PROPERTIES, graded, measured, terciles
-from stages.captions import captioned_split
+from diffusion.latents.strokes import PROPERTIES, grade, measure, terciles
+from stages.captions import caption_split
 from stages.params.params import LatentParams
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,52 +57,52 @@ def ring(radius_x, thickness, shear=0.0, radius_y=9.0):
     return drawn(inside)
 
 
-def measure(image):
-    return dict(zip(PROPERTIES, measured(image)[0].tolist(), strict=True))
+def measures(image):
+    return dict(zip(PROPERTIES, measure(image)[0].tolist(), strict=True))
 
 
 @pytest.mark.parametrize("thickness", [2.0, 3.0, 4.5])
 def test_the_thickness_of_a_stroke_and_of_a_ring(thickness):
     """Twice the area over the outline is exact for a ring; a stroke has two ends, which cost w / (w + length)."""
     ends = 20 / (20 + thickness)
-    assert measure(stroke(thickness))["thickness"] == pytest.approx(ends * thickness, rel=0.03)
-    assert measure(stroke(thickness, slope=0.5))["thickness"] == pytest.approx(ends * thickness, rel=0.12)
-    assert measure(ring(8.0, thickness))["thickness"] == pytest.approx(thickness, rel=0.12)
+    assert measures(stroke(thickness))["thickness"] == pytest.approx(ends * thickness, rel=0.03)
+    assert measures(stroke(thickness, slope=0.5))["thickness"] == pytest.approx(ends * thickness, rel=0.12)
+    assert measures(ring(8.0, thickness))["thickness"] == pytest.approx(thickness, rel=0.12)
 
 
 @pytest.mark.parametrize("slope", [-0.6, -0.25, 0.0, 0.3, 0.6])
 def test_the_slant_of_a_stroke_is_its_slope_and_positive_to_the_right(slope):
-    assert measure(stroke(2.0, slope))["slant"] == pytest.approx(slope, abs=0.02)
-    assert measure(ring(6.0, 2.0, slope))["slant"] == pytest.approx(slope, abs=0.02)
+    assert measures(stroke(2.0, slope))["slant"] == pytest.approx(slope, abs=0.02)
+    assert measures(ring(6.0, 2.0, slope))["slant"] == pytest.approx(slope, abs=0.02)
 
 
 def test_the_width_is_that_of_the_upright_shape():
     box = drawn(lambda x, y: (x.abs() < 4) & (y.abs() < 9))
-    assert measure(box)["width"] == pytest.approx(8, abs=1e-6)
-    upright, slanted = (measure(ring(6.0, 2.0, shear))["width"] for shear in (0.0, 0.4))
+    assert measures(box)["width"] == pytest.approx(8, abs=1e-6)
+    upright, slanted = (measures(ring(6.0, 2.0, shear))["width"] for shear in (0.0, 0.4))
     assert slanted == pytest.approx(upright, rel=0.02)
-    assert measure(ring(8.0, 2.0))["width"] > 1.25 * upright
+    assert measures(ring(8.0, 2.0))["width"] > 1.25 * upright
 
 
 def test_measures_do_not_depend_on_place_or_on_what_else_is_measured_and_take_samples():
     image = ring(6.0, 2.0, 0.3)
     moved = image.roll((2, -1), (2, 3))
-    assert (measured(image) - measured(moved)).abs().max() < 1e-9
+    assert (measure(image) - measure(moved)).abs().max() < 1e-9
     both = torch.cat([stroke(3.0), image])
-    assert (measured(both)[1:] - measured(image)).abs().max() < 1e-9
-    assert (measured(to_uint8(image)) - measured(image)).abs().max() < 0.02
+    assert (measure(both)[1:] - measure(image)).abs().max() < 1e-9
+    assert (measure(to_uint8(image)) - measure(image)).abs().max() < 0.02
     for empty in (torch.full((1, 3, 8, 8), -1.0), torch.full((1, 1, 8, 8), 9.0)):
-        assert measured(empty).isfinite().all()
+        assert measure(empty).isfinite().all()
 
 
 def test_terciles_part_every_class_into_thirds():
     values = torch.cat([torch.arange(30.0), 100 + torch.arange(60.0)])[:, None].expand(90, 3)
     labels = torch.cat([torch.zeros(30), torch.full((60,), 2)]).long()
     bounds = terciles(values, labels, 3)
-    grades = graded(values, labels, bounds)
+    grades = grade(values, labels, bounds)
     assert all((grades[labels == 0] == grade).sum(0).tolist() == [10] * 3 for grade in range(3))
     assert all((grades[labels == 2] == grade).sum(0).tolist() == [20] * 3 for grade in range(3))
-    assert bounds[1].abs().max() == 0 and graded(values[:1], labels[:1], bounds).tolist() == [[0, 0, 0]]
+    assert bounds[1].abs().max() == 0 and grade(values[:1], labels[:1], bounds).tolist() == [[0, 0, 0]]
 
 
 def test_captions_read_as_english():
@@ -131,9 +131,9 @@ def test_a_full_caption_tells_all_grades_apart_in_every_wording():
 
 
 def test_captions_are_a_function_of_seed_and_index():
-    texts = [captioned("five", (0, 1, 2), index, 4, 0.3, seed=1) for index in range(40)]
-    assert captioned("five", (0, 1, 2), 33, 4, 0.3, seed=1) == texts[33]
-    assert captioned("five", (0, 1, 2), 33, 4, 0.3, seed=2) != texts[33]
+    texts = [draw_captions("five", (0, 1, 2), index, 4, 0.3, seed=1) for index in range(40)]
+    assert draw_captions("five", (0, 1, 2), 33, 4, 0.3, seed=1) == texts[33]
+    assert draw_captions("five", (0, 1, 2), 33, 4, 0.3, seed=2) != texts[33]
     words = [set(text.split()) for image in texts for text in image]
     assert all("five" in caption for caption in words)
     assert abs(sum("thin" in caption for caption in words) / len(words) - 0.7) < 0.12
@@ -168,11 +168,11 @@ def small_captions():
 
 
 def test_held_out_combinations_are_spread_and_found():
-    combinations = held_out(10, 6)
+    combinations = choose_held_out(10, 6)
     assert [c.label for c in combinations] == [0, 1, 3, 5, 6, 8]
     assert {(c.name, c.grade) for c in combinations} == {(name, grade) for name in PROPERTIES for grade in (0, 2)}
     with pytest.raises(ValueError, match="captions.held_out: 5 is not possible .*up to 4 classes"):
-        held_out(4, 5)
+        choose_held_out(4, 5)
     labels, captions = small_captions()
     assert captions.unseen(labels, captions.train_grades).tolist() == [0, -1, 1, -1]
     assert belongs(captions.held_out[1], labels, captions.train_grades).tolist() == [False, False, True, False]
@@ -184,15 +184,15 @@ def test_no_image_of_a_held_out_combination_gets_a_caption_and_all_others_do():
         torch.randint(0, 256, (200, 1, 8, 8), generator=draw, dtype=torch.uint8), torch.arange(200) % 10, TEN
     )
     params = LatentParams.load(ROOT)
-    values = measured(data.images)
+    values = measure(data.images)
     bounds = terciles(values, data.labels, 10)
-    captions = captioned_split(params, data, values, bounds, graded(values, data.labels, bounds))
+    captions = caption_split(params, data, values, bounds, grade(values, data.labels, bounds))
     unseen = captions.unseen(data.labels, captions.train_grades) >= 0
     assert [len(texts) for texts in captions.texts] == [0 if gone else params.captions.per_image for gone in unseen]
     assert 30 < unseen.sum() < 60  # a third of six classes
-    for label, name, grade in captions.held_out:
+    for label, name, of_strokes in captions.held_out:
         of_class = (data.labels == label) & ~unseen
-        assert not (captions.train_grades[of_class][:, PROPERTIES.index(name)] == grade).any()
+        assert not (captions.train_grades[of_class][:, PROPERTIES.index(name)] == of_strokes).any()
 
 
 def test_captions_come_back_from_their_files(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from test_failures import rewritten, without_a_tensor
 
+from diffusion import tensors as tensors_on_disk
 from diffusion.tensors import load_tensors, save_tensors
 from diffusion.training import checkpoints as checkpoint
 from diffusion.training.checkpoints import KEPT_FOLDERS, Checkpoints
@@ -137,7 +138,7 @@ def test_a_crash_at_any_moment_of_writing_leaves_a_checkpoint(tmp_path, monkeypa
         return wrapped
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", or_power_cut(checkpoint.save_file))
+        patch.setattr(tensors_on_disk, "save_file", or_power_cut(tensors_on_disk.save_file))
         for module, name in ((os, "replace"), (os, "fsync"), (Path, "unlink"), (Path, "chmod")):
             patch.setattr(module, name, or_power_cut(getattr(module, name)))
         checkpoints = Checkpoints(tmp_path / "run", 0)
@@ -163,13 +164,13 @@ def test_a_bit_that_never_reached_the_disk_is_noticed_in_a_file_that_reads_well(
 
 
 def test_one_training_at_a_time(tmp_path):
-    with Checkpoints(tmp_path / "run", 0), pytest.raises(ValueError, match="another process is at this very training"):
+    with Checkpoints(tmp_path / "run", 0), pytest.raises(ValueError, match="another process is running this training"):
         Checkpoints(tmp_path / "run", 0).__enter__()
 
 
 def test_a_training_whose_parent_dies_saves_and_stops(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path / "run", 1000)
-    with pytest.raises(ValueError, match="the process that started this training is gone"), checkpoints:
+    with pytest.raises(ValueError, match="the process that started this training has ended"), checkpoints:
         assert not checkpoints.due
         monkeypatch.setattr(os, "getppid", lambda: 1)
         assert checkpoints.due

@@ -11,12 +11,13 @@ import torch
 from diffusion.baselines.vae import VaeModel
 from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset, to_float
+from diffusion.generation import ImageModel
 from diffusion.nets.classifier import Classifier
 from diffusion.quality.evaluation import Reference
 from diffusion.quality.judge import Judge
 from diffusion.training.optimiser import Optimiser
 from stages import compare
-from stages.compare import Contestant, clock, modes, write_density, write_quality
+from stages.compare import Compared, clock, modes, write_density, write_quality
 from stages.params.params import BaselineParams
 from stages.shared.machine import Machine
 from studies import stability
@@ -46,33 +47,33 @@ def reference():
     return Reference(Judge(net, CPU), data, some_data(21), seed=0)
 
 
-def copier(model="gan", calls=1, any_class=None, classes=(0, 1, 2)):
-    """Makes training images of the classes asked for, but of these classes only; class 3 means any."""
+def copier(name="gan", evaluations=1, null=None, classes=(0, 1, 2)):
+    """Copies training images of the classes asked for, but of these classes only; class 3 means any."""
     data = some_data()
 
-    def batches(labels, purpose, batch_size):
-        allowed = torch.tensor(classes)
-        for part in labels.split(batch_size):
-            yield to_float(data.images[allowed[part % len(allowed)]])
+    def sample(labels, normals):
+        return to_float(data.images[torch.tensor(classes)[labels % len(classes)]])
 
-    return Contestant(model, calls, batches, any_class)
+    return Compared(name, evaluations, ImageModel((1,), CPU, sample), null)
+
+
+def spying(one, noted):
+    """The same, noting the labels of every batch."""
+
+    def sample(labels, normals):
+        noted(labels)
+        return one.model.sample(labels, normals)
+
+    return one._replace(model=ImageModel((1,), CPU, sample))
 
 
 def test_a_model_is_asked_for_classes_at_random_or_for_none(reference, tmp_path):
-    asked = {}
-
-    def spying(name, any_class):
-        one = copier(name, any_class=any_class)
-
-        def batches(labels, purpose, batch_size):
-            asked[name, purpose] = labels
-            return one.batches(labels, purpose, batch_size)
-
-        return one._replace(batches=batches)
-
-    write_quality(tmp_path, reference, [spying("diffusion", 3), spying("gan", None)], 24, 10, CPU)
-    assert asked["diffusion", "compare/random"].tolist() == [3] * 24
-    drawn = asked["gan", "compare/random"]
+    asked = {"diffusion": [], "gan": []}
+    models = [spying(copier(name, null=null), asked[name].extend) for name, null in (("diffusion", 3), ("gan", None))]
+    write_quality(tmp_path, reference, models, 24, 10)
+    assert all(torch.equal(torch.stack(labels[:24]), torch.arange(24) % 3) for labels in asked.values())
+    assert torch.stack(asked["diffusion"][24:]).tolist() == [3] * 24
+    drawn = torch.stack(asked["gan"][24:])
     assert len(drawn.bincount(minlength=3)) == 3 and not torch.equal(drawn, torch.arange(24) % 3)
     rows = pd.read_csv(tmp_path / "quality.csv")
     assert rows["model"].tolist() == ["diffusion", "gan"] and (rows["accuracy"] == 1).all() and (rows["n"] == 24).all()
@@ -82,7 +83,7 @@ def test_a_model_is_asked_for_classes_at_random_or_for_none(reference, tmp_path)
 
 def test_modes_that_are_missing_are_counted(reference):
     labels = torch.arange(24) % 3
-    whole, half = (copier(classes=c).images(labels, "", 24) for c in ((0, 1, 2), (0, 1)))
+    whole, half = (copier(classes=c).model.images(labels, 0, "", 24) for c in ((0, 1, 2), (0, 1)))
     assert modes(reference, whole, labels, whole)["classes"] == 3
     assert modes(reference, whole, labels, whole)["effective_classes"] == pytest.approx(3)
     assert modes(reference, whole, labels, half)["classes"] == 2
@@ -100,19 +101,16 @@ def test_the_clock_tries_batches_with_few_calls_and_keeps_the_best(monkeypatch):
 
     last = {}
 
-    def timed(model, calls):
-        one = copier(model, calls)
-
-        def batches(labels, purpose, batch_size):
+    def timed(name, calls):
+        def noted(labels):
             last.update(calls=calls, size=len(labels))
-            images[model, calls, len(labels)] += 1
-            return one.batches(labels, purpose, batch_size)
+            images[name, calls, len(labels)] += 1
 
-        return one._replace(batches=batches)
+        return spying(copier(name, calls), noted)
 
     monkeypatch.setattr(compare, "stopwatch", fake)
-    contestants = [timed("diffusion", 100), timed("diffusion", 2), timed("gan", 1)]
-    rows = pd.DataFrame(clock(contestants, [2, 4], 3, 3, CPU), columns=compare.CLOCK)
+    models = [timed("diffusion", 100), timed("diffusion", 2), timed("gan", 1)]
+    rows = pd.DataFrame(clock(models, [2, 4], 3, 3, seed=0), columns=compare.CLOCK)
     assert rows[["model", "calls", "batch"]].values.tolist() == [
         *(["gan", 1, size] for size in (1, 2, 4)),
         *(["diffusion", 2, size] for size in (1, 2, 4)),
@@ -136,8 +134,7 @@ SMALL = ["train.steps=3", "gan.steps=3", "vae.steps=3", *(f"{s}.channels=[8,16]"
 SMALL += [*(f"{s}.patch=1" for s in ("model", "gan", "vae")), *(f"{s}.batch_size=8" for s in ("train", "gan", "vae"))]
 SMALL += ["data.dataset=digits", "compare.num_samples=12", "compare.steps=[2]", "timesteps=30", "schedule=cosine"]
 SMALL += ["evaluate.steps=[5]", "evaluate.eta_steps=[5]", "evaluate.solver_steps=[5]", "evaluate.verdict_steps=5"]
-SMALL += ["guidance.steps=5", "sample_latent.steps=5", "score.heun_steps=5", "score.sde_steps=[5]"]
-SMALL += ["score.inversion_steps=[5]"]
+SMALL += ["guidance.steps=5"]
 
 
 def test_every_run_of_the_study_has_a_row_and_a_diverged_one_says_when(reference, monkeypatch):

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from diffusion import data, sources
 from diffusion.data import Dataset, examples, load_split, moments, save_sheet, save_split
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.sources import load_splits
 from stages import prepare
 
@@ -30,7 +30,7 @@ NOWHERE = Path("no-such-folder")
 
 
 def split_of(name, root=NOWHERE, seed=0, **options):
-    return load_splits(name, root, generator(seed, "split"), **options)
+    return load_splits(name, root, generator_for(seed, "split"), **options)
 
 
 def rows(dataset):
@@ -115,7 +115,7 @@ def test_a_limit_below_the_number_of_classes_is_refused():
 @settings(max_examples=60, deadline=None)
 def test_every_prefix_is_stratified(counts, seed):
     labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
-    order = sources._stratified(labels, generator(seed, "split"))
+    order = sources._stratified(labels, generator_for(seed, "split"))
     assert sorted(order.tolist()) == list(range(len(labels)))
     for length in range(1, len(labels) + 1):
         found = labels[order[:length]].bincount(minlength=len(counts))

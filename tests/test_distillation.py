@@ -3,10 +3,11 @@
 import torch
 
 from diffusion.denoiser import Denoiser, clipped, conditional
-from diffusion.distillation import ddim_step, distillation_update, one_step_x_0
-from diffusion.samplers.sampler import SamplerSetting, final
+from diffusion.distillation import ddim_step, distillation_loss, one_step_x_0
+from diffusion.samplers.step import final
+from diffusion.samplers.table import SamplerSetting
 from diffusion.schedule import noise_schedule
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 
 SCHEDULE = noise_schedule("linear", 100)
@@ -52,15 +53,15 @@ def test_a_student_learns_what_two_steps_of_its_teacher_do():
     images = torch.randint(0, 256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     labels = torch.arange(20) % 3
     ema, optimiser = Ema(net, 0.9), Optimiser(net.parameters(), 0.03, 100)
-    update = distillation_update(
-        Denoiser(net, SCHEDULE, "v"), teacher, 1, ema, optimiser, images, labels, batch_size=16, seed=0
-    )
+    loss = distillation_loss(Denoiser(net, SCHEDULE, "v"), teacher, 1)
+    learners = {"student": Learner(net, loss, optimiser, ema)}
+    update = training_step(learners, images, labels, batch_size=16, seed=0, purpose="distil/1")
 
     def sampled(denoiser, steps):
         noise = iter([random_images(20, 1, 8, 8, seed=3)])
         denoise = clipped(conditional(denoiser, labels))
         return final(SamplerSetting("ddim", steps, 0.0).start(denoise, SCHEDULE, noise))
 
-    losses = [progress.means["loss"] for progress in fit(update, {"net": net}, 100, 10)]
+    losses = [progress.means["loss"] for progress in fit(update, state_of(learners), 100, 10)]
     difference = sampled(Denoiser(ema.net, SCHEDULE, "v"), 1) - sampled(teacher, 2)
     assert losses[-1] < 0.01 * losses[0] and difference.abs().mean() < 0.01

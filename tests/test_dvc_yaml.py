@@ -197,10 +197,14 @@ def test_a_page_shows_the_params_of_the_spine_and_of_its_chapter():
         ("src/diffusion/latents/captions.py", {"train", "evaluate", "autoencoder", "compare"}),
         ("src/report/builder.py", set(STAGES) - PAGES),
         (
-            "src/diffusion/samplers/sampler.py",
+            "src/diffusion/generation.py",
             {"prepare", "judge", "train", "vae", "gan", "schedules", "autoencoder", "train_latent"},
         ),
         ("src/diffusion/choices.py", set(STAGES) - {"schedules"} - PAGES),
+        *(
+            (f"src/diffusion/samplers/{family}.py", set(STAGES) - {"evaluate", "benchmark", "score"})
+            for family in ("table", "multistep", "ode", "sde")
+        ),
         *((path, set(STAGES)) for path in PARAMS),
     ],
 )

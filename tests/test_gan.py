@@ -6,37 +6,46 @@ import math
 import pytest
 import torch
 
-from diffusion.baselines.gan import GanModel, discriminator_loss, gan_update, generator_loss, load_gan, r1_penalty
+from diffusion.baselines.gan import (
+    GanModel,
+    discriminator_loss,
+    generator_loss,
+    load_gan,
+    logistic_loss,
+    non_saturating_loss,
+    r1_penalty,
+)
 from diffusion.baselines.gan_nets import Discriminator, Generator
-from diffusion.tensors import save_tensors
-from diffusion.training.loop import fit
+from diffusion.tensors import save_model
+from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 
 NET = {"image_size": 8, "image_channels": 1, "num_classes": 3, "patch": 1, "channels": [8, 16], "blocks": 1}
 LATENT = 4
 
 
-def small_training(steps=8, r1_every=2, r1_weight=1.0):
-    torch.manual_seed(0)
-    nets = {"generator": Generator(**NET, latent=LATENT), "discriminator": Discriminator(**NET)}
-    ema = Ema(nets["generator"], 0.9)
-    optimisers = tuple(Optimiser(net.parameters(), 1e-3, steps, beta1=0.0) for net in nets.values())
+def some_images(number=20):
     draw = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (20, 1, 8, 8), generator=draw, dtype=torch.uint8)
-    update = gan_update(
-        GanModel(nets["generator"]),
-        nets["discriminator"],
-        ema,
-        optimisers,
-        images,
-        torch.arange(20) % 3,
-        batch_size=8,
-        latent=LATENT,
-        r1_weight=r1_weight,
-        r1_every=r1_every,
-        seed=0,
-    )
-    return update, {**nets, "ema": ema, "first": optimisers[0], "second": optimisers[1]}
+    return torch.randint(0, 256, (number, 1, 8, 8), generator=draw, dtype=torch.uint8)
+
+
+def small_training(steps=8, r1_every=2, r1_weight=1.0, learning_rate=1e-3, images=None):
+    torch.manual_seed(0)
+    generator, discriminator = Generator(**NET, latent=LATENT), Discriminator(**NET)
+    model, images = GanModel(generator), some_images() if images is None else images
+    losses = {
+        "discriminator": discriminator_loss(
+            model, discriminator, latent=LATENT, r1_weight=r1_weight, r1_every=r1_every
+        ),
+        "generator": generator_loss(model, discriminator, latent=LATENT),
+    }
+    nets, emas = {"discriminator": discriminator, "generator": generator}, {"generator": Ema(generator, 0.9)}
+    learners = {
+        name: Learner(net, losses[name], Optimiser(net.parameters(), learning_rate, steps, beta1=0.0), emas.get(name))
+        for name, net in nets.items()
+    }
+    labels = torch.arange(len(images)) % 3
+    return training_step(learners, images, labels, batch_size=8, seed=0, purpose="gan"), learners
 
 
 def weights_of(net):
@@ -50,14 +59,14 @@ def same(a, b):
 def test_losses_of_known_probabilities():
     """D says 0.9 to real images and 0.2 to fakes."""
     real, fake = (torch.tensor([math.log(p / (1 - p))] * 3) for p in (0.9, 0.2))
-    assert discriminator_loss(real, fake).item() == pytest.approx(-math.log(0.9) - math.log(0.8), rel=1e-5)
-    assert generator_loss(fake).item() == pytest.approx(-math.log(0.2), rel=1e-5)
+    assert logistic_loss(real, fake).item() == pytest.approx(-math.log(0.9) - math.log(0.8), rel=1e-5)
+    assert non_saturating_loss(fake).item() == pytest.approx(-math.log(0.2), rel=1e-5)
 
 
 def test_a_sure_discriminator_still_moves_the_generator():
     """The saturating loss log(1 - D) has no gradient where D is sure of fakes, which is where the generator starts."""
     logit = torch.tensor([-20.0], requires_grad=True)
-    (gradient,) = torch.autograd.grad(generator_loss(logit), logit)
+    (gradient,) = torch.autograd.grad(non_saturating_loss(logit), logit)
     assert gradient.item() == pytest.approx(-1, abs=1e-6)
 
 
@@ -85,24 +94,23 @@ def test_the_penalty_is_that_of_finite_differences():
 def test_each_optimiser_moves_its_own_network():
     """With one learning rate at 0, the other network learns, and this one does not change a bit."""
     for still, moving in (("generator", "discriminator"), ("discriminator", "generator")):
-        update, state = small_training()
-        optimiser = {"generator": state["first"], "discriminator": state["second"]}[still]
-        optimiser.learning_rate_at = lambda step: 0.0
-        before = {name: weights_of(state[name]) for name in (still, moving)}
+        update, learners = small_training()
+        learners[still].optimiser.learning_rate_at = lambda step: 0.0
+        before = {name: weights_of(learner.net) for name, learner in learners.items()}
         update(0)
-        assert same(before[still], weights_of(state[still]))
-        assert not same(before[moving], weights_of(state[moving]))
+        assert same(before[still], weights_of(learners[still].net))
+        assert not same(before[moving], weights_of(learners[moving].net))
 
 
 def test_the_generators_step_leaves_no_gradient_in_the_discriminator():
-    update, state = small_training(r1_weight=0.0)
+    update, learners = small_training(r1_weight=0.0)
     update(0)
-    left = [parameter.grad.clone() for parameter in state["discriminator"].parameters()]
-    assert all(parameter.requires_grad for parameter in state["discriminator"].parameters())
+    left = [parameter.grad.clone() for parameter in learners["discriminator"].net.parameters()]
+    assert all(parameter.requires_grad for parameter in learners["discriminator"].net.parameters())
     update, again = small_training(r1_weight=0.0)
-    again["first"].descend = lambda loss: {}  # no generator's step at all
+    again["generator"].optimiser.descend = lambda loss: {}  # no step of the generator at all
     update(0)
-    assert same(left, [parameter.grad for parameter in again["discriminator"].parameters()])
+    assert same(left, [parameter.grad for parameter in again["discriminator"].net.parameters()])
 
 
 def test_the_penalty_counts_as_often_as_it_is_left_out():
@@ -114,24 +122,21 @@ def test_the_penalty_counts_as_often_as_it_is_left_out():
 
 def test_a_generator_learns_one_image():
     """All real images are white: soon all made ones are."""
-    torch.manual_seed(0)
-    generator, discriminator = Generator(**NET, latent=LATENT), Discriminator(**NET)
-    ema = Ema(generator, 0.9)
-    optimisers = tuple(Optimiser(net.parameters(), 3e-3, 60, beta1=0.0) for net in (generator, discriminator))
     white = torch.full((12, 1, 8, 8), 255, dtype=torch.uint8)
-    options = {"batch_size": 12, "latent": LATENT, "r1_weight": 0.1, "r1_every": 4, "seed": 0}
-    update = gan_update(GanModel(generator), discriminator, ema, optimisers, white, torch.arange(12) % 3, **options)
-    list(fit(update, {}, 60, 60))
-    made = GanModel(ema.net)(torch.randn(9, LATENT, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 3)
+    update, learners = small_training(60, r1_every=4, r1_weight=0.1, learning_rate=3e-3, images=white)
+    list(fit(update, state_of(learners), 60, 60))
+    made = GanModel(learners["generator"].ema.net)(
+        torch.randn(9, LATENT, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 3
+    )
     assert made.shape == (9, 1, 8, 8) and made.max() <= 1 and made.mean() > 0.7
 
 
 def test_a_file_gives_the_same_generator_back_and_no_other(tmp_path):
     net, path = Generator(**NET, latent=LATENT), tmp_path / "gan.safetensors"
-    save_tensors(path, net.state_dict(), {"kind": "gan", "net": NET | {"latent": LATENT}})
+    save_model(path, "gan", net.state_dict(), {"net": NET | {"latent": LATENT}})
     model, _ = load_gan(path, torch.device("cpu"), "fp32")
     z, label = torch.randn(2, LATENT), torch.tensor([0, 2])
     assert torch.allclose(model(z, label), GanModel(net)(z, label), atol=1e-6)
-    save_tensors(path, net.state_dict(), {"kind": "vae", "net": NET})
+    save_model(path, "vae", net.state_dict(), {"net": NET})
     with pytest.raises(ValueError, match="gan.safetensors: holds 'vae' .*expected 'gan'"):
         load_gan(path, torch.device("cpu"), "fp32")

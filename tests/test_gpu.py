@@ -10,9 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from diffusion.denoiser import Denoiser
-from diffusion.loss import denoising_update
+from diffusion.loss import denoising_loss
 from diffusion.nets.unet import UNet
 from diffusion.schedule import noise_schedule
+from diffusion.training.loop import Learner, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 
 
@@ -33,8 +34,8 @@ class DevicesMixed(TorchDispatchMode):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch):
-    for module in ("loss", "training"):  # a generator of a GPU needs the GPU
-        monkeypatch.setattr(f"diffusion.{module}.generator", lambda *_: None)
+    for module in ("objective", "training.batches"):  # a generator of a GPU needs the GPU
+        monkeypatch.setattr(f"diffusion.{module}.generator_for", lambda *_: None)
     schedule = noise_schedule("linear", 1000)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
@@ -42,19 +43,9 @@ def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch):
             images, labels = torch.zeros(100, 1, 8, 8, dtype=torch.uint8), torch.zeros(100, dtype=torch.long)
         optimiser = Optimiser(net.parameters(), 1e-3, num_steps=2)
         optimiser.descend = lambda loss: {}
-        update = denoising_update(
-            Denoiser(net, schedule, "v"),
-            Ema(net, 0.9),
-            optimiser,
-            images,
-            labels,
-            batch_size=8,
-            dropout=0.1,
-            null=10,
-            times="cosine",
-            weighting="min_snr",
-            seed=0,
-        )
+        loss = denoising_loss(Denoiser(net, schedule, "v"), dropout=0.1, null=10, times="cosine", weighting="min_snr")
+        learners = {"denoiser": Learner(net, loss, optimiser, Ema(net, 0.9))}
+        update = training_step(learners, images, labels, batch_size=8, seed=0, purpose="train")
         with DevicesMixed() as mixed:
             scalars = update(1)
     assert scalars["loss"].device.type == "cuda" and not mixed.found

@@ -30,8 +30,8 @@ from test_failures import (
     write_split,
 )
 
+from diffusion import tensors as tensors_on_disk
 from diffusion.tensors import load_tensors
-from diffusion.training import checkpoints as checkpoint
 from diffusion.training.optimiser import Optimiser
 
 TRAININGS = ("train", "judge", "train_latent", "autoencoder", "vae", "gan")
@@ -71,7 +71,7 @@ def die(name, folder, kill, root):
         module.__file__ = str(folder / "other.py")
     at, place, last = kill or (None, None, None)
     here = []
-    descend, save_file, replace = Optimiser.descend, checkpoint.save_file, os.replace
+    descend, save_file, replace = Optimiser.descend, tensors_on_disk.save_file, os.replace
 
     def descend_or_die(self, loss):
         os.write(steps, f"{self.step}\n".encode())
@@ -94,7 +94,7 @@ def die(name, folder, kill, root):
         if here == ["after its name"] and final:
             os.kill(os.getpid(), at)
 
-    Optimiser.descend, checkpoint.save_file, os.replace = descend_or_die, save_or_die, replace_or_die
+    Optimiser.descend, tensors_on_disk.save_file, os.replace = descend_or_die, save_or_die, replace_or_die
     sys.argv = [*COMMANDS[name]]
     runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
 
@@ -103,7 +103,7 @@ def die(name, folder, kill, root):
 def server():
     """Where processes are forked from."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_interruptions", "stages.training", "torch._dynamo"])
+    context.set_forkserver_preload(["test_interruptions", "stages.shared.training", "torch._dynamo"])
     before = dict(os.environ)
     paths = [ROOT / "tests", ROOT / "src", ROOT]
     os.environ.update(PYTHONPATH=os.pathsep.join(map(str, paths)), OMP_NUM_THREADS="1")

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from diffusion.samplers.inversion import decoded, encoded, slerp
+from diffusion.samplers.inversion import decode, encode, slerp
 from diffusion.schedule import noise_schedule
 
 MEAN, STD = 0.4, 0.5
@@ -29,7 +29,7 @@ def test_images_go_to_the_noise_that_the_flow_ends_in(images, schedule):
 
     Also where alpha_bar_T = 0, by which nothing may be divided.
     """
-    noise = encoded(partial(denoise, schedule=schedule), schedule, images, 1000)
+    noise = encode(partial(denoise, schedule=schedule), schedule, images, 1000)
     signal, sigma = schedule.coefficients(1000)
     expected = signal * MEAN + (signal**2 * STD**2 + sigma**2).sqrt() * (images - MEAN) / STD
     assert (noise - expected).abs().max() < 0.02
@@ -38,7 +38,7 @@ def test_images_go_to_the_noise_that_the_flow_ends_in(images, schedule):
 def test_the_way_back_is_nearer_the_more_steps(images):
     errors = []
     for num_steps in (10, 50, 250, 1000):
-        again = decoded(denoise, SCHEDULE, encoded(denoise, SCHEDULE, images, num_steps), num_steps)
+        again = decode(denoise, SCHEDULE, encode(denoise, SCHEDULE, images, num_steps), num_steps)
         errors.append((again - images).square().mean().sqrt())
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.005 and errors[0] > 0.05
 

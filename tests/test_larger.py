@@ -25,10 +25,10 @@ SMALL += ["autoencoder.channels=[8]", "autoencoder.steps=2", "autoencoder.batch_
 
 def test_images_that_are_scaled_up_come_back():
     images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
-    assert torch.equal(larger.scaled(images, 1), images)
-    assert larger.scaled(images, 2).shape == (3, 1, 16, 16)
+    assert torch.equal(larger.scale(images, 1), images)
+    assert larger.scale(images, 2).shape == (3, 1, 16, 16)
     flat = torch.full((1, 1, 8, 8), 77, dtype=torch.uint8)
-    assert torch.equal(larger.scaled(larger.scaled(flat, 2), 0.5), flat)
+    assert torch.equal(larger.scale(larger.scale(flat, 2), 0.5), flat)
 
 
 def test_both_sizes_and_spaces_are_measured_for_the_same_images_and_the_same_seconds(monkeypatch):

@@ -1,22 +1,24 @@
 """Latent diffusion on text: the model in its file, guidance on captions, the attention that is noted, larger images."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from diffusion.denoiser import Denoiser, conditional, guided, save_denoiser
+from diffusion.generation import of_latents
 from diffusion.latents.autoencoder import encoded, standardise
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.model import LatentModel, attention_noted, load_latent, numbering, padded, save_latent, text_unet
 from diffusion.latents.text import PAD
-from diffusion.loss import denoising_update
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.loss import denoising_loss
+from diffusion.objective import Draws
+from diffusion.samplers.ddim import by_ddim
 from diffusion.schedule import noise_schedule
 from diffusion.training.checkpoints import Checkpoints
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Ema, Optimiser
-from stages.shared.prompted import Measurement
 
 WORDS = ["a", "one", "thin", "three", "zero"]
 TEXT = {"encoder": "own", "clip_folder": "", "width": 16, "layers": 1, "heads": 2}
@@ -101,6 +103,12 @@ def test_guidance_on_text_one_is_conditional_zero_is_the_null_caption(model):
     assert (doubled - (2 * cond - uncond)).abs().max() < 1e-4
 
 
+def drawn(model, texts, scale, batch_size):
+    wrap = partial(guided, scale=scale, null=PAD)
+    images_of = of_latents(model.denoiser, model.latent_shape, by_ddim(3), model.autoencoder.decode, wrap)
+    return images_of.images(model.tokens(texts), 0, "test", batch_size)
+
+
 def test_latents_are_never_clipped(model):
     """Standardised latents reach 4 and more: a clip at 1, right for pixels, would wash images out."""
     net = torch.nn.Conv2d(4, 4, 1)
@@ -108,13 +116,13 @@ def test_latents_are_never_clipped(model):
     seen = []
     as_it_is = SimpleNamespace(latent_shape=(4, 2, 2), decode=lambda z: (seen.append(z), z)[1])
     far = LatentModel(Denoiser(net, noise_schedule("linear", 30), "x0"), as_it_is, model.numbers)
-    Measurement(far, None, None, 0, 4).images(["zero"] * 2, SamplerSetting("ddim", 3, 0.0), 3.0, "test")
+    drawn(far, ["zero"] * 2, scale=3.0, batch_size=4)
     assert (seen[0] - 5).abs().max() < 1e-5
 
 
 def test_images_do_not_depend_on_the_batch(model):
-    texts, setting = ["a thin three", "zero", "one", "a one", "three"], SamplerSetting("ddim", 3, 0.0)
-    first, second = (Measurement(model, None, None, 0, size).images(texts, setting, 2.0, "test") for size in (5, 2))
+    texts = ["a thin three", "zero", "one", "a one", "three"]
+    first, second = (drawn(model, texts, scale=2.0, batch_size=size) for size in (5, 2))
     assert first.shape == (5, 1, 8, 8) and (first.int() - second.int()).abs().max() <= 1
 
 
@@ -134,31 +142,19 @@ def test_captions_are_dropped_whole_and_per_sample():
     forward = net.forward
     net.forward = lambda x, time, tokens: (seen.append(tokens), forward(x))[1]
     tokens = torch.randint(1, 6, (400, 16), generator=torch.Generator().manual_seed(0))
-    update = denoising_update(
-        Denoiser(net, noise_schedule("linear", 100), "v"),
-        Ema(net, 0.9),
-        Optimiser(net.parameters(), 0.0, 10),
-        torch.zeros(400, 4, 2, 2),
-        tokens,
-        batch_size=400,
-        dropout=0.3,
-        null=PAD,
-        times="uniform",
-        weighting="none",
-        seed=0,
-    )
-    update(0)
+    denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
+    loss = denoising_loss(denoiser, dropout=0.3, null=PAD, times="uniform", weighting="none")
+    loss(torch.zeros(400, 4, 2, 2), tokens, Draws(0, "train", 0, CPU))
     empty = (seen[0] == PAD).all(dim=1)
     assert torch.equal(empty, (seen[0] == PAD).any(dim=1)) and 0.2 < empty.float().mean() < 0.4
 
 
 def training(net, latents, tokens, steps):
-    """A whole training on captions: (update, state)."""
-    ema, optimiser = Ema(net, 0.9), Optimiser(net.parameters(), 1e-3, steps)
+    """A whole training on captions: its step and its learners."""
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
-    options = {"batch_size": 8, "dropout": 0.1, "null": PAD, "times": "cosine", "weighting": "none", "seed": 0}
-    update = denoising_update(denoiser, ema, optimiser, latents, tokens, **options)
-    return update, {"net": net, "ema": ema, "optimiser": optimiser}
+    loss = denoising_loss(denoiser, dropout=0.1, null=net.null, times="cosine", weighting="none")
+    learners = {"denoiser": Learner(net, loss, Optimiser(net.parameters(), 1e-3, steps), Ema(net, 0.9))}
+    return training_step(learners, latents, tokens, batch_size=8, seed=0, purpose="train"), learners
 
 
 def test_training_on_captions_goes_on_to_the_bit(tmp_path):
@@ -168,16 +164,16 @@ def test_training_on_captions_goes_on_to_the_bit(tmp_path):
         return training(described()[1], items, tokens, steps=6)
 
     update, whole = begun()
-    history = list(fit(update, whole, 6, 1))
+    history = list(fit(update, state_of(whole), 6, 1))
     update, stopped = begun()
     with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
-        for progress in fit(update, stopped, 6, 1, checkpoints):
+        for progress in fit(update, state_of(stopped), 6, 1, checkpoints):
             if progress.step == 4:
                 raise InterruptedError
     update, resumed = begun()
     with Checkpoints(tmp_path / "run", 0) as checkpoints:
-        assert list(fit(update, resumed, 6, 1, checkpoints)) == history
-    a, b = (state["ema"].state_dict() for state in (whole, resumed))
+        assert list(fit(update, state_of(resumed), 6, 1, checkpoints)) == history
+    a, b = (learners["denoiser"].ema.state_dict() for learners in (whole, resumed))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -190,6 +186,6 @@ def test_the_same_code_learns_larger_images(image_size):
     assert autoencoder.latent_shape == (4, 7, 7)
     unet = described()[0]["net"] | {"image_size": 7}
     net = text_unet(unet, TEXT, len(WORDS))
-    update, state = training(net, encoded(autoencoder, images), padded([[1, 2]] * 20), steps=3)
-    (progress,) = fit(update, state, 3, 3)
+    update, learners = training(net, encoded(autoencoder, images), padded([[1, 2]] * 20), steps=3)
+    (progress,) = fit(update, state_of(learners), 3, 3)
     assert progress.means["loss"] < 3

@@ -17,7 +17,7 @@ from diffusion.nets.classifier import Classifier
 from diffusion.quality import metrics
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.judge import Judge
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.sources import load_splits
 from stages.params.params import AllParams
 
@@ -91,7 +91,7 @@ def write_small():
 
 
 def read_large():
-    load_splits("folder", Path("images"), generator(0, "split"), image_size=256, channels=3)
+    load_splits("folder", Path("images"), generator_for(0, "split"), image_size=256, channels=3)
 
 
 def test_a_folder_is_held_in_memory_twice_at_most():
@@ -111,7 +111,7 @@ def test_the_files_of_a_folder_are_watched(tmp_path):
             seen.append(file)
             yield file
 
-    load_splits("folder", tmp_path, generator(0, "split"), 8, watch=watched)
+    load_splits("folder", tmp_path, generator_for(0, "split"), 8, watch=watched)
     assert seen == sorted(tmp_path.rglob("*.png"))
 
 

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from diffusion.denoiser import Denoiser
-from diffusion.loss import TIME_SHARES, denoising_loss, denoising_update, loss_tables, stratified_times
+from diffusion.loss import TIME_SHARES, denoising_loss, loss_tables, stratified_times, weighted_error
+from diffusion.objective import Draws
 from diffusion.schedule import noise_schedule
-from diffusion.training.optimiser import Ema, Optimiser
 
 
 def drawn_times(shares, batches=2000):
-    return torch.stack([stratified_times(8, shares, torch.Generator().manual_seed(k)) for k in range(batches)])
+    draw = torch.Generator().manual_seed(0)
+    return torch.stack([stratified_times(torch.rand(8, generator=draw), shares) for _ in range(batches)])
 
 
 def test_times_are_uniform_from_1_to_t_and_one_from_each_stratum():
@@ -61,7 +62,7 @@ def test_the_loss_of_a_known_prediction(target, weighting):
     net = torch.nn.Module()
     net.forward = lambda x, time, label: torch.zeros_like(x)
     tables = loss_tables(schedule, target, weighting, torch.device("cpu"))
-    loss = denoising_loss(Denoiser(net, schedule, target), tables, x_0, torch.zeros(5).long(), t, eps)
+    loss = weighted_error(Denoiser(net, schedule, target), tables, x_0, torch.zeros(5).long(), t, eps)
     expected = []
     for k in range(5):
         alpha_bar = schedule.alpha_bar[t[k]].item()
@@ -79,21 +80,10 @@ def test_labels_are_dropped_per_sample_with_the_given_probability():
     net = torch.nn.Conv2d(1, 1, 1)
     forward = net.forward
     net.forward = lambda x, time, label: (seen.append(label), forward(x))[1]
-    update = denoising_update(
-        Denoiser(net, noise_schedule("linear", 100), "v"),
-        Ema(net, 0.9),
-        Optimiser(net.parameters(), 0.0, 100),
-        torch.zeros(400, 1, 4, 4, dtype=torch.uint8),
-        torch.arange(400) % 10,
-        batch_size=400,
-        dropout=0.1,
-        null=10,
-        times="uniform",
-        weighting="none",
-        seed=0,
-    )
+    denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
+    loss = denoising_loss(denoiser, dropout=0.1, null=10, times="uniform", weighting="none")
     for step in range(20):
-        update(step)
+        loss(torch.zeros(400, 1, 4, 4), torch.arange(400) % 10, Draws(0, "train", step, torch.device("cpu")))
     dropped = torch.stack(seen) == 10
     assert abs(dropped.float().mean() - 0.1) < 5 * math.sqrt(0.09 / 8000)
     assert dropped.any(dim=1).all() and not dropped.all(dim=1).any()

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from diffusion.denoiser import Denoiser
-from diffusion.mixture import MIXTURES, exact_denoise, mixture_update
+from diffusion.mixture import MIXTURES, exact_denoise, mixture_loss
 from diffusion.nets.mlp import Mlp
-from diffusion.samplers.sampler import SamplerSetting, final
+from diffusion.samplers.step import final
+from diffusion.samplers.table import SamplerSetting
 from diffusion.schedule import noise_schedule
 from diffusion.target import score_from_x_0
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 
 SCHEDULE = noise_schedule("linear", 1000)
@@ -82,8 +83,10 @@ def test_a_small_net_learns_the_score():
     torch.manual_seed(0)
     net, mixture = Mlp(dimensions=2, width=64, layers=2), MIXTURES["uneven"]()
     ema, optimiser = Ema(net, 0.99), Optimiser(net.parameters(), 0.003, 300)
-    update = mixture_update(Denoiser(net, SCHEDULE, "v"), ema, optimiser, mixture, batch_size=256, seed=0)
-    list(fit(update, {"net": net, "ema": ema, "optimiser": optimiser}, 300, 100))
+    learners = {"denoiser": Learner(net, mixture_loss(Denoiser(net, SCHEDULE, "v"), mixture), optimiser, ema)}
+    nothing = torch.zeros(256)
+    update = training_step(learners, nothing, nothing, batch_size=256, seed=0, purpose="mixture")
+    list(fit(update, state_of(learners), 300, 100))
     signal, noise = SCHEDULE.coefficients(300)
     noised = mixture.noised(signal, noise)
     x = noised.sample(2000, torch.Generator().manual_seed(1))

@@ -147,7 +147,7 @@ def test_a_queue_runs_the_code_that_was_queued(repository):
     Without stages/__init__.py, an installed library (here: the workspace's, edited since) would be imported instead.
     """
     repository.dvc("exp", "run", "--queue", "-S", "guidance.scales=[0.0,1.0],[3.0]")
-    sampler = repository.path / "src/diffusion/samplers/sampler.py"
+    sampler = repository.path / "src/diffusion/samplers/ddim.py"
     sampler.write_text("raise RuntimeError('the code of the workspace')\n" + sampler.read_text())
     try:
         repository.dvc("queue", "start", "-j", "2", PYTHONPATH=str(repository.path / "src"))

@@ -111,7 +111,7 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
         (["--labels", "3-1"], "--labels: '3-1'"),
         (["--steps", 31], "--steps: 31 .*1 to 30"),
         (["--sampler", "ddpm", "--steps", 10], "--steps: 10 .*ddpm .*all 30"),
-        (["--sampler", "dpmpp_2m", "--eta", 0.5], "--eta: 0.5 goes with --sampler ddim alone"),
+        (["--sampler", "dpmpp_2m", "--eta", 0.5], "--eta: 0.5 is not possible with dpmpp_2m .allowed: with ddim"),
         (["--out", "x.jpg"], "--out: 'x.jpg' .*npz, .png"),
         (["--out", "no/such/folder/x.png"], "--out: no/such/folder is not a folder"),
     ],

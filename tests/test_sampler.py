@@ -7,25 +7,14 @@ import pytest
 import torch
 
 from diffusion.denoiser import clipped, counted
+from diffusion.generation import ImageModel, of_one_call
 from diffusion.randomness import image_noise
-from diffusion.samplers.ode import adaptive
-from diffusion.samplers.sampler import (
-    SAMPLERS,
-    SamplerSetting,
-    comparison,
-    ddim,
-    dpmpp_2m,
-    euler_maruyama,
-    final,
-    generate,
-    generate_at_once,
-    heun,
-    predictor_corrector,
-    sde_dpmpp_2m,
-    unipc,
-)
-from diffusion.samplers.sde import CORRECTOR_SNR, langevin_step
-from diffusion.samplers.step import Step
+from diffusion.samplers.ddim import by_ddim, ddim
+from diffusion.samplers.multistep import dpmpp_2m, sde_dpmpp_2m, unipc
+from diffusion.samplers.ode import adaptive, heun
+from diffusion.samplers.sde import CORRECTOR_SNR, euler_maruyama, langevin_step, predictor_corrector
+from diffusion.samplers.step import Step, final
+from diffusion.samplers.table import SAMPLERS, SamplerSetting, comparison
 from diffusion.schedule import NoiseSchedule, noise_schedule, times_from
 
 diffusers = pytest.importorskip("diffusers")
@@ -122,7 +111,7 @@ def test_langevin_steps_at_one_noise_level_end_in_its_distribution():
 def test_the_adaptive_solver_agrees_with_many_steps_of_heun(name):
     schedule, calls = noise_schedule(name, 1000), []
     start = torch.linspace(-2, 2, 9, dtype=torch.float64)
-    found = adaptive(counted(gaussian_denoiser(schedule), calls), schedule, start, 1e-6)
+    found = final(adaptive(counted(gaussian_denoiser(schedule), calls), schedule, iter([start]), 1e-6))
     many = final(
         SamplerSetting("heun", 1000, times="log_snr").start(gaussian_denoiser(schedule), schedule, iter([start]))
     )
@@ -250,11 +239,20 @@ def test_s_steps_are_s_calls_the_first_at_t(setting):
     assert steps[-1].t == 0 and torch.equal(steps[-1].x_t, steps[-1].x_0)
 
 
-def test_predictor_corrector_calls_twice_but_in_its_last_step():
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_makes_the_evaluations_that_its_row_says(sampler):
     schedule, times = noise_schedule("linear", 100), []
-    start = SamplerSetting("predictor_corrector", 8).start
+    start = SamplerSetting(sampler, 8).start
     final(start(counted(gaussian_denoiser(schedule), times), schedule, normals(2)))
-    assert len(times) == 15
+    assert len(times) == 7 * SAMPLERS[sampler].evaluations + 1
+
+
+@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 1.0), ("ddim", 0.0)])
+def test_ddim_by_itself_is_that_of_the_table(sampler, eta):
+    schedule = noise_schedule("linear", 100)
+    walks = (SamplerSetting(sampler, 100).start, by_ddim(100, eta))
+    first, second = (final(walk(gaussian_denoiser(schedule), schedule, normals(9))) for walk in walks)
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -282,18 +280,16 @@ def test_images_do_not_depend_on_the_batch_that_they_are_drawn_in():
     """One generator for a whole batch gives other images at another batch size."""
     schedule = noise_schedule("linear", 50)
 
-    def images(batch_size):
-        batches = generate(
-            lambda labels: lambda x_t, t: gaussian_denoiser(schedule)(x_t, t) + 0.01 * labels[:, None, None, None],
-            schedule,
-            SamplerSetting("ddpm", 50),
-            torch.arange(7),
-            lambda indices: image_noise(5, "sample", indices, (1, 4, 4)),
-            batch_size,
-        )
-        return torch.cat(list(batches))
+    def sample(labels, normals):
+        def denoise(x_t, t):
+            return gaussian_denoiser(schedule)(x_t, t) + 0.01 * labels[:, None, None, None]
 
-    assert torch.equal(images(7), images(3)) and torch.equal(images(7), images(1))
+        return final(SamplerSetting("ddpm", 50).start(denoise, schedule, normals))
+
+    model = ImageModel((1, 4, 4), torch.device("cpu"), sample)
+    whole, *others = (model.images(torch.arange(7), 5, "sample", batch_size) for batch_size in (7, 3, 1))
+    assert whole.shape == (7, 1, 4, 4) and whole.dtype == torch.uint8
+    assert all(torch.equal(other, whole) for other in others)
 
 
 def test_noise_is_a_function_of_seed_purpose_and_index():
@@ -324,12 +320,16 @@ def test_unknown_sampler_and_too_many_steps_are_refused():
         SamplerSetting("ddim", 101).start(gaussian_denoiser(schedule), schedule, normals(1))
 
 
-def test_images_at_once_have_the_latents_and_labels_of_their_number():
+def test_images_by_one_call_have_the_latents_and_labels_of_their_number():
     asked, labels = [], torch.tensor([3, 1, 4, 1, 5])
 
-    def latents_for(indices):
-        asked.append(list(indices))
+    def latents(seed, purpose, indices, shape, device):
+        asked.append((seed, purpose, list(indices), tuple(shape)))
         return iter([torch.tensor(indices, dtype=torch.float32)[:, None]])
 
-    batches = list(generate_at_once(lambda z, label: 10 * z + label[:, None], labels, latents_for, 2))
-    assert asked == [[0, 1], [2, 3], [4]] and torch.cat(batches).flatten().tolist() == [3, 11, 24, 31, 45]
+    def model(z, label):
+        return ((10 * z + label[:, None]) / 127.5 - 1)[:, :, None, None]
+
+    images = of_one_call(model, 1, torch.device("cpu")).images(labels, 7, "test", 2, normals=latents)
+    assert asked == [(7, "test", indices, (1,)) for indices in ([0, 1], [2, 3], [4])]
+    assert images.flatten().tolist() == [3, 11, 24, 31, 45]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.schedule import SCHEDULES, TIMES, noise_schedule, times_from
+from diffusion.schedule import SCHEDULES, SPACINGS, noise_schedule, times_from
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -111,7 +111,7 @@ def test_tables_are_accurate_beyond_float32():
     assert abs(math.log(float(schedule.alpha_bar[-1])) - log) < 1e-11
 
 
-@pytest.mark.parametrize("spacing", TIMES)
+@pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize(("timesteps", "num_steps"), [(1000, 30), (1000, 50), (1000, 1000), (999, 7), (30, 1), (31, 5)])
 @pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
 def test_times_are_exactly_s_distinct_steps_from_t_to_zero(name, timesteps, num_steps, spacing):
@@ -148,8 +148,20 @@ def test_time_is_the_inverse_of_alpha_bar(name):
     schedule = noise_schedule(name, 1000)
     times = torch.linspace(0, 999, 778, dtype=torch.float64)
     torch.testing.assert_close(schedule.time_at(schedule.alpha_bar_at(times)), times, rtol=0, atol=1e-6)
+    torch.testing.assert_close(schedule.time_of_log_snr(schedule.snr(times[1:]).log()), times[1:], rtol=0, atol=1e-6)
     beyond = torch.tensor([float(schedule.alpha_bar[-1]) / 2], dtype=torch.float64)
     assert schedule.alpha_bar[-1] == 0 or schedule.time_at(beyond) == 1000
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_steps_are_the_pairs_of_times_with_their_noise_levels(name):
+    schedule, times = noise_schedule(name, 100), [100, 40.25, 1.0, 0]
+    steps = list(schedule.steps(times))
+    assert [(t.time, s.time) for t, s in steps] == [(100, 40.25), (40.25, 1.0), (1.0, 0)]
+    for level in (level for pair in steps for level in pair):
+        assert (level.signal, level.noise) == tuple(map(float, schedule.coefficients(level.time)))
+        log_snr = float(schedule.snr(level.time).log())
+        assert level.half_log_snr == log_snr / 2 or level.half_log_snr == pytest.approx(log_snr / 2, rel=1e-9)
 
 
 @pytest.mark.parametrize(

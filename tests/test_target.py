@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from diffusion.loss import WEIGHTINGS
 from diffusion.schedule import noise_schedule
 from diffusion.target import (
     TARGETS,
-    WEIGHTINGS,
     eps_from_score,
     eps_from_x_0,
     score_from_eps,

@@ -10,13 +10,15 @@ import torch
 
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser
-from diffusion.loss import denoising_update
+from diffusion.loss import denoising_loss
 from diffusion.nets.unet import UNet
+from diffusion.objective import Draws
+from diffusion.randomness import generator_for
 from diffusion.schedule import noise_schedule
 from diffusion.tensors import load_tensors
 from diffusion.training.batches import batch_indices
 from diffusion.training.checkpoints import Checkpoints, fingerprint
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Diverged, Ema, Optimiser
 from stages import gan, train, vae
 from stages.params.params import AllParams
@@ -28,50 +30,41 @@ STEPS = 12
 
 
 def small_training(steps=STEPS, learning_rate=1e-3):
-    """A whole training of a tiny U-Net: (update, state)."""
+    """A whole training of a tiny U-Net: its step and its learners."""
     torch.manual_seed(0)
     net = UNet(8, 1, 4, 1, [8, 16], 1, 2, 0.0).to(memory_format=torch.channels_last)
     ema = Ema(net, 0.9)
     optimiser = Optimiser(net.parameters(), learning_rate, steps, weight_decay=0.01, warmup_steps=3)
     draw = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (20, 1, 8, 8), generator=draw, dtype=torch.uint8)
-    update = denoising_update(
-        Denoiser(net, noise_schedule("linear", 100), "v"),
-        ema,
-        optimiser,
-        images,
-        torch.arange(20) % 4,
-        batch_size=8,
-        dropout=0.5,
-        null=4,
-        times="uniform",
-        weighting="min_snr",
-        seed=0,
-    )
-    return update, {"net": net, "ema": ema, "optimiser": optimiser}
+    denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
+    loss = denoising_loss(denoiser, dropout=0.5, null=net.null, times="uniform", weighting="min_snr")
+    learners = {"denoiser": Learner(net, loss, optimiser, ema)}
+    return training_step(learners, images, torch.arange(20) % 4, batch_size=8, seed=0, purpose="train"), learners
 
 
-def moments_of(state):
-    return [m for part in state["optimiser"].state_dict()["moments"].values() for m in part.values()]
+def moments_of(learner):
+    return [m for part in learner.optimiser.state_dict()["moments"].values() for m in part.values()]
 
 
-def tensors_of(state):
-    return [*state["net"].state_dict().values(), *state["ema"].state_dict().values(), *moments_of(state)]
+def tensors_of(learners):
+    learner = learners["denoiser"]
+    return [*learner.net.state_dict().values(), *learner.ema.state_dict().values(), *moments_of(learner)]
 
 
 def test_n_steps_a_stop_and_n_steps_are_2n_steps_to_the_bit(tmp_path):
     """Weights alone are not enough: optimiser, EMA, learning rate, order of data and noise all have to come back."""
     update, whole = small_training()
-    history = list(fit(update, whole, STEPS, log_every=2))
+    history = list(fit(update, state_of(whole), STEPS, log_every=2))
 
     update, stopped = small_training()
     with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
-        for progress in fit(update, stopped, STEPS, 2, checkpoints):
+        for progress in fit(update, state_of(stopped), STEPS, 2, checkpoints):
             if progress.step == 6:
                 raise InterruptedError
     update, resumed = small_training()
     with Checkpoints(tmp_path / "run", 0) as checkpoints:
-        again = list(fit(update, resumed, STEPS, 2, checkpoints))
+        again = list(fit(update, state_of(resumed), STEPS, 2, checkpoints))
 
     assert again == history and [p.step for p in history] == [2, 4, 6, 8, 10, 12]  # the last checkpoint was of step 5
     assert all(torch.equal(a, b) for a, b in zip(tensors_of(whole), tensors_of(resumed), strict=True))
@@ -96,28 +89,30 @@ def test_what_a_stage_trains_can_stop_and_go_on_to_the_bit(tmp_path, stage):
     data, machine = Dataset(images, torch.arange(20) % 4, tuple("abcd")), (torch.device("cpu"), "fp32")
 
     update, whole = stage.training_of(params, data, *machine)
-    history = list(fit(update, whole, 6, 1))
+    history = list(fit(update, state_of(whole), 6, 1))
     update, stopped = stage.training_of(params, data, *machine)
     with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
-        for progress in fit(update, stopped, 6, 1, checkpoints):
+        for progress in fit(update, state_of(stopped), 6, 1, checkpoints):
             if progress.step == 4:
                 raise InterruptedError
     update, resumed = stage.training_of(params, data, *machine)
     with Checkpoints(tmp_path / "run", 0) as checkpoints:
-        assert list(fit(update, resumed, 6, 1, checkpoints)) == history
-    pairs = [[every_tensor(dict(part.state_dict())) for part in state.values()] for state in (whole, resumed)]
+        assert list(fit(update, state_of(resumed), 6, 1, checkpoints)) == history
+    states = state_of(whole), state_of(resumed)
+    pairs = [[every_tensor(dict(part.state_dict())) for part in state.values()] for state in states]
     assert all(torch.equal(a, b) for x, y in zip(*pairs, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def test_a_checkpoint_holds_tensors_and_json_alone(tmp_path):
-    update, state = small_training()
+    update, learners = small_training()
     with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
-        for progress in fit(update, state, STEPS, 2, checkpoints):
+        for progress in fit(update, state_of(learners), STEPS, 2, checkpoints):
             if progress.step == 4:
                 raise InterruptedError
     last, _ = checkpoints.newest_first()
     tensors, description = load_tensors(last)
     assert last.name.startswith("00000003.") and "log.sums.loss" in tensors and len(tensors) > 50
+    assert "denoiser.net.stem.weight" in tensors and "denoiser.ema.stem.weight" in tensors
     json.dumps(description)
 
 
@@ -135,7 +130,7 @@ def test_a_fingerprint_tells_params_and_files_apart(tmp_path):
 def test_a_checkpoint_is_due_at_any_step_and_a_report_knows_the_steps_before_it(tmp_path):
     """Reports far apart must not make the loss of work any larger."""
     update, whole = small_training()
-    history = list(fit(update, whole, STEPS, log_every=STEPS))
+    history = list(fit(update, state_of(whole), STEPS, log_every=STEPS))
     update, stopped = small_training()
 
     def update_or_stop(step):
@@ -144,33 +139,35 @@ def test_a_checkpoint_is_due_at_any_step_and_a_report_knows_the_steps_before_it(
         return update(step)
 
     with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
-        list(fit(update_or_stop, stopped, STEPS, STEPS, checkpoints))
+        list(fit(update_or_stop, state_of(stopped), STEPS, STEPS, checkpoints))
     began = []
     update, resumed = small_training()
     with Checkpoints(tmp_path / "run", 0) as checkpoints:
-        again = list(fit(lambda step: (began.append(step), update(step))[1], resumed, STEPS, STEPS, checkpoints))
+        again = list(
+            fit(lambda step: (began.append(step), update(step))[1], state_of(resumed), STEPS, STEPS, checkpoints)
+        )
     assert began[0] == 7 and again == history
     assert all(torch.equal(a, b) for a, b in zip(tensors_of(whole), tensors_of(resumed), strict=True))
 
 
 def test_a_training_stops_in_the_step_in_which_its_parent_is_gone(tmp_path, monkeypatch):
-    update, state = small_training()
+    update, learners = small_training()
 
     def update_or_orphaned(step):
         if step == 4:
             monkeypatch.setattr(os, "getppid", lambda: 1)
         return update(step)
 
-    with pytest.raises(ValueError, match="is gone: stopping"), Checkpoints(tmp_path / "run", 1000) as checkpoints:
-        list(fit(update_or_orphaned, state, STEPS, STEPS, checkpoints))
+    with pytest.raises(ValueError, match="has ended: stopping"), Checkpoints(tmp_path / "run", 1000) as checkpoints:
+        list(fit(update_or_orphaned, state_of(learners), STEPS, STEPS, checkpoints))
     assert [path.name[:8] for path in checkpoints.newest_first()] == ["00000005"]
 
 
 def test_a_learning_rate_far_too_high_is_stopped_and_named():
-    update, state = small_training(learning_rate=1e30)
+    update, learners = small_training(learning_rate=1e30)
     with pytest.raises(Diverged, match=r"training diverged: .* at step \d+ with learning rate \d\S+e\+\d+$"):
-        list(fit(update, state, STEPS, STEPS))
-    assert all(tensor.isfinite().all() for tensor in tensors_of(state))
+        list(fit(update, state_of(learners), STEPS, STEPS))
+    assert all(tensor.isfinite().all() for tensor in tensors_of(learners))
 
 
 class TimesInfinity(torch.autograd.Function):
@@ -195,21 +192,21 @@ SPOILT = {
 @pytest.mark.parametrize("what", SPOILT)
 def test_what_is_not_finite_stops_the_step_before_anything_takes_it_in(tmp_path, what):
     """In the fifth step of a report of six: neither weights, nor EMA, moments or the history may know of it."""
-    update, state = small_training()
-    descend = state["optimiser"].descend
-    before = []
+    update, learners = small_training()
+    optimiser = learners["denoiser"].optimiser
+    descend, before = optimiser.descend, []
 
     def spoilt_in_step_5(loss):
-        if state["optimiser"].step < 4:
+        if optimiser.step < 4:
             return descend(loss)
-        before[:] = [tensor.clone() for tensor in tensors_of(state)]
+        before[:] = [tensor.clone() for tensor in tensors_of(learners)]
         return descend(SPOILT[what](loss))
 
-    state["optimiser"].descend = spoilt_in_step_5
+    optimiser.descend = spoilt_in_step_5
     with pytest.raises(Diverged, match=f"{what} at step 5 with"), Checkpoints(tmp_path / "run", 0) as checkpoints:
-        list(fit(update, state, STEPS, 6, checkpoints))
-    assert all(torch.equal(a, b) for a, b in zip(before, tensors_of(state), strict=True))
-    assert state["optimiser"].step == 4
+        list(fit(update, state_of(learners), STEPS, 6, checkpoints))
+    assert all(torch.equal(a, b) for a, b in zip(before, tensors_of(learners), strict=True))
+    assert optimiser.step == 4
     assert [path.name[:8] for path in checkpoints.newest_first()] == ["00000004", "00000003"]
 
 
@@ -217,24 +214,25 @@ def test_what_is_not_finite_stops_the_step_before_anything_takes_it_in(tmp_path,
 @pytest.mark.parametrize("seconds", [0, 1000])
 def test_a_device_that_is_not_waited_for_skips_all_steps_from_there_on(tmp_path, what, seconds):
     """As on a GPU: it is asked before the next report or checkpoint, and no checkpoint is written from then on."""
-    update, state = small_training()
-    optimiser = state["optimiser"]
+    update, learners = small_training()
+    learner = learners["denoiser"]
+    optimiser = learner.optimiser
     optimiser.waits = False
     descend, good, steps = optimiser.descend, [], []
 
     def spoilt_in_step_5(loss):
         steps.append(optimiser.step)
         if optimiser.step == 4:
-            good[:] = [tensor.clone() for tensor in (*state["net"].parameters(), *moments_of(state))]
+            good[:] = [tensor.clone() for tensor in (*learner.net.parameters(), *moments_of(learner))]
         return descend(SPOILT[what](loss) if optimiser.step == 4 else loss)
 
     optimiser.descend = spoilt_in_step_5
     with pytest.raises(Diverged, match=f"{what} at step 5 with"), Checkpoints(tmp_path / "run", seconds) as checkpoints:
-        list(fit(update, state, STEPS, 8, checkpoints))
+        list(fit(update, state_of(learners), STEPS, 8, checkpoints))
     assert steps[-1] == (4 if seconds == 0 else 7)
-    now = [*state["net"].parameters(), *moments_of(state)]
+    now = [*learner.net.parameters(), *moments_of(learner)]
     assert len(good) > 20 and all(torch.equal(a, b) for a, b in zip(good, now, strict=True))
-    assert all(tensor.isfinite().all() for tensor in state["ema"].state_dict().values())
+    assert all(tensor.isfinite().all() for tensor in learner.ema.state_dict().values())
     assert [path.name[:8] for path in checkpoints.newest_first()] == ["00000004", "00000003"][
         : 2 if seconds == 0 else 0
     ]
@@ -242,11 +240,11 @@ def test_a_device_that_is_not_waited_for_skips_all_steps_from_there_on(tmp_path,
 
 def test_steps_without_waiting_are_the_same_to_the_bit():
     update, waited_for = small_training()
-    list(fit(update, waited_for, STEPS, 4))
-    update, state = small_training()
-    state["optimiser"].waits = False
-    list(fit(update, state, STEPS, 4))
-    assert all(torch.equal(a, b) for a, b in zip(tensors_of(waited_for), tensors_of(state), strict=True))
+    list(fit(update, state_of(waited_for), STEPS, 4))
+    update, learners = small_training()
+    learners["denoiser"].optimiser.waits = False
+    list(fit(update, state_of(learners), STEPS, 4))
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(waited_for), tensors_of(learners), strict=True))
 
 
 @pytest.mark.parametrize("spoilt", [0, 1])
@@ -255,8 +253,8 @@ def test_either_optimiser_of_a_gan_stops_it(spoilt):
     images = torch.zeros(20, 1, 28, 28, dtype=torch.uint8)
     data = Dataset(images, torch.arange(20) % 4, tuple("abcd"))
     for waits, last in ((True, 0), (False, 2)):
-        update, state = gan.training_of(params, data, torch.device("cpu"), "fp32")
-        optimisers = [part for part in state.values() if isinstance(part, Optimiser)]
+        update, learners = gan.training_of(params, data, torch.device("cpu"), "fp32")
+        state, optimisers = state_of(learners), [learner.optimiser for learner in learners.values()]
         assert len(optimisers) == 2
         for optimiser in optimisers:
             optimiser.waits = waits
@@ -282,6 +280,55 @@ def test_batches_are_epochs_without_repetition_and_need_no_history():
     assert stream[:10] != stream[10:20]
     assert torch.equal(batch_indices(10, 4, 3, "train", 7), batches[7])
     assert torch.cat([batch_indices(3, 7, 0, "train", s) for s in range(3)]).bincount().tolist() == [7, 7, 7]
+
+
+def test_draws_follow_from_seed_purpose_step_and_stream_alone():
+    """Draws of another stream, before or between, must not move those of this one."""
+    cpu = torch.device("cpu")
+    draws, others = Draws(0, "train", 3, cpu), Draws(0, "train", 3, cpu)
+    first, second = draws.normal((4, 2), of="noise"), draws.uniform((4,), of="noise")
+    again = others.normal((4, 2), of="noise")
+    others.uniform((100,), of="times")
+    assert torch.equal(first, again) and torch.equal(second, others.uniform((4,), of="noise"))
+    expected = generator_for(0, "train/noise", 3)
+    assert torch.equal(first, torch.randn(4, 2, generator=expected))
+    for seed, purpose, step, stream in (
+        (1, "train", 3, "noise"),
+        (0, "vae", 3, "noise"),
+        (0, "train", 4, "noise"),
+        (0, "train", 3, "t"),
+    ):
+        assert not torch.equal(first, Draws(seed, purpose, step, cpu).normal((4, 2), of=stream))
+
+
+def test_learners_take_turns_on_one_batch_with_equal_draws():
+    """The second sees what the first has become, as a GAN's generator does, and its rate is the one that is logged."""
+    seen = []
+
+    def learner(name, learning_rate):
+        net = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.zeros_(net.weight)
+
+        def loss(x, label, draws):
+            seen.append(
+                (name, label.tolist(), draws.step, draws.uniform((2,), of="noise").tolist(), weight_of("first"))
+            )
+            return (net.weight - 1).square().sum(), {name: net.weight.sum(), "loss": x.mean()}
+
+        return Learner(net, loss, Optimiser(net.parameters(), learning_rate, 10), Ema(net, 0.0))
+
+    learners = {"first": learner("first", 0.5), "second": learner("second", 0.25)}
+    weight_of = lambda name: learners[name].net.weight.item()  # noqa: E731
+    images = torch.full((6, 1, 1, 1), 255, dtype=torch.uint8)
+    logged = training_step(learners, images, torch.arange(6), batch_size=4, seed=0, purpose="a", order="b")(2)
+    (one, labels, step, noise, before), (other, *same, after) = seen
+    assert (one, other, step, before) == ("first", "second", 2, 0) and same == [labels, 2, noise] and after > 0
+    assert labels == batch_indices(6, 4, 0, "b", 2).tolist()
+    assert noise == Draws(0, "a", 2, torch.device("cpu")).uniform((2,), of="noise").tolist()
+    assert logged["loss"] == 1 and logged["first"] == 0 and logged["learning_rate"] == 0.25
+    assert not any(scalar.requires_grad for scalar in logged.values())
+    assert {*state_of(learners)} == {f"{n}.{kind}" for n in learners for kind in ("net", "optimiser", "ema")}
+    assert learners["first"].ema.net.weight.item() > 0
 
 
 def test_ema_forgets_the_start_and_is_capped():
@@ -336,8 +383,8 @@ def test_compile_is_asked_for_by_its_param_alone_and_leaves_names_of_weights_as_
     trained = []
     for compiled in (False, True):
         asked = params.changed([f"train.compile={str(compiled).lower()}"])
-        update, state = training_of(asked, data, torch.device("cpu"), "fp32")
-        list(fit(update, state, 2, 1))
-        trained.append(state["ema"].state_dict())
+        update, learners = training_of(asked, data, torch.device("cpu"), "fp32")
+        list(fit(update, state_of(learners), 2, 1))
+        trained.append(learners["denoiser"].ema.state_dict())
     assert modes == ["reduce-overhead"] and list(trained[0]) == list(trained[1])
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])

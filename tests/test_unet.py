@@ -53,13 +53,13 @@ def test_a_sample_does_not_depend_on_its_batch_mates():
     assert (together - alone).abs().max() < 1e-4
 
 
-def test_time_and_label_count_and_the_null_label_is_a_class_of_its_own():
+def test_time_and_label_count_and_the_null_condition_is_a_class_of_its_own():
     net, x = unet(), torch.randn(1, 1, 28, 28)
 
     def output(time, label):
         return net(x, torch.tensor([time]), torch.tensor([label]))
 
-    assert net.label.num_embeddings == 11 and net.null_label == 10
+    assert net.label.num_embeddings == 11 and net.null == 10
     outputs = [output(100.0, label) for label in range(11)] + [output(101.0, 0), output(900.0, 0)]
     for i, one in enumerate(outputs):
         assert all((one - other).abs().max() > 1e-6 for other in outputs[:i])

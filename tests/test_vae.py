@@ -7,12 +7,12 @@ import torch
 from torch.distributions import Normal
 
 from diffusion.baselines.coders import Decoder, Encoder
-from diffusion.baselines.vae import Logistics, VaeModel, bounds, importance_bound, load_vae, log_weight, vae_update
+from diffusion.baselines.vae import Logistics, VaeModel, bounds, importance_bound, load_vae, log_weight, vae_loss
 from diffusion.baselines.vae_net import Vae
 from diffusion.data import to_float
 from diffusion.gaussian import STANDARD, Gaussian
-from diffusion.tensors import save_tensors
-from diffusion.training.loop import fit
+from diffusion.tensors import save_model
+from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 
 NET = {"image_size": 8, "image_channels": 1, "num_classes": 3, "latent": 4, "mixtures": 2, "patch": 1}
@@ -164,27 +164,25 @@ def test_images_that_cannot_be_halved_so_often_are_refused():
 def small_training(steps):
     net = small_vae()
     ema, optimiser = Ema(net, 0.9), Optimiser(net.parameters(), 3e-3, steps, warmup_steps=3)
-    update = vae_update(
-        VaeModel(net), ema, optimiser, *some_images(), batch_size=8, kl_weight=2.0, kl_warmup_steps=4, seed=0
-    )
-    return update, {"net": net, "ema": ema, "optimiser": optimiser}
+    learners = {"vae": Learner(net, vae_loss(VaeModel(net), kl_weight=2.0, kl_warmup_steps=4), optimiser, ema)}
+    return training_step(learners, *some_images(), batch_size=8, seed=0, purpose="vae"), learners
 
 
 def test_training_lowers_the_bits_of_what_it_saw():
-    update, _ = small_training(60)
-    bits = [progress.means["loss"] for progress in fit(update, {}, 60, 10)]
+    update, learners = small_training(60)
+    bits = [progress.means["loss"] for progress in fit(update, state_of(learners), 60, 10)]
     assert bits[-1] < bits[0] - 0.3
 
 
 def test_a_file_gives_the_same_vae_back_and_no_other(tmp_path):
     net, path = small_vae(), tmp_path / "vae.safetensors"
-    save_tensors(path, net.state_dict(), {"kind": "vae", "net": NET})
+    save_model(path, "vae", net.state_dict(), {"net": NET})
     model, description = load_vae(path, CPU, "fp32")
     z, label = draws(2, 4), torch.tensor([0, 2])
     assert description["net"] == NET and torch.allclose(model(z, label), VaeModel(net)(z, label), atol=1e-6)
-    save_tensors(path, net.state_dict(), {"kind": "gan", "net": NET})
+    save_model(path, "gan", net.state_dict(), {"net": NET})
     with pytest.raises(ValueError, match="vae.safetensors: holds 'gan' .*expected 'vae'"):
         load_vae(path, CPU, "fp32")
-    save_tensors(path, net.state_dict(), {"kind": "vae", "net": NET | {"latent": 5}})
+    save_model(path, "vae", net.state_dict(), {"net": NET | {"latent": 5}})
     with pytest.raises(ValueError, match="vae.safetensors: weights and description do not fit"):
         load_vae(path, CPU, "fp32")

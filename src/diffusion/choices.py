@@ -1,26 +1,27 @@
 """What can be chosen by name, and how each choice is shown.
 
-It imports nothing of ours and no torch, so that params accept these names and the report draws them as the library
-knows them. A colour belongs to a name and not to a row of a picture: DDPM looks the same everywhere. Colours are those
-of Okabe and Ito (2008), which stay apart for colour-blind readers.
+The module imports neither torch nor the rest of the library, so params and the report can read it. Every table here has
+the names of the table in the library that implements them; a test compares the two. A colour belongs to a name and not
+to a row of a picture, so that DDPM looks the same everywhere. The colours are those of Okabe and Ito (2008), which
+colour-blind readers can tell apart.
 """
 
 from typing import NamedTuple
 
 
 class Shown(NamedTuple):
-    """How a choice looks in pictures and tables."""
+    """The label of a choice in pictures and tables, and its colour in pictures."""
 
     label: str
     colour: str
 
 
 class DataSet(NamedTuple):
-    """What is known of a data set before it is read; None where the user's params say it."""
+    """What is known of a data set before it is read; None where the user's params decide it."""
 
     image_size: int | None
     channels: int | None
-    noun: str  # what one of its images shows
+    noun: str  # for one of its images in the report
 
 
 SCHEDULES = {
@@ -41,13 +42,16 @@ SAMPLERS = {
     "euler_maruyama": Shown("Euler-Maruyama", "#7B3F00"),
     "predictor_corrector": Shown("predictor-corrector", "#56B4E9"),
 }
-SOLVERS = ("heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc")  # of second order: DDIM's rivals in the comparison
+SOLVERS = ("heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc")  # samplers of second order, which are compared with DDIM
 
 TARGETS = {"eps": "ε", "x0": "x₀", "v": "v"}  # what the network predicts, and its symbol
 WEIGHTINGS = ("none", "min_snr")  # of the loss
-TRAINING_TIMES = ("uniform", "cosine", "focused")  # how t is drawn in training
-SPACINGS = ("trailing", "log_snr", "karras")  # of a sampler's timesteps
+TRAINING_TIMES = ("uniform", "cosine", "focused")  # distributions of t in training
+SPACINGS = ("trailing", "log_snr", "karras")  # of the timesteps of a sampler
 DECAYS = ("constant", "cosine", "late")  # of the learning rate
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 DATA_SETS = {
     "mnist5k": DataSet(28, 1, "digit"),

@@ -1,4 +1,4 @@
-"""Images as uint8 tensors: a split on disk, its moments, and how it looks as a sheet."""
+"""Images as uint8 tensors: splits on disk, their moments, and sheets of images as PNG."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,26 +16,41 @@ GREY = 128
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images (N, C, H, W) uint8 with labels (N,) int64, which count through `class_names`."""
+    """Images (N, C, H, W) uint8 with labels (N,) int64, which are indices of `class_names`."""
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return tuple(self.images.shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
 
     def take(self, indices: Tensor | slice) -> "Dataset":
         """The images at `indices`, in that order."""
         return Dataset(self.images[indices], self.labels[indices], self.class_names)
 
 
+def classes_in_turn(number: int, num_classes: int) -> Tensor:
+    """The labels 0, 1, ..., K - 1, 0, 1, ... int64 (number,): image k has class k mod K."""
+    return torch.arange(number) % num_classes
+
+
 def to_float(images: Tensor) -> Tensor:
-    """uint8 0..255 to float32 in [-1, 1]; what is float already stays as it is."""
+    """uint8 0..255 to float32 in [-1, 1]; images that are float already keep their values."""
     return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
 
 
 def to_uint8(images: Tensor) -> Tensor:
     """Float (N, ...) in [-1, 1] to uint8, clipped and rounded: the inverse of `to_float` for all 256 values.
 
-    Raises ValueError for values that are not finite, of which some would become black and others white.
+    Raises ValueError for values that are not finite: some of them would become black and others white.
     """
     bad = int((~images.isfinite()).reshape(len(images), -1).any(1).sum())
     if bad:
@@ -49,7 +64,7 @@ def gathered(batches: Iterable[Tensor]) -> Tensor:
 
 
 def moments(images: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels of uint8 images, in units of [-1, 1], exact to rounding."""
+    """Mean and standard deviation of all pixels of uint8 images, on the scale of [-1, 1], exact up to rounding."""
     counts = images.flatten().bincount(minlength=256).double()
     values = torch.arange(256, dtype=torch.float64) / 127.5 - 1
     mean = (counts * values).sum() / counts.sum()
@@ -58,7 +73,7 @@ def moments(images: Tensor) -> tuple[float, float]:
 
 
 def examples(dataset: Dataset, per_class: int) -> Tensor:
-    """The first `per_class` images of every class, class after class; grey where a class has fewer."""
+    """The first `per_class` images of every class, class by class, with grey tiles where a class has fewer."""
     _, *shape = dataset.images.shape
     tiles = torch.full((len(dataset.class_names), per_class, *shape), GREY, dtype=torch.uint8)
     for label, row in enumerate(tiles):
@@ -68,7 +83,7 @@ def examples(dataset: Dataset, per_class: int) -> Tensor:
 
 
 def save_split(path: Path, split: Dataset, description: dict[str, Any]) -> None:
-    """Write a split as safetensors; `description` goes into its metadata beside the class names."""
+    """Write a split as safetensors, with `description` and the class names in its metadata."""
     description = {**description, "class_names": list(split.class_names)}
     save_tensors(path, {"images": split.images, "labels": split.labels}, description)
 
@@ -79,16 +94,16 @@ def load_split(path: Path) -> Dataset:
     images, labels = tensors.get("images"), tensors.get("labels")
     names = description.get("class_names") if isinstance(description, dict) else None
     if images is None or labels is None or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"{path}: not a data split of this project (wanted images, labels and class_names)")
+        raise ValueError(f"{path}: not a data split of this project (expected images, labels and class_names)")
     if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64 or images.numel() == 0:
-        raise ValueError(f"{path}: not a data split (wanted uint8 images (N, C, H, W) and int64 labels (N,))")
+        raise ValueError(f"{path}: not a data split (expected uint8 images (N, C, H, W) and int64 labels (N,))")
     if labels.shape != images.shape[:1] or labels.min() < 0 or labels.max() >= len(names):
-        raise ValueError(f"{path}: the labels do not fit the {len(images)} images and {len(names)} classes")
+        raise ValueError(f"{path}: the labels do not match the {len(images)} images and {len(names)} classes")
     return Dataset(images, labels, tuple(names))
 
 
 def load_both(folder: Path) -> tuple[Dataset, Dataset]:
-    """The splits train and test in a folder. Raises ValueError where one is damaged or they do not belong together."""
+    """The splits train and test in a folder. Raises ValueError if one is damaged or they do not belong together."""
     train, test = (load_split(folder / f"{name}.safetensors") for name in ("train", "test"))
     if train.images.shape[1:] != test.images.shape[1:] or train.class_names != test.class_names:
         raise ValueError(

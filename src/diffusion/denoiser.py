@@ -1,10 +1,11 @@
 """From a network to `denoise(x_t, t) -> x_0`: the one callable that samplers see.
 
-Labels, guidance, clipping and counting are functions from denoiser to denoiser, put around each other by the caller.
+Labels, guidance, clipping and counting are functions from denoiser to denoiser, which the caller nests.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
 from diffusion.runtime import autocast, frozen
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
-from diffusion.tensors import described, save_tensors
+from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 Denoise = Callable[[Tensor, float], Tensor]
 EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is
@@ -40,13 +41,13 @@ class Denoiser:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is, and where it wants its images."""
+        """Where the network is, and where its inputs must be."""
         return next(self.net.parameters()).device
 
     def predict(self, x_t: Tensor, t: Tensor | float, condition: Tensor) -> Tensor:
-        """The network's output (B, ...) fp32, in the units of the target; t in [0, T], one or (B,).
+        """The network's output (B, ...) fp32, an estimate of the target; t in [0, T] is one number or (B,).
 
-        The condition is whatever the network takes, one row per image: labels (B,), or tokens of captions (B, L).
+        The condition is what the network takes, one row per image: labels (B,), or tokens of captions (B, L).
         """
         scale = EMBEDDED_TIMES / self.schedule.timesteps
         if isinstance(t, Tensor):
@@ -67,7 +68,7 @@ class Denoiser:
 
 
 def conditional(denoiser: Denoiser, condition: Tensor) -> Denoise:
-    """Denoise towards a condition (B, ...); the null condition means any image."""
+    """Denoise towards a condition (B, ...); the null condition makes it unconditional."""
     return lambda x_t, t: denoiser(x_t, t, condition)
 
 
@@ -79,12 +80,12 @@ def guided(
     interval: tuple[float, float] = (-math.inf, math.inf),
     rescale: float = 0.0,
 ) -> Denoise:
-    """Classifier-free guidance: uncond + scale * (cond - uncond), in one call of a doubled batch.
+    """Classifier-free guidance: uncond + scale * (cond - uncond), in one evaluation of a doubled batch.
 
-    scale = 0 is unconditional, 1 conditional (neither needs the other half), above 1 stronger. Affine in the
-    prediction, so it is the same for eps, x_0 and v (Ho & Salimans 2022, eq. 6, with scale = 1 + their w).
-    The null condition is `null` in every entry: the label of no class, or a caption of padding alone.
-    Where the log-SNR of t is outside of `interval`, scale is 1 (Kynkäänniemi et al. 2024). `rescale` in [0, 1] brings
+    scale = 0 is unconditional and 1 conditional (neither needs the other half), a larger one guides. The combination is
+    affine in the prediction, so it is the same for eps, x_0 and v (Ho & Salimans 2022, eq. 6, with scale = 1 + their
+    w). The null condition is `null` in every entry: the label of no class, or a caption of nothing but padding.
+    Where the log-SNR of t is outside of `interval`, scale is 1 (Kynkäänniemi et al. 2024). `rescale` in [0, 1] pulls
     the standard deviation of a guided prediction back towards that of the conditional one (Lin et al. 2024, eq. 15-16).
     Raises ValueError for a scale below 0.
     """
@@ -108,12 +109,12 @@ def guided(
 
 
 def clipped(denoise: Denoise) -> Denoise:
-    """x_0 kept in the pixel range [-1, 1]; samplers derive eps from x_0, so the two stay consistent."""
+    """The same with x_0 clipped to [-1, 1], the range of pixels; eps, derived from x_0 by samplers, follows it."""
     return lambda x_t, t: denoise(x_t, t).clamp(-1, 1)
 
 
 def counted(denoise: Denoise, times: list[float]) -> Denoise:
-    """The same, noting the t of every call in `times`."""
+    """The same, appending the t of every call to `times`."""
 
     def counting(x_t: Tensor, t: float) -> Tensor:
         times.append(t)
@@ -122,14 +123,22 @@ def counted(denoise: Denoise, times: list[float]) -> Denoise:
     return counting
 
 
-def save_denoiser(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write a network's weights with what it takes to build it: `net` (arguments of UNet), `schedule`, `timesteps`,
+@contextmanager
+def evaluations_noted(denoiser: Denoiser) -> Iterator[list[int]]:
+    """A list that gets an entry for every evaluation of the network: how many images it saw."""
+    noted: list[int] = []
+    with denoiser.net.register_forward_hook(lambda net, inputs, output: noted.append(len(output))):
+        yield noted
+
+
+def save_denoiser(path: Path, tensors: Tensors, description: Description) -> None:
+    """Write a network's weights with what builds the denoiser: `net` (see `build_net`), `schedule`, `timesteps`,
     `target`, `class_names`."""
-    save_tensors(path, tensors, {"kind": "denoiser", **description})
+    save_model(path, "denoiser", tensors, description)
 
 
 def refuse_other_images(path: Path, description: dict[str, Any], shape: Sequence[int], num_classes: int) -> None:
-    """Raises ValueError where the denoiser of a file was not made for images (C, H, W) of so many classes."""
+    """Raise ValueError unless the denoiser in a file was made for images (C, H, W) of so many classes."""
     net = description["net"]
     made_for = (net["image_channels"], net["image_size"], net["image_size"], net["num_classes"])
     if made_for != (*shape, num_classes):
@@ -137,16 +146,18 @@ def refuse_other_images(path: Path, description: dict[str, Any], shape: Sequence
         raise ValueError(f"{path}: made for {data.format(*made_for)}; the data are {data.format(*shape, num_classes)}")
 
 
-def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Denoiser, dict[str, Any]]:
-    """The denoiser in a file, ready to sample with, and its description.
+def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Denoiser, Description]:
+    """Load the denoiser in a file, ready to sample with, and its description.
 
     Raises ValueError for a file that is not a denoiser of this project.
     """
-    with described(path, "denoiser") as (tensors, description):
-        net = UNet(**description["net"])
-        net.load_state_dict(tensors)
+
+    def build(tensors: Tensors, description: Description) -> Denoiser:
+        net = with_weights(build_net(description["net"]), tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
         if len(description["class_names"]) != description["net"]["num_classes"]:
             raise ValueError("as many class_names as num_classes are needed")
-        return Denoiser(frozen(net, device), schedule, description["target"], precision), description
+        return Denoiser(frozen(net, device), schedule, description["target"], precision)
+
+    return load_model(path, "denoiser", build)

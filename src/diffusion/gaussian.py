@@ -1,4 +1,4 @@
-"""Gaussians over latents, every element for itself: draws, densities, and the KL between two."""
+"""Gaussians with independent elements: draws, densities, and the KL between two."""
 
 import math
 from typing import NamedTuple, Self
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Gaussian(NamedTuple):
-    """A Gaussian for every element, from tensors of one shape."""
+    """A Gaussian for every element; both tensors have one shape."""
 
     mean: Tensor
     log_variance: Tensor

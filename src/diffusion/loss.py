@@ -1,4 +1,4 @@
-"""A denoiser's training: which times it sees, what its loss is, and the step for `fit`."""
+"""A denoiser's loss, and the distribution of the times that it sees in training."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,17 +6,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion.data import to_float
 from diffusion.denoiser import Denoiser
-from diffusion.randomness import generator
+from diffusion.objective import Draws, Loss
 from diffusion.schedule import NoiseSchedule, per_sample
-from diffusion.target import TARGETS, WEIGHTINGS
-from diffusion.training.batches import batch_indices
-from diffusion.training.optimiser import Ema, Optimiser
+from diffusion.target import TARGETS
 
 
 class LossTables(NamedTuple):
-    """What the loss needs to know of every integer time t: (T + 1,) each, fp32, on the device of training."""
+    """What the loss needs at every integer time t: (T + 1,) each, fp32, on the device of training."""
 
     signal: Tensor  # sqrt(alpha_bar_t)
     noise: Tensor  # sqrt(1 - alpha_bar_t)
@@ -24,14 +21,14 @@ class LossTables(NamedTuple):
 
 
 def loss_tables(schedule: NoiseSchedule, target: str, weighting: str, device: torch.device) -> LossTables:
-    """The tables, so that a training step on a GPU copies nothing to it."""
+    """Compute the tables once, so that a training step on a GPU copies nothing to it."""
     t = torch.arange(schedule.timesteps + 1)
     snr = schedule.snr(t)
     weight = WEIGHTINGS[weighting](snr, TARGETS[target].error_scale(snr))
     return LossTables(*(table.float().to(device) for table in (*schedule.coefficients(t), weight)))
 
 
-def denoising_loss(
+def weighted_error(
     denoiser: Denoiser, tables: LossTables, x_0: Tensor, condition: Tensor, t: Tensor, eps: Tensor
 ) -> Tensor:
     """Weighted mean squared error of the denoiser's target (Ho et al. 2020, eq. 14, for eps and no weighting).
@@ -45,66 +42,47 @@ def denoising_loss(
     return (tables.weight[t] * error).mean()
 
 
-def denoising_update(
-    denoiser: Denoiser,
-    ema: Ema,
-    optimiser: Optimiser,
-    images: Tensor,
-    conditions: Tensor,
-    *,
-    batch_size: int,
-    dropout: float,
-    null: int,
-    times: str,
-    weighting: str,
-    seed: int,
-) -> Callable[[int], dict[str, Tensor]]:
-    """The training step of a denoiser for `fit`, on N pairs of an image and a condition, both on the device.
+def denoising_loss(denoiser: Denoiser, *, dropout: float, null: int, times: str, weighting: str) -> Loss:
+    """The loss of a denoiser on clean items and their conditions, at times distributed as `TIME_SHARES[times]`.
 
-    images (N, C, H, W) are uint8, or float as latents are; conditions (N, ...) are integers, as the network takes them.
-    A sample's condition becomes `null` in every entry with probability `dropout`.
+    An item's condition becomes `null` in every entry with probability `dropout` (Ho & Salimans 2022, algorithm 1).
     """
-    device = images.device
-    shares = TIME_SHARES[times](denoiser.schedule).float().to(device)
-    tables = loss_tables(denoiser.schedule, denoiser.target, weighting, device)
+    shares = TIME_SHARES[times](denoiser.schedule).float().to(denoiser.device)
+    tables = loss_tables(denoiser.schedule, denoiser.target, weighting, denoiser.device)
 
-    def update(step: int) -> dict[str, Tensor]:
-        index = batch_indices(len(images), batch_size, seed, "train", step, device)
-        draw = generator(seed, "train/noise", step, device)
-        x_0 = to_float(images[index])
-        eps = torch.randn(x_0.shape, generator=draw, device=device)
-        dropped = torch.rand(batch_size, generator=draw, device=device) < dropout
-        condition = conditions[index]
+    def loss(x_0: Tensor, condition: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        eps = draws.normal(x_0.shape, of="noise")
+        dropped = draws.uniform((len(x_0),), of="noise") < dropout
         condition = torch.where(dropped.view(-1, *[1] * (condition.ndim - 1)), null, condition)
-        t = stratified_times(batch_size, shares, draw)
-        loss = denoising_loss(denoiser, tables, x_0, condition, t, eps)
-        norm_and_rate = optimiser.descend(loss)
-        ema.update(denoiser.net, step)
-        return {"loss": loss.detach(), **norm_and_rate}
+        t = stratified_times(draws.uniform((len(x_0),), of="noise"), shares)
+        error = weighted_error(denoiser, tables, x_0, condition, t, eps)
+        return error, {"loss": error}
 
-    return update
+    return loss
 
 
 def uniform_shares(schedule: NoiseSchedule) -> Tensor:
-    """Every time as often as any other (Ho et al. 2020, algorithm 1)."""
+    """Every time is equally likely (Ho et al. 2020, algorithm 1)."""
     return torch.arange(schedule.timesteps + 1, dtype=torch.float64) / schedule.timesteps
 
 
 def cosine_shares(schedule: NoiseSchedule) -> Tensor:
-    """The density sech(log-SNR / 2) that uniform t has under the cosine schedule, whatever the schedule of the times is
-    (Kingma & Gao 2023, table 1): few times where all is noise, or nothing is."""
+    """Log-SNR has the density sech(log-SNR / 2), as with uniform t under the cosine schedule, whatever the schedule is
+    (Kingma & Gao 2023, table 1): few times where nearly all is noise, or hardly any."""
     rising = (1 / schedule.snr(torch.arange(schedule.timesteps + 1))).sqrt().atan()
     return rising / rising[-1]
 
 
 def focused_shares(schedule: NoiseSchedule) -> Tensor:
-    """Nine times in ten log-SNR is normal around -1 with spread 1, where strokes join into digits; else as `cosine`."""
+    """Nine times in ten, log-SNR is normal with mean -1 and standard deviation 1, where strokes join into digits;
+    otherwise as `cosine_shares`."""
     log_snr = schedule.snr(torch.arange(schedule.timesteps + 1)).log()
     rising = torch.special.ndtr(-1 - log_snr)
     return 0.9 * rising / rising[-1] + 0.1 * cosine_shares(schedule)
 
 
-# How t is drawn: (schedule) -> the share of training times up to t = 0 .. T, float64 (T + 1,), rising from 0 to 1.
+# The cumulative distribution of training times: (schedule) -> the share of times up to t = 0 .. T, float64 (T + 1,),
+# rising from 0 to 1.
 TIME_SHARES: dict[str, Callable[[NoiseSchedule], Tensor]] = {
     "uniform": uniform_shares,
     "cosine": cosine_shares,
@@ -112,9 +90,21 @@ TIME_SHARES: dict[str, Callable[[NoiseSchedule], Tensor]] = {
 }
 
 
-def stratified_times(batch_size: int, shares: Tensor, draw: torch.Generator) -> Tensor:
-    """(B,) integer times 1 .. T, distributed as `shares` (T + 1,) of `TIME_SHARES` says, one from each B-th of the
-    distribution: less variance between batches than independent draws. All on the device of `shares`."""
-    within = torch.rand(batch_size, generator=draw, device=shares.device)
-    even = (torch.arange(batch_size, device=shares.device) + within) / batch_size
+MIN_SNR_GAMMA = 5.0
+
+# The weight of the squared error of a sample's target: (snr, error_scale of the target) -> weight.
+WEIGHTINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "none": lambda snr, error_scale: snr.new_ones(snr.shape),
+    # Hang et al. 2023, eq. 4: min(SNR, gamma) for x_0, whatever the network predicts.
+    "min_snr": lambda snr, error_scale: snr.clamp(max=MIN_SNR_GAMMA) / error_scale,
+}
+
+
+def stratified_times(within: Tensor, shares: Tensor) -> Tensor:
+    """Integer times 1 .. T (B,) with the cumulative distribution `shares` (T + 1,) of `TIME_SHARES`.
+
+    Time k lies in the k-th of B equal parts of the distribution, at `within` (B,) in [0, 1) of it: less variance
+    between batches than with independent draws.
+    """
+    even = (torch.arange(len(within), device=within.device) + within) / len(within)
     return torch.searchsorted(shares, even * shares[-1], right=True).clamp(max=len(shares) - 1)

@@ -1,7 +1,7 @@
-"""Mixtures of Gaussians, where density and score are known at every noise level, and the training of a net on one.
+"""Mixtures of Gaussians, whose density and score are known at every noise level, and the loss of a net on one.
 
-Points of the plane go through the same `Denoiser` and samplers as images do: as images of 1 x 1 pixel with a channel
-per dimension, (B, D, 1, 1).
+Points go through the same `Denoiser` and samplers as images: as images of 1 x 1 pixel with a channel per dimension,
+(B, D, 1, 1).
 """
 
 import math
@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from diffusion.denoiser import Denoise, Denoiser
-from diffusion.loss import TIME_SHARES, denoising_loss, loss_tables, stratified_times
-from diffusion.randomness import generator
+from diffusion.loss import TIME_SHARES, loss_tables, stratified_times, weighted_error
+from diffusion.objective import Draws, Loss
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import x_0_from_score
-from diffusion.training.optimiser import Ema, Optimiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,27 +42,27 @@ class GaussianMixture:
         return self.log_components(x).logsumexp(1)
 
     def score(self, x: Tensor) -> Tensor:
-        """grad log p(x) (N, D): every component pulls towards its mean, by its share in having made x."""
+        """grad log p(x) (N, D): every component pulls towards its mean, by its posterior probability given x."""
         share = self.log_components(x).softmax(1)  # (N, K)
         pull = (self.mean - x[:, None]) / self.std[:, None] ** 2  # (N, K, D)
         return (share[:, :, None] * pull).sum(1)
 
     def sample(self, number: int, draw: torch.Generator) -> Tensor:
-        """(number, D) points, of the dtype of the mixture."""
+        """Draw points (number, D), of the dtype of the mixture."""
         component = torch.multinomial(self.weight, number, replacement=True, generator=draw)
         eps = torch.randn(number, self.mean.shape[1], generator=draw, dtype=self.mean.dtype)
         return self.mean[component] + self.std[component, None] * eps
 
 
 def ring() -> GaussianMixture:
-    """Eight equal components on a circle: the usual toy, easy but for its number of modes."""
+    """Eight equal components on a circle: the usual toy, easy except for its number of modes."""
     angle = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)
     means = torch.stack([angle.cos(), angle.sin()], dim=1)
     return GaussianMixture(torch.full((8,), 1 / 8, dtype=torch.float64), means, torch.full((8,), 0.1).double())
 
 
 def uneven() -> GaussianMixture:
-    """Three components of different weight and width, the lightest of them the narrowest."""
+    """Three components of different weights and widths; the lightest is the narrowest."""
     means = torch.tensor([[-0.8, -0.5], [0.8, -0.4], [0.1, 0.9]], dtype=torch.float64)
     weights, stds = ([0.6, 0.3, 0.1], [0.3, 0.15, 0.05])
     return GaussianMixture(torch.tensor(weights).double(), means, torch.tensor(stds).double())
@@ -83,23 +82,19 @@ def exact_denoise(mixture: GaussianMixture, schedule: NoiseSchedule) -> Denoise:
     return denoise
 
 
-def mixture_update(
-    denoiser: Denoiser, ema: Ema, optimiser: Optimiser, mixture: GaussianMixture, batch_size: int, seed: int
-) -> Callable[[int], dict[str, Tensor]]:
-    """The training step, for `fit`, of a denoiser of points, each batch fresh from the mixture."""
-    device = denoiser.device
-    shares = TIME_SHARES["cosine"](denoiser.schedule).float().to(device)
-    tables = loss_tables(denoiser.schedule, denoiser.target, "none", device)
-    no_label = torch.zeros(batch_size, dtype=torch.int64, device=device)
+def mixture_loss(denoiser: Denoiser, mixture: GaussianMixture) -> Loss:
+    """The loss of a denoiser of points on fresh points of the mixture, as many as the batch has (ignored) items.
 
-    def update(step: int) -> dict[str, Tensor]:
-        draw = generator(seed, "mixture/points", step)
-        x_0 = mixture.sample(batch_size, draw).float().view(batch_size, -1, 1, 1).to(device)
-        eps = torch.randn(x_0.shape, generator=draw).to(device)
-        t = stratified_times(batch_size, shares, generator(seed, "mixture/times", step, device))
-        loss = denoising_loss(denoiser, tables, x_0, no_label, t, eps)
-        norm_and_rate = optimiser.descend(loss)
-        ema.update(denoiser.net, step)
-        return {"loss": loss.detach(), **norm_and_rate}
+    Batches are on the CPU, as the mixture is; times have the distribution `cosine`.
+    """
+    shares = TIME_SHARES["cosine"](denoiser.schedule).float()
+    tables = loss_tables(denoiser.schedule, denoiser.target, "none", denoiser.device)
 
-    return update
+    def loss(items: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        x_0 = mixture.sample(len(items), draws.stream("points")).float().view(len(items), -1, 1, 1)
+        eps = draws.normal(x_0.shape, of="points")
+        t = stratified_times(draws.uniform((len(items),), of="times"), shares)
+        error = weighted_error(denoiser, tables, *(part.to(denoiser.device) for part in (x_0, labels, t, eps)))
+        return error, {"loss": error}
+
+    return loss

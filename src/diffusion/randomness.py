@@ -9,7 +9,7 @@ from torch import Tensor
 DRAWS_AHEAD = 16
 
 
-def generator(seed: int, purpose: str, index: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+def generator_for(seed: int, purpose: str, index: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator of its own for the `index`-th use of `purpose`, for example ("train", step) or ("sample", image)."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
@@ -18,12 +18,12 @@ def generator(seed: int, purpose: str, index: int = 0, device: torch.device | st
 def image_noise(
     seed: int, purpose: str, indices: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu"
 ) -> Iterator[Tensor]:
-    """Endless standard normal draws (len(indices), *shape), fp32: the first is the start noise, then one per step.
+    """Endless standard normal draws (len(indices), *shape), fp32: first the start noise, then one draw per step.
 
-    Image k's draws come from its own generator, so they do not depend on the batch that it is part of. They are made
-    on the CPU, `DRAWS_AHEAD` steps at a time: the same numbers on every device, and no generator call per step.
+    The draws of image k come from a generator of its own, so they do not depend on the batch that it is part of. They
+    are made on the CPU, `DRAWS_AHEAD` steps at a time: the same numbers on every device, and few calls of generators.
     """
-    generators = [generator(seed, purpose, index) for index in indices]
+    generators = [generator_for(seed, purpose, index) for index in indices]
     yield torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(device)
     while True:
         ahead = torch.stack([torch.randn(DRAWS_AHEAD, *shape, generator=g) for g in generators], dim=1)

@@ -1,4 +1,4 @@
-"""The machine: which device, which precision, what it is, and its clock."""
+"""The machine: its device and precision, its description, and a stopwatch."""
 
 import ctypes
 import os
@@ -13,16 +13,22 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16")
-FEATURES = ("avx2", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "sve", "bf16")  # that choose other kernels
+FEATURES = (
+    "avx2",
+    "avx512_f",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_bf16",
+    "sve",
+    "bf16",
+)  # that decide which kernels run
 LIBRARIES = ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "pandas", "matplotlib", "safetensors")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 Net = TypeVar("Net", bound=nn.Module)
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device for `auto`, `cpu`, `cuda` or `mps`; `auto` takes the fastest one there is.
+    """The torch device for `auto`, `cpu`, `cuda` or `mps`; `auto` picks the fastest one available.
 
     Raises ValueError for a device that this machine does not have.
     """
@@ -36,9 +42,9 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """`fp32` or `bf16`; `auto` takes bf16 where the hardware multiplies matrices in it.
+    """`fp32` or `bf16`; `auto` picks bf16 where the hardware multiplies matrices in it.
 
-    That is a GPU with bf16, or a processor with AVX512-BF16 (training measured 1.4 times faster) or AMX.
+    This holds for a GPU with bf16, and for a processor with AVX512-BF16 (training measured 1.4 times faster) or AMX.
     """
     if name != "auto":
         return name
@@ -49,18 +55,18 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which a network is called: weights stay fp32, convolutions and products run in `precision`."""
+    """The context to call a network in: weights stay fp32, convolutions and matrix products run in `precision`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def frozen(net: Net, device: torch.device) -> Net:
-    """The network itself, on its device and in its layout, as it is used once trained: no dropout, no gradients."""
+    """The network itself, ready for use after training: on its device, channels last, without dropout or gradients."""
     return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def prepare_machine(device: torch.device) -> None:
-    """Settings of the process that every stage wants: no subnormal numbers (slow), freed memory is kept, TF32 where a
-    GPU has it."""
+    """Set up the process for heavy work: subnormal numbers (slow) become 0, freed memory is kept, and a GPU that has
+    TF32 uses it."""
     torch.set_flush_denormal(True)
     _keep_freed_memory()
     if device.type == "cuda":
@@ -68,7 +74,7 @@ def prepare_machine(device: torch.device) -> None:
 
 
 def describe_machine(device: torch.device, precision: str) -> dict[str, str | int]:
-    """What could explain a different clock or a different last digit: goes beside every timing."""
+    """Everything that could explain a different timing or a different last digit: stored beside every timing."""
     capabilities = torch.cpu.get_capabilities()
     return {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type} ({_processor()})",
@@ -85,7 +91,7 @@ def describe_machine(device: torch.device, precision: str) -> dict[str, str | in
 
 
 def peak_memory_mib() -> int:
-    """Largest resident size of this process so far in MiB (GPU memory is not in it)."""
+    """Largest resident size of this process so far in MiB, without the memory of a GPU."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -93,7 +99,7 @@ def peak_memory_mib() -> int:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was asked: a clock without it measures the asking."""
+    """Wait until the device has finished its work: without this, a clock measures how fast work is queued."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     elif device.type == "mps":
@@ -102,7 +108,7 @@ def synchronize(device: torch.device) -> None:
 
 @contextmanager
 def stopwatch(device: torch.device) -> Iterator[list[float]]:
-    """Seconds spent in the block, device included, as the single entry of the list that it yields."""
+    """Yield a list whose single entry, after the block, is the seconds spent in it, including work on the device."""
     elapsed: list[float] = []
     synchronize(device)
     start = time.perf_counter()
@@ -112,8 +118,8 @@ def stopwatch(device: torch.device) -> Iterator[list[float]]:
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed tensors: handed back to the system and fetched again in every call of
-    a network, it took a tenth of the time of sampling. Does nothing where the C library is not GNU's."""
+    """Let the C library keep the memory of freed tensors: returning it to the system and requesting it again in every
+    call of a network took a tenth of the time of sampling. Does nothing unless the C library is GNU's."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt and platform.libc_ver()[0] == "glibc":
         mallopt(M_MMAP_THRESHOLD, 2**25)  # the largest that is allowed

@@ -1,9 +1,8 @@
-"""The command for people: `python -m diffusion.sample --labels 0-9 --out x.png`, or `--prompt "a thin three"`."""
+"""The command line: `python -m diffusion.sample --labels 0-9 --out x.png`, or `--prompt "a thin three"`."""
 
 import argparse
 import math
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,50 +12,48 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import gathered, save_sheet
-from diffusion.denoiser import Denoise, Denoiser, clipped, guided, load_denoiser
+from diffusion.choices import DEVICES, PRECISIONS
+from diffusion.data import classes_in_turn, save_sheet
+from diffusion.denoiser import guided, load_denoiser
 from diffusion.files import whole_file
+from diffusion.generation import ImageModel, Wrap, of_denoiser, of_latents
 from diffusion.latents.model import load_latent
 from diffusion.latents.text import PAD
-from diffusion.randomness import image_noise
-from diffusion.runtime import DEVICES, PRECISIONS, pick_device, pick_precision, prepare_machine
-from diffusion.samplers.sampler import SAMPLERS, SamplerSetting, generate
-from diffusion.schedule import TIMES
+from diffusion.runtime import pick_device, pick_precision, prepare_machine
+from diffusion.samplers.table import SAMPLERS, SamplerSetting
+from diffusion.schedule import SPACINGS
 
 LABEL_MODEL, PROMPT_MODEL = Path("models/denoiser.safetensors"), Path("models/latent.safetensors")
-COLUMNS = 10  # of a sheet of one label or prompt alone
+COLUMNS = 10  # of a sheet with a single label or prompt
+DEFAULT_STEPS = 50
 EXAMPLES = """examples:
-  what words say
+  an image of a prompt
     python -m diffusion.sample --prompt "a thin three" --guidance 3 --steps 20 --out picture.png
   a sheet of ten digits of each class
     python -m diffusion.sample --labels 0-9 --num 100 --out digits.png
   a thousand images for another program: uint8 arrays `images` (N, H, W) or (N, H, W, C), and `labels` (N,)
     python -m diffusion.sample --labels 0-9 --num 1000 --out digits.npz
-  threes and sevens, guided where the class is decided, in 10 network calls
+  threes and sevens, guided at the noise levels where the class is decided, in 10 steps
     python -m diffusion.sample --labels 3,7 --guidance 3 --guidance-interval -3 1 \\
       --sampler dpmpp_2m --steps 10 --out threes_and_sevens.png
 
-Image k has the k-th label or prompt (starting over after the last) and noise of its own: the same at any --batch-size
-and --num.
+Image k has the k-th label or prompt (after the last they start over) and noise of its own, so it is the same at any
+--batch-size and --num.
 """
 
 
-class Subject(NamedTuple):
-    """What is asked of which model, and how its x_0 become images."""
+class Request(NamedTuple):
+    """What the command line asks for: a model, and the conditions that its images have in turn."""
 
-    denoiser: Denoiser
+    model: ImageModel
     conditions: Tensor  # (K, ...), image k has condition k mod K
     names: list[int]  # of the conditions, in an .npz file
-    null: int  # the entries of the null condition
-    shape: tuple[int, int, int]  # of what is denoised
-    bounded: Callable[[Denoise], Denoise]
-    finished: Callable[[Tensor], Tensor]
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Sample and write. Raises ValueError for what cannot be done, before any work."""
+    """Sample and write. Raises ValueError for an impossible request, before any work."""
     if arguments.out.suffix not in WRITERS:
-        raise ValueError(f"--out: {arguments.out.name!r} has an unknown ending (allowed: {', '.join(WRITERS)})")
+        raise ValueError(f"--out: {arguments.out.name!r} has an unknown suffix (allowed: {', '.join(WRITERS)})")
     if not arguments.out.parent.is_dir():
         raise ValueError(f"--out: {arguments.out.parent} is not a folder")
     first, last = arguments.guidance_interval
@@ -66,58 +63,46 @@ def main(arguments: argparse.Namespace) -> None:
         )
     device = pick_device(arguments.device)
     prepare_machine(device)
-    subject = (prompted if arguments.prompt else labelled)(arguments, device)
-    setting = sampler_setting(arguments, subject.denoiser.schedule.timesteps)
-    turns = torch.arange(arguments.num) % len(subject.names)
-
-    batches = generate(
-        lambda condition: subject.bounded(
-            guided(
-                subject.denoiser,
-                condition,
-                arguments.guidance,
-                subject.null,
-                arguments.guidance_interval,
-                arguments.guidance_rescale,
-            )
-        ),
-        subject.denoiser.schedule,
-        setting,
-        subject.conditions[turns.to(device)],
-        partial(image_noise, arguments.seed, "sample", shape=subject.shape, device=device),
-        arguments.batch_size,
-    )
-    total = math.ceil(arguments.num / arguments.batch_size)
-    images = gathered(subject.finished(batch) for batch in tqdm(batches, total=total, unit="batch"))
-    WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(subject.names)[turns], len(subject.names))
+    request = (of_prompts if arguments.prompt else of_labels)(arguments, device)
+    turns = classes_in_turn(arguments.num, len(request.names))
+    conditions = request.conditions[turns.to(request.conditions.device)]
+    watch = partial(tqdm, unit="batch")
+    images = request.model.images(conditions, arguments.seed, "sample", arguments.batch_size, watch)
+    WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(request.names)[turns], len(request.names))
 
 
-def labelled(arguments: argparse.Namespace, device: torch.device) -> Subject:
+def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
     """Images of classes, from pixels."""
     path = arguments.model or LABEL_MODEL
     denoiser, description = load_denoiser(path, device, pick_precision(arguments.precision, device))
     num_classes, net = len(description["class_names"]), description["net"]
     labels = parse_labels(arguments.labels, num_classes)
     shape = (net["image_channels"], net["image_size"], net["image_size"])
-    return Subject(denoiser, torch.tensor(labels, device=device), labels, num_classes, shape, clipped, lambda x: x)
+    walk, wrap = sampler_setting(arguments, denoiser.schedule.timesteps).start, guidance(arguments, num_classes)
+    return Request(of_denoiser(denoiser, shape, walk, wrap), torch.tensor(labels), labels)
 
 
-def prompted(arguments: argparse.Namespace, device: torch.device) -> Subject:
-    """Images of prompts, from latents, which are not clipped. Raises ValueError for a word that the model never saw."""
+def of_prompts(arguments: argparse.Namespace, device: torch.device) -> Request:
+    """Images of prompts, from latents. Raises ValueError for a word that is not in the model's vocabulary."""
     path = arguments.model or PROMPT_MODEL
     model, _ = load_latent(path, device, pick_precision(arguments.precision, device))
     try:
         tokens = model.tokens(arguments.prompt)
     except ValueError as error:
         raise ValueError(f"--prompt: {error}") from error
-    names = list(range(len(tokens)))
-    return Subject(
-        model.denoiser, tokens, names, PAD, model.latent_shape, lambda denoise: denoise, model.autoencoder.decode
-    )
+    walk, wrap = sampler_setting(arguments, model.denoiser.schedule.timesteps).start, guidance(arguments, PAD)
+    images_of = of_latents(model.denoiser, model.latent_shape, walk, model.autoencoder.decode, wrap)
+    return Request(images_of, tokens, list(range(len(tokens))))
+
+
+def guidance(arguments: argparse.Namespace, null: int) -> Wrap:
+    """The guidance asked for, of a model whose null condition is `null` in every entry."""
+    interval, rescale = arguments.guidance_interval, arguments.guidance_rescale
+    return partial(guided, scale=arguments.guidance, null=null, interval=interval, rescale=rescale)
 
 
 def parse_labels(text: str, num_classes: int) -> list[int]:
-    """`3`, `0-9`, `1,3,5-7` as a list. Raises ValueError for anything that is not labels of the model."""
+    """`3`, `0-9`, `1,3,5-7` as a list. Raises ValueError for anything else, and for labels that the model lacks."""
     try:
         ranges = [[int(bound) for bound in part.split("-")] for part in text.split(",")]
         labels = [label for bounds in ranges for label in range(bounds[0], bounds[-1] + 1)]
@@ -129,19 +114,22 @@ def parse_labels(text: str, num_classes: int) -> list[int]:
 
 
 def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSetting:
-    """The sampler asked for; DDPM takes all T steps. Raises ValueError for steps or eta that it cannot have."""
-    steps = arguments.steps or (timesteps if arguments.sampler == "ddpm" else min(50, timesteps))
-    if arguments.sampler == "ddpm" and steps != timesteps:
-        raise ValueError(
-            f"--steps: {steps} is not possible with ddpm (allowed: all {timesteps}; or --sampler ddim --eta 1)"
-        )
-    if not 1 <= steps <= timesteps:
+    """The sampler asked for. Raises ValueError for steps, a timestep spacing or an eta that it cannot have."""
+    name, steps, sampler = arguments.sampler, arguments.steps, SAMPLERS[arguments.sampler]
+    if not steps:
+        steps = timesteps if sampler.takes_all_steps else min(DEFAULT_STEPS, timesteps)
+    if steps > timesteps:
         raise ValueError(f"--steps: {steps} is not possible (allowed: 1 to {timesteps})")
-    if arguments.sampler == "ddpm" and arguments.times != "trailing":
-        raise ValueError(f"--times: {arguments.times} is not possible with ddpm, which takes all times")
-    if arguments.eta is not None and arguments.sampler != "ddim":
-        raise ValueError(f"--eta: {arguments.eta} goes with --sampler ddim alone")
-    return SamplerSetting(arguments.sampler, steps, arguments.eta, arguments.times)
+    if sampler.takes_all_steps and steps != timesteps:
+        raise ValueError(
+            f"--steps: {steps} is not possible with {name} (allowed: all {timesteps}; fewer: --sampler ddim --eta 1)"
+        )
+    if sampler.takes_all_steps and arguments.times != "trailing":
+        raise ValueError(f"--times: {arguments.times} is not possible with {name}, which takes all timesteps")
+    if arguments.eta is not None and not sampler.takes_eta:
+        allowed = ", ".join(other for other, row in SAMPLERS.items() if row.takes_eta)
+        raise ValueError(f"--eta: {arguments.eta} is not possible with {name} (allowed: with {allowed})")
+    return SamplerSetting(name, steps, arguments.eta, arguments.times)
 
 
 def write_arrays(path: Path, images: Tensor, labels: Tensor, _: int) -> None:
@@ -152,7 +140,7 @@ def write_arrays(path: Path, images: Tensor, labels: Tensor, _: int) -> None:
 
 
 def write_sheet(path: Path, images: Tensor, _: Tensor, columns: int) -> None:
-    """A PNG, one column per label or prompt asked for."""
+    """A PNG with a column for every label or prompt asked for."""
     save_sheet(path, images, min(columns if columns > 1 else COLUMNS, len(images)))
 
 
@@ -174,23 +162,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="a .png sheet or .npz arrays")
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument("--labels", default="0-9", help="classes, like 3 or 0-9 or 1,3,5-7 (default 0-9)")
-    asked.add_argument("--prompt", nargs="+", metavar="TEXT", help='what to draw in words, like "a thin three"')
+    asked.add_argument("--prompt", nargs="+", metavar="TEXT", help='what to draw, in words, like "a thin three"')
     parser.add_argument("--num", type=_positive, default=100, help="number of images (default 100)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="ddim", help="(default ddim)")
-    parser.add_argument("--steps", type=_positive, help="per image (default 50; all T for ddpm)")
-    parser.add_argument("--times", choices=TIMES, default="trailing", help="spacing of the steps (default trailing)")
+    parser.add_argument("--steps", type=_positive, help=f"per image (default {DEFAULT_STEPS}; all T for ddpm)")
+    parser.add_argument("--times", choices=SPACINGS, default="trailing", help="timestep spacing (default trailing)")
     parser.add_argument("--eta", type=_share, help="of ddim: 0 deterministic, 1 as noisy as DDPM (default 0)")
-    parser.add_argument("--guidance", type=_scale, default=1.0, help="w >= 0: 0 any class, 1 none (default 1)")
+    parser.add_argument(
+        "--guidance",
+        type=_scale,
+        default=1.0,
+        help="w >= 0: 0 unconditional, 1 conditional, above 1 guided (default 1)",
+    )
     parser.add_argument(
         "--guidance-interval",
         type=float,
         nargs=2,
         default=(-math.inf, math.inf),
         metavar=("FROM", "TO"),
-        help="log-SNR between which guidance acts: fewer network evaluations, more variety (default everywhere)",
+        help="log-SNRs between which to guide: fewer network evaluations, more variety (default everywhere)",
     )
     parser.add_argument(
-        "--guidance-rescale", type=_share, default=0.0, help="0 to 1: against saturation at high w (default 0)"
+        "--guidance-rescale", type=_share, default=0.0, help="0 to 1, against saturation at large w (default 0)"
     )
     parser.add_argument("--seed", type=int, default=0, help="(default 0)")
     parser.add_argument("--batch-size", type=_positive, default=100, help="images at a time (default 100)")

@@ -3,25 +3,51 @@
     x_t = sqrt(alpha_bar_t) * x_0 + sqrt(1 - alpha_bar_t) * eps,        SNR(t) = alpha_bar_t / (1 - alpha_bar_t)
 
 t = 0 is the clean image (alpha_bar_0 = 1), t = T the last and noisiest time; beta_t = 1 - alpha_bar_t / alpha_bar_{t-1}
-is the share of variance replaced by noise in the step from t - 1 to t. Time may be real: between two integers
+is the share of the variance that the step from t - 1 to t replaces by noise. Time may be real: between two integers
 -log alpha_bar is linear, which is what a beta constant over that step means.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 LINEAR_BETA_START, LINEAR_BETA_END, LINEAR_TIMESTEPS = 1e-4, 0.02, 1000
 MAX_BETA = 0.999
-MAX_SIGMA = 200.0  # sqrt(1 / SNR) of the first of the times that are even in sigma
+MAX_SIGMA = 200.0  # sqrt(1 / SNR) from which on spacings that are even in sigma or log-SNR begin
+
+
+class Level(NamedTuple):
+    """A time with its alpha_bar, and all that a sampler needs to know of the noise level there."""
+
+    time: float
+    alpha_bar: float
+
+    @property
+    def signal(self) -> float:
+        """sqrt(alpha_bar_t), the weight of x_0 in x_t."""
+        return math.sqrt(self.alpha_bar)
+
+    @property
+    def noise(self) -> float:
+        """sqrt(1 - alpha_bar_t), the weight of eps in x_t."""
+        return math.sqrt(1 - self.alpha_bar)
+
+    @property
+    def half_log_snr(self) -> float:
+        """lambda_t = log(signal / noise), infinite at both ends of the chain."""
+        if self.signal == 0 or self.noise == 0:
+            return -math.inf if self.signal == 0 else math.inf
+        return math.log(self.signal / self.noise)
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """The table alpha_bar[0..T] in float64, and all that follows from it."""
+    """The table alpha_bar[0..T] in float64, and everything that follows from it."""
 
     name: str
     alpha_bar: Tensor  # (T + 1,)
@@ -49,15 +75,20 @@ class NoiseSchedule:
         between = (log_below + (t - below) * (log_above - log_below)).exp()
         return torch.where(t == above, self.alpha_bar[above], between)
 
-    def time_at(self, alpha_bar: Tensor) -> Tensor:
-        """The real times t in [0, T] with these alpha_bar (N,), float64: the inverse of `alpha_bar_at`.
+    def time_at(self, alpha_bar: Tensor | float) -> Tensor:
+        """The real times t in [0, T] with these alpha_bar, float64, of the same shape: the inverse of `alpha_bar_at`.
 
-        What lies beyond the table's last entry is at T.
+        Values below the table's last entry are assigned to T.
         """
-        decay, wanted = -self.alpha_bar.log(), -alpha_bar.double().log()  # both rise with t
+        wanted = -torch.as_tensor(alpha_bar, dtype=torch.float64).log()
+        decay = -self.alpha_bar.log()  # rises with t, as `wanted` does
         above = torch.searchsorted(decay, wanted).clamp(1, self.timesteps)
         share = (wanted - decay[above - 1]) / (decay[above] - decay[above - 1])
         return above - 1 + share.clamp(0, 1)
+
+    def time_of_log_snr(self, log_snr: Tensor | float) -> Tensor:
+        """The real times t in [0, T] with these log-SNRs, float64, of the same shape."""
+        return self.time_at(torch.as_tensor(log_snr, dtype=torch.float64).sigmoid())
 
     def snr(self, t: Tensor | float) -> Tensor:
         """Signal-to-noise ratio alpha_bar / (1 - alpha_bar), float64; infinite at t = 0."""
@@ -74,17 +105,25 @@ class NoiseSchedule:
         signal, noise = (per_sample(c, x_0) for c in self.coefficients(t))
         return signal * x_0 + noise * eps
 
+    def steps(self, times: Sequence[float]) -> Iterator[tuple[Level, Level]]:
+        """The pairs (t, s) of neighbouring times, each with its noise level.
+
+        alpha_bar is taken at the time rounded to float32: exact for integers, and to a relative 6e-8 between them.
+        """
+        alpha_bars = self.alpha_bar_at(torch.tensor(times, dtype=torch.float32)).tolist()
+        return pairwise(map(Level, times, alpha_bars))
+
 
 def per_sample(coefficient: Tensor, x: Tensor) -> Tensor:
-    """A scalar or (B,) coefficient with the dtype of x (B, ...), shaped to be multiplied with it, and on its device;
-    a scalar may stay on the CPU, where every device's kernels take it from."""
+    """A scalar or (B,) coefficient as a factor of x (B, ...): with its dtype, and on its device unless it is a scalar,
+    which kernels of every device read from the CPU."""
     if coefficient.ndim == 0:
         return coefficient.to(x.dtype)
     return coefficient.to(x.device, x.dtype, non_blocking=True).view(-1, *[1] * (x.ndim - 1))
 
 
 def from_betas(name: str, beta: Tensor) -> NoiseSchedule:
-    """The schedule with beta_1 .. beta_T (T,), float64."""
+    """The schedule with the betas beta_1 .. beta_T, float64 (T,)."""
     return NoiseSchedule(name, torch.cat([torch.ones(1, dtype=torch.float64), (1 - beta).cumprod(0)]))
 
 
@@ -101,12 +140,12 @@ def linear(timesteps: int) -> NoiseSchedule:
 
 
 def linear_unscaled(timesteps: int) -> NoiseSchedule:
-    """The same betas whatever T is, right for 1000 only: at T = 200 x_T still holds 36 % of the image's amplitude."""
+    """The same betas whatever T is, as they suit T = 1000: at T = 200 x_T still holds 36 % of the image's amplitude."""
     return from_betas("linear_unscaled", _linear_betas(timesteps))
 
 
 def linear_zero_snr(timesteps: int) -> NoiseSchedule:
-    """`linear` with sqrt(alpha_bar) shifted and stretched to end at exactly 0 (Lin et al. 2024, algorithm 1)."""
+    """`linear` with sqrt(alpha_bar) shifted and rescaled to end at exactly 0 (Lin et al. 2024, algorithm 1)."""
     root = linear(timesteps).alpha_bar.sqrt()
     stretched = (root[1:] - root[-1]) * root[1] / (root[1] - root[-1])
     return NoiseSchedule("linear_zero_snr", torch.cat([root[:1], stretched]).square())
@@ -134,14 +173,14 @@ SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
 
 
 def noise_schedule(name: str, timesteps: int) -> NoiseSchedule:
-    """The schedule called `name` with T = `timesteps`. Raises ValueError for an unknown name or a T it cannot have."""
+    """The schedule called `name` with T = `timesteps`. Raises ValueError for an unknown name or an impossible T."""
     if name not in SCHEDULES:
         raise ValueError(f"schedule: {name!r} is unknown (allowed: {', '.join(SCHEDULES)})")
     return SCHEDULES[name](timesteps)
 
 
 def trailing_times(schedule: NoiseSchedule, num_steps: int) -> list[float]:
-    """As even in t as integers allow: round(T - i T / S) (Lin et al. 2024, table 2)."""
+    """Integers as even in t as possible: round(T - i T / S) (Lin et al. 2024, table 2)."""
     timesteps = schedule.timesteps
     return [*(round(timesteps - i * timesteps / num_steps) for i in range(num_steps)), 0]
 
@@ -156,7 +195,7 @@ def karras_times(schedule: NoiseSchedule, num_steps: int, rho: float = 7) -> lis
     return _times_of_sigmas(schedule, num_steps, lambda sigma: sigma ** (1 / rho), lambda even: even**rho)
 
 
-TIMES: dict[str, Callable[[NoiseSchedule, int], list[float]]] = {
+SPACINGS: dict[str, Callable[[NoiseSchedule, int], list[float]]] = {
     "trailing": trailing_times,
     "log_snr": log_snr_times,
     "karras": karras_times,
@@ -164,15 +203,15 @@ TIMES: dict[str, Callable[[NoiseSchedule, int], list[float]]] = {
 
 
 def times_from(name: str, schedule: NoiseSchedule, num_steps: int) -> list[float]:
-    """num_steps + 1 falling times, the first T and the last 0, spaced as `name` says.
+    """num_steps + 1 falling times, the first T and the last 0, in the timestep spacing called `name`.
 
-    Raises ValueError for an unknown name and where num_steps is not in 1 .. T.
+    Raises ValueError for an unknown name and for num_steps outside of 1 .. T.
     """
-    if name not in TIMES:
-        raise ValueError(f"times: {name!r} is unknown (allowed: {', '.join(TIMES)})")
+    if name not in SPACINGS:
+        raise ValueError(f"times: {name!r} is unknown (allowed: {', '.join(SPACINGS)})")
     if not 1 <= num_steps <= schedule.timesteps:
         raise ValueError(f"steps: {num_steps} is not possible (allowed: 1 to timesteps = {schedule.timesteps})")
-    return TIMES[name](schedule, num_steps)
+    return SPACINGS[name](schedule, num_steps)
 
 
 def _times_of_sigmas(
@@ -183,7 +222,7 @@ def _times_of_sigmas(
 ) -> list[float]:
     """T, then times evenly spaced in scale(sigma), the last of them 1, then 0.
 
-    Where alpha_bar_T is so small that x_T holds nothing of the image, even spacing begins at MAX_SIGMA.
+    Where alpha_bar_T is so small that x_T holds nothing of the image, the even spacing begins at MAX_SIGMA.
     """
     ends = (1 / schedule.snr(torch.tensor([schedule.timesteps, 1.0]))).sqrt().clamp(max=MAX_SIGMA)
     first, last = scale(ends).tolist()
@@ -201,5 +240,5 @@ def _unit_times(timesteps: int) -> Tensor:
 
 
 def _from_curve(name: str, curve: Tensor) -> NoiseSchedule:
-    """A schedule from a falling curve (T + 1,) that may end at 0: beta is capped, so alpha_bar_T stays positive."""
+    """A schedule from a falling curve (T + 1,) that may end at 0: betas are capped, so alpha_bar_T stays positive."""
     return from_betas(name, (1 - curve[1:] / curve[:-1]).clamp(max=MAX_BETA))

@@ -1,6 +1,7 @@
-"""What the network predicts (eps, x_0 or v), how each turns into an estimate of x_0, and the score.
+"""What the network predicts (eps, x_0 or v), how to turn each into an estimate of x_0, and the score.
 
-Throughout, `signal` = sqrt(alpha_bar_t) and `noise` = sqrt(1 - alpha_bar_t), so that x_t = signal * x_0 + noise * eps.
+Throughout, `signal` = sqrt(alpha_bar_t) and `noise` = sqrt(1 - alpha_bar_t), so that x_t = signal * x_0 + noise * eps;
+each is one number, or a tensor with an entry per image.
 """
 
 from collections.abc import Callable
@@ -8,12 +9,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+Weight = Tensor | float
+
 
 class Target(NamedTuple):
     """A prediction target: its value, the x_0 that it implies, and its squared error per squared error of x_0."""
 
-    value: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (x_0, eps, signal, noise)
-    to_x_0: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # (x_t, prediction, signal, noise)
+    value: Callable[[Tensor, Tensor, Weight, Weight], Tensor]  # (x_0, eps, signal, noise)
+    to_x_0: Callable[[Tensor, Tensor, Weight, Weight], Tensor]  # (x_t, prediction, signal, noise)
     error_scale: Callable[[Tensor], Tensor]  # (snr,)
 
 
@@ -37,36 +40,27 @@ TARGETS: dict[str, Target] = {
     ),
 }
 
-MIN_SNR_GAMMA = 5.0
 
-# The weight of a sample's squared error of the target: (snr, target's error_scale) -> weight.
-WEIGHTINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "none": lambda snr, error_scale: snr.new_ones(snr.shape),
-    # Hang et al. 2023, eq. 4: min(SNR, gamma) for x_0, whatever the network predicts.
-    "min_snr": lambda snr, error_scale: snr.clamp(max=MIN_SNR_GAMMA) / error_scale,
-}
-
-
-def eps_from_x_0(x_t: Tensor, x_0: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
-    """The eps (B, ...) that goes with an estimate of x_0, for t > 0."""
+def eps_from_x_0(x_t: Tensor, x_0: Tensor, signal: Weight, noise: Weight) -> Tensor:
+    """The eps (B, ...) that an estimate of x_0 implies, for t > 0."""
     return (x_t - signal * x_0) / noise
 
 
-def score_from_eps(eps: Tensor, noise: Tensor) -> Tensor:
+def score_from_eps(eps: Tensor, noise: Weight) -> Tensor:
     """grad log p(x_t) = -eps / sqrt(1 - alpha_bar_t), for eps = E[eps | x_t] (Song et al. 2021, section 3.3)."""
     return -eps / noise
 
 
-def eps_from_score(score: Tensor, noise: Tensor) -> Tensor:
-    """The eps (B, ...) that goes with a score, for t > 0: the inverse of `score_from_eps`."""
+def eps_from_score(score: Tensor, noise: Weight) -> Tensor:
+    """The eps (B, ...) that a score implies, for t > 0: the inverse of `score_from_eps`."""
     return -noise * score
 
 
-def score_from_x_0(x_t: Tensor, x_0: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+def score_from_x_0(x_t: Tensor, x_0: Tensor, signal: Weight, noise: Weight) -> Tensor:
     """grad log p(x_t), for x_0 = E[x_0 | x_t]."""
     return score_from_eps(eps_from_x_0(x_t, x_0, signal, noise), noise)
 
 
-def x_0_from_score(x_t: Tensor, score: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+def x_0_from_score(x_t: Tensor, score: Tensor, signal: Weight, noise: Weight) -> Tensor:
     """E[x_0 | x_t] given grad log p(x_t), Tweedie's formula: the inverse of `score_from_x_0`, for signal > 0."""
     return TARGETS["eps"].to_x_0(x_t, eps_from_score(score, noise), signal, noise)

@@ -1,12 +1,12 @@
-"""Tensors on disk: safetensors with a JSON description, written atomically."""
+"""Tensors and models on disk: safetensors with a JSON description, written atomically."""
 
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,15 +16,16 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from diffusion.files import whole_file
 
 DESCRIPTION = "description"
-
-
 MAX_HEADER_BYTES = 2**24  # of a .safetensors file: names, shapes and the description
+MAX_NUMBER = 2**20  # in the description of a model: whatever it builds besides weights stays small
+
+Tensors = dict[str, Tensor]
+Description = dict[str, Any]  # JSON
+Model = TypeVar("Model")
+Net = TypeVar("Net", bound=nn.Module)
 
 
-MAX_NUMBER = 2**20  # in the description of a model: what it builds beside its weights stays small
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+def save_tensors(path: Path, tensors: Tensors, description: Description) -> None:
     """Write tensors and a JSON-serialisable description. Raises OSError as `whole_file` does."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as partial:
@@ -35,10 +36,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, 
         partial.chmod(0o644)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_tensors` wrote, on the CPU.
+def load_tensors(path: Path) -> tuple[Tensors, Description]:
+    """Read what `save_tensors` wrote, onto the CPU.
 
-    Raises ValueError for a file that is missing, damaged or not ours, and for one that holds NaN or infinity.
+    Raises ValueError if the file is missing, damaged, not one of this project, or holds NaN or infinity.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file (expected a .safetensors file of this project)")
@@ -46,7 +47,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with open(path, "rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
         if header_bytes > MAX_HEADER_BYTES:
-            raise ValueError(f"a header of {header_bytes:,} bytes, allowed are up to {MAX_HEADER_BYTES:,}")
+            raise ValueError(f"its header has {header_bytes:,} bytes (allowed: up to {MAX_HEADER_BYTES:,})")
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             description = json.loads((file.metadata() or {})[DESCRIPTION])
@@ -55,31 +56,42 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:  # RecursionError is one of them
         raise ValueError(f"{path}: not a .safetensors file of this project, or damaged ({_one_line(error)})") from error
     if not isinstance(description, dict):
-        raise ValueError(f"{path}: not a .safetensors file of this project (its description is no object)")
+        raise ValueError(f"{path}: not a .safetensors file of this project (its description is not a JSON object)")
     if broken:
         raise ValueError(f"{path}: NaN or infinity in {broken[0]!r} (allowed: finite values)")
     return tensors, description
 
 
-@contextmanager
-def described(path: Path, kind: str) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
-    """`load_tensors` for a block that builds a model of a `kind` from what is in the file: see `fitted`.
+def save_model(path: Path, kind: str, tensors: Tensors, description: Description) -> None:
+    """Write the weights of a model of a `kind` (denoiser, vae, ...) with a description of how to build it."""
+    save_tensors(path, tensors, {"kind": kind, **description})
 
-    Raises ValueError for a file of another kind, and where the block finds that weights and description do not fit.
+
+def load_model(path: Path, kind: str, build: Callable[[Tensors, Description], Model]) -> tuple[Model, Description]:
+    """Build a model from what `save_model` wrote; returns it with its description.
+
+    Raises ValueError if the file is not readable (see `load_tensors`), holds a model of another kind, or if `build`
+    finds that its weights and its description do not fit together (see `fitted`).
     """
     tensors, description = load_tensors(path)
     if description.get("kind") != kind:
         raise ValueError(f"{path}: holds {description.get('kind')!r:.80} (expected {kind!r})")
     with fitted(path, tensors, description):
-        yield tensors, description
+        return build(tensors, description), description
+
+
+def with_weights(net: Net, tensors: Tensors) -> Net:
+    """Load weights into a network and return it. Raises RuntimeError if names or shapes differ."""
+    net.load_state_dict(tensors)
+    return net
 
 
 @contextmanager
-def fitted(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> Iterator[None]:
-    """For a block that builds a model as a description in a file asks, with the tensors beside it.
+def fitted(path: Path, tensors: Tensors, description: Description) -> Iterator[None]:
+    """Guard a block that builds a model from the description and tensors of a file.
 
-    The model is stopped before it fills memory with more weights than the file holds. Raises ValueError for that, for
-    numbers that no model has, and where the block finds that weights and description do not fit.
+    The model is stopped before it fills memory with more weights than the file holds. Raises ValueError in that case,
+    for numbers that no model has, and for any error of the block: weights and description do not fit together.
     """
     known: dict[tuple[nn.Module, str], int] = {}
     left = sum(tensor.numel() for tensor in tensors.values())
@@ -96,14 +108,14 @@ def fitted(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) 
         if _largest(description) > MAX_NUMBER:
             raise ValueError(f"it holds a number above {MAX_NUMBER:,}")
         yield
-    except Exception as error:  # what a wrong description breaks is not a closed list
+    except Exception as error:  # a wrong description can break anything
         raise ValueError(f"{path}: weights and description do not fit together ({_one_line(error)})") from error
     finally:
         hook.remove()
 
 
 def _largest(value: Any) -> float:
-    """The largest size of a number in nested JSON."""
+    """The largest absolute value of a number in nested JSON."""
     if isinstance(value, dict | list):
         return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0)
     return abs(value) if isinstance(value, int | float) else 0
@@ -114,6 +126,6 @@ def _one_line(error: Exception) -> str:
 
 
 def _as_os_error(error: SafetensorError) -> Exception:
-    """What the operating system said, which safetensors tells in words; the error itself where it said nothing."""
-    told = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else error
+    """The operating system's error that safetensors quotes in its message; the error itself if it quotes none."""
+    quoted = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(quoted[1]), os.strerror(int(quoted[1]))) if quoted else error

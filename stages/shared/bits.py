@@ -1,4 +1,4 @@
-"""The density part of stage `score`: bits per dimension of test digits, and of images that are no digits."""
+"""The density part of stage `score`: bits per dimension of test images, and of images that are not from the data."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from diffusion.likelihood.bounds import (
     variational_bound,
 )
 from diffusion.likelihood.greys import Greys
-from diffusion.randomness import generator, image_noise
+from diffusion.randomness import generator_for, image_noise
 from stages.params.keys import Score
 from stages.shared.outputs import write_table
 
@@ -35,21 +35,21 @@ TERMS = ("prior", "diffusion", "reconstruction")
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """A denoiser with all that turns it into a density of images; figures of image k are a function of (seed, k)."""
+    """A denoiser with what turns it into a density of images; the figures of image k are a function of (seed, k)."""
 
     denoiser: Denoiser
     denoise_to: Callable[[Tensor], Denoise]  # of labels (B,)
-    decode_to: Callable[[Tensor], Decode]  # likewise
+    decode_to: Callable[[Tensor], Decode]  # of labels (B,)
     settings: Score
     seed: int
 
     @classmethod
     def of(cls, denoiser: Denoiser, train: Dataset, settings: Score, seed: int) -> Self:
-        """Grey-aware, with grey values and errors from training images alone."""
+        """A grey-aware density, with grey values and errors from training images alone."""
         images = train.images[:: max(1, len(train.images) // ERROR_IMAGES)][:ERROR_IMAGES].to(denoiser.device)
-        null = torch.full((len(images),), denoiser.net.null_label, device=denoiser.device)
-        noise = image_noise(seed, "score/errors", range(len(images)), images.shape[1:], denoiser.device)
-        errors = root_mean_square_errors(conditional(denoiser, null), denoiser.schedule, images, noise, ERROR_LEVELS)
+        null = torch.full((len(images),), denoiser.net.null, device=denoiser.device)
+        normals = image_noise(seed, "score/errors", range(len(images)), images.shape[1:], denoiser.device)
+        errors = root_mean_square_errors(conditional(denoiser, null), denoiser.schedule, images, normals, ERROR_LEVELS)
         greys, errors = Greys.of(train.images.to(denoiser.device)), errors.cpu()
 
         def aware(labels: Tensor) -> Denoise:
@@ -58,14 +58,14 @@ class Density:
         return cls(denoiser, aware, lambda labels: by_shares(denoiser.schedule, greys), settings, seed)
 
     def bare(self) -> Self:
-        """With what the network itself says."""
+        """The same density from the estimates of the network itself."""
         return replace(self, denoise_to=partial(conditional, self.denoiser))
 
     def bound(self, images: Tensor, labels: Tensor) -> Bound:
         """The variational bound of uint8 images (N, C, H, W), in nats, on the CPU."""
 
         def of_batch(indices: list[int], *batch: Any) -> Bound:
-            draws = (generator(self.seed, "score/times", index) for index in indices)
+            draws = (generator_for(self.seed, "score/times", index) for index in indices)
             shares = torch.stack([torch.rand(self.settings.stretches, generator=draw) for draw in draws])
             return variational_bound(*batch, shares)
 
@@ -79,32 +79,32 @@ class Density:
         )
 
     def _batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Any, ...]]:
-        """(indices, denoise, schedule, images, decode, noise): what both bounds want."""
+        """(indices, denoise, schedule, images, decode, normals): the arguments of both bounds."""
         device = self.denoiser.device
         for indices in torch.arange(len(images)).split(BATCH):
-            told = labels[indices].to(device)
-            noise = image_noise(self.seed, "score/bits", indices.tolist(), images.shape[1:], device)
+            label = labels[indices].to(device)
+            normals = image_noise(self.seed, "score/bits", indices.tolist(), images.shape[1:], device)
             yield (
-                *(indices.tolist(), self.denoise_to(told), self.denoiser.schedule, images[indices].to(device)),
-                *(self.decode_to(told), noise),
+                *(indices.tolist(), self.denoise_to(label), self.denoiser.schedule, images[indices].to(device)),
+                *(self.decode_to(label), normals),
             )
 
 
 def upside_down(images: Tensor, _: int) -> Tensor:
-    """Turned by half a turn."""
+    """The images rotated by half a turn."""
     return images.flip(2, 3)
 
 
 def shuffled(images: Tensor, seed: int) -> Tensor:
-    """The pixels of every image in an order of its own: the same grey values, no strokes."""
+    """The pixels of every image in a random order of its own: the same grey values, no strokes."""
     number = images[0].numel()
-    orders = [torch.randperm(number, generator=generator(seed, "score/shuffle", k)) for k in range(len(images))]
+    orders = [torch.randperm(number, generator=generator_for(seed, "score/shuffle", k)) for k in range(len(images))]
     return images.flatten(1).gather(1, torch.stack(orders)).view_as(images)
 
 
 def uniform_noise(images: Tensor, seed: int) -> Tensor:
-    """Every grey value as likely as any other."""
-    return torch.randint(0, 256, images.shape, generator=generator(seed, "score/uniform")).to(torch.uint8)
+    """Images whose grey values are all equally likely."""
+    return torch.randint(0, 256, images.shape, generator=generator_for(seed, "score/uniform")).to(torch.uint8)
 
 
 KINDS: dict[str, Callable[[Tensor, int], Tensor]] = {
@@ -116,13 +116,12 @@ KINDS: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 
 def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, settings: Score, seed: int) -> None:
-    """bits.csv: kinds of images by both bounds; test digits also told their class, and by the bare network.
-
-    terms.csv: what every stretch of log-SNR adds. Where no class is told, the label is null.
+    """bits.csv: kinds of images by both bounds, unconditional; test images also class-conditional, and by the bare
+    network. terms.csv: what every log-SNR bin adds.
     """
     density = Density.of(denoiser, train, settings, seed)
     test, few = test.take(slice(settings.likelihood_images)), settings.ode_images
-    null = torch.full_like(test.labels, denoiser.net.null_label)
+    null = torch.full_like(test.labels, denoiser.net.null)
     table, terms = [], []
     for kind, change in tqdm(KINDS.items(), desc="bits", unit="kind"):
         images = change(test.images, seed)
@@ -134,15 +133,15 @@ def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, 
         by_ode = bits_per_dim(density.by_ode(images[:few], null[:few]), images)
         table.append([kind, "none", "grey-aware", "ODE", *mean_and_error(by_ode), *[None] * len(TERMS)])
     kind, images = next(iter(KINDS)), test.images
-    told, bare = density.bound(images, test.labels), density.bare().bound(images, null)
-    table.append([kind, "class", "grey-aware", "bound", *bound_figures(told, images)])
+    of_class, bare = density.bound(images, test.labels), density.bare().bound(images, null)
+    table.append([kind, "class", "grey-aware", "bound", *bound_figures(of_class, images)])
     table.append([kind, "none", "network", "bound", *bound_figures(bare, images)])
     write_table(report / "bits.csv", ["kind", "label", "denoiser", "method", "n", "bits", "error", *TERMS], table)
     write_table(report / "terms.csv", ["kind", "log_snr", "t", "bits", "error"], terms)
 
 
 def bound_figures(bound: Bound, images: Tensor) -> list[float]:
-    """n, bits per dimension, standard error, and the mean of every term in bits."""
+    """n, bits per dimension, their standard error, and the mean of every term in bits."""
     terms = (bound.prior, bound.diffusion.sum(1), bound.reconstruction)
     means = [bits_per_dim(term, images).mean().item() for term in terms]
     return [*mean_and_error(bits_per_dim(bound.total(), images)), *means]
@@ -154,11 +153,11 @@ def mean_and_error(values: Tensor) -> list[float]:
 
 
 def term_rows(bound: Bound, images: Tensor, denoiser: Denoiser) -> Iterator[list[float]]:
-    """Of every stretch of log-SNR: its middle, the t there, its bits per dimension and their standard error."""
+    """For every log-SNR bin its middle, the t there, its bits per dimension and their standard error."""
     first, last = log_snr_range(denoiser.schedule)
     number = bound.diffusion.shape[1]
-    for stretch, nats in enumerate(bound.diffusion.unbind(1)):
-        log_snr = first + (last - first) * (stretch + 0.5) / number
-        t = denoiser.schedule.time_at(torch.tensor([log_snr]).double().sigmoid()).item()
+    for index, nats in enumerate(bound.diffusion.unbind(1)):
+        log_snr = first + (last - first) * (index + 0.5) / number
+        t = denoiser.schedule.time_of_log_snr(log_snr).item()
         _, mean, error = mean_and_error(bits_per_dim(nats, images))
         yield [log_snr, t, mean, error]

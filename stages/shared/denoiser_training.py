@@ -1,50 +1,49 @@
-"""A denoiser's training as its section of params.yaml asks for it."""
+"""A denoiser's training as its section of params.yaml describes it.
+
+It stands apart from `training`, so that an edit of the denoiser's loss retrains no judge, autoencoder or baseline.
+"""
 
 import torch
 from torch import Tensor, nn
 
 from diffusion.denoiser import Denoiser
-from diffusion.loss import denoising_update
+from diffusion.loss import denoising_loss
+from diffusion.objective import Loss
 from diffusion.schedule import noise_schedule
+from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.keys import Train
 from stages.params.params import Params
-from stages.shared.training import State, Update
+from stages.shared.training import Learners
 
 
 def denoiser_training(
     net: nn.Module,
-    images: Tensor,
+    items: Tensor,
     conditions: Tensor,
-    null: int,
     params: Params,
     train: Train,
+    device: torch.device,
     precision: str,
-) -> tuple[Update, State]:
-    """The training of a denoiser, not begun: its step for `fit`, and its state (net, ema, optimiser).
+) -> tuple[Update, Learners]:
+    """The training of a denoiser, not begun: its step for `fit`, and its learner.
 
-    `net`, `images` and `conditions` are on the device; see `denoising_update`.
+    items (N, ...) are uint8 images or float latents, conditions (N, ...) integers as the network takes them.
     """
-    state = denoiser_state(net, train)
-    model = torch.compile(net, mode="reduce-overhead") if train.compile else net
-    update = denoising_update(
-        Denoiser(model, noise_schedule(params.schedule, params.timesteps), train.target, precision),
-        state["ema"],
-        state["optimiser"],
-        images,
-        conditions,
-        batch_size=train.batch_size,
-        dropout=train.label_dropout,
-        null=null,
-        times=train.times,
-        weighting=train.weighting,
-        seed=params.seed,
+    net = net.to(device, memory_format=torch.channels_last)
+    called = torch.compile(net, mode="reduce-overhead") if train.compile else net
+    denoiser = Denoiser(called, noise_schedule(params.schedule, params.timesteps), train.target, precision)
+    loss = denoising_loss(
+        denoiser, dropout=train.label_dropout, null=net.null, times=train.times, weighting=train.weighting
     )
-    return update, state
+    learners = {"denoiser": learner_of(net, loss, train)}
+    items, conditions = items.to(device), conditions.to(device)
+    options = {"batch_size": train.batch_size, "seed": params.seed, "purpose": "train"}
+    return training_step(learners, items, conditions, **options), learners
 
 
-def denoiser_state(net: nn.Module, train: Train) -> State:
-    """What the steps of a training change: net, ema, optimiser."""
+def learner_of(net: nn.Module, loss: Loss, train: Train) -> Learner:
+    """A network that descends a loss with the optimiser and the average of weights of a section of params.yaml."""
     optimiser = Optimiser(
         net.parameters(),
         train.learning_rate,
@@ -55,4 +54,4 @@ def denoiser_state(net: nn.Module, train: Train) -> State:
         decay=train.decay,
         beta2=train.adam_beta2,
     )
-    return {"net": net, "ema": Ema(net, train.ema_decay), "optimiser": optimiser}
+    return Learner(net, loss, optimiser, Ema(net, train.ema_decay))

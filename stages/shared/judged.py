@@ -1,4 +1,4 @@
-"""What the stages that judge a model open first: the model, the judge and the real images, checked to fit together."""
+"""Open what stages that judge a model need: the model, the judge and the real images, checked to belong together."""
 
 from pathlib import Path
 
@@ -18,5 +18,5 @@ def open_judged(params: Params, data: Path, model: Path, judge: Path) -> tuple[D
     machine = machine_of(params)
     denoiser, description = load_denoiser(model, *machine)
     train, test = load_both(data)
-    refuse_other_images(model, description, train.images.shape[1:], len(train.class_names))
+    refuse_other_images(model, description, train.shape, train.num_classes)
     return denoiser, Reference(Judge.load(judge, machine.device), train, test, params.seed)

@@ -1,4 +1,4 @@
-"""The part of stage `score` where the truth is known: denoisers of points, trained on mixtures of Gaussians."""
+"""The part of stage `score` whose ground truth is known: denoisers of points, trained on mixtures of Gaussians."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from diffusion.denoiser import Denoise, Denoiser, conditional
-from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_update
+from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_loss
 from diffusion.nets.mlp import Mlp
-from diffusion.randomness import generator, image_noise
-from diffusion.samplers.sampler import SamplerSetting
+from diffusion.randomness import generator_for, image_noise
+from diffusion.samplers.table import SamplerSetting
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import score_from_x_0
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.shared.outputs import write_table
-from stages.shared.progress import watched
+from stages.shared.progress import run_training
 
 WIDTH, LAYERS, BATCH_SIZE, LEARNING_RATE, EMA_DECAY = 128, 3, 256, 0.003, 0.99
 LEVELS = (8, 6, 4, 2, 0, -2, -4, -6)  # log-SNR of the errors
@@ -28,20 +28,20 @@ SETTINGS = (("heun", 50, "log_snr"), ("euler_maruyama", 500, "trailing"), ("pred
 
 
 def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, steps: int, seed: int) -> None:
-    """Errors of learned scores, fields and trajectories, samples by exact and by learned scores."""
+    """Write the errors of learned scores, fields and trajectories, and samples by exact and by learned scores."""
     errors, fields, paths, points, samples = [], [], [], [], []
     for name, make in MIXTURES.items():
         mixture = make()
-        denoiser = trained(name, mixture, schedule, device, steps, seed)
+        denoiser = train_denoiser(name, mixture, schedule, device, steps, seed)
         errors += [[name, *row] for row in error_rows(mixture, denoiser, seed)]
         fields += [[name, *row] for row in field_rows(mixture, denoiser)]
-        draw = partial(generator, seed, f"score/{name}")
+        draw = partial(generator_for, seed, f"score/{name}")
         real = mixture.sample(SAMPLES, draw())
         points += [[name, "mixture", *point] for point in real[:SHOWN_POINTS].tolist()]
         for sampler, most, times in SETTINGS:
             setting = SamplerSetting(sampler, min(most, schedule.timesteps), times=times)
-            learned, made = travelled(learned_denoise(denoiser), schedule, setting, seed)
-            _, exact = travelled(exact_denoise(mixture, schedule), schedule, setting, seed)
+            learned, made = travel(learned_denoise(denoiser), schedule, setting, seed)
+            _, exact = travel(exact_denoise(mixture, schedule), schedule, setting, seed)
             paths += [[name, setting.sampler, *row] for row in learned]
             points += [[name, setting.sampler, *point] for point in made[:SHOWN_POINTS].tolist()]
             for score, found in (("exact", exact), ("learned", made)):
@@ -55,21 +55,23 @@ def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, 
     write_table(report / "mixture_samples.csv", ["mixture", "score", *SamplerSetting._fields, *figures], samples)
 
 
-def trained(
+def train_denoiser(
     name: str, mixture: GaussianMixture, schedule: NoiseSchedule, device: torch.device, steps: int, seed: int
 ) -> Denoiser:
-    """A small denoiser of the mixture's points, in fp32, after `steps` steps; the averaged weights."""
+    """A small denoiser of the mixture's points, in fp32, after `steps` training steps, with the averaged weights."""
     torch.manual_seed(seed)
     net = Mlp(mixture.mean.shape[1], WIDTH, LAYERS).to(device)
+    loss = mixture_loss(Denoiser(net, schedule, "v"), mixture)
     ema, optimiser = Ema(net, EMA_DECAY), Optimiser(net.parameters(), LEARNING_RATE, steps, warmup_steps=20)
-    update = mixture_update(Denoiser(net, schedule, "v"), ema, optimiser, mixture, BATCH_SIZE, seed)
-    progress = fit(update, {"net": net, "ema": ema, "optimiser": optimiser}, steps, 100)
-    list(watched(progress, f"mixture {name}", steps, BATCH_SIZE))
+    learners = {"denoiser": Learner(net, loss, optimiser, ema)}
+    nothing = torch.zeros(BATCH_SIZE, dtype=torch.int64)  # every batch is drawn afresh, and points have no labels
+    update = training_step(learners, nothing, nothing, batch_size=BATCH_SIZE, seed=seed, purpose="mixture")
+    run_training(f"mixture {name}", update, learners, steps, BATCH_SIZE, log_every=100)
     return Denoiser(ema.net, schedule, "v")
 
 
 def learned_denoise(denoiser: Denoiser) -> Denoise:
-    """The denoiser for any number of points, on the CPU as the exact one is."""
+    """The learned denoiser for any number of points on the CPU, as `exact_denoise` is."""
 
     def denoise(x_t: Tensor, t: float) -> Tensor:
         label = torch.zeros(len(x_t), dtype=torch.int64, device=denoiser.device)
@@ -88,13 +90,13 @@ def scores(mixture: GaussianMixture, denoiser: Denoiser, points: Tensor, t: floa
 
 
 def error_rows(mixture: GaussianMixture, denoiser: Denoiser, seed: int) -> Iterator[list[float]]:
-    """At every level: root mean squares of the true score and of the learned one's error where the points are (x_t),
-    and the error relative to the score over the whole box, where there may be none."""
+    """For every noise level: root mean squares of the true score and of the learned score's error where the data are
+    (x_t), and the error relative to the score over the whole box, where there may be no data."""
     schedule, axis = denoiser.schedule, torch.linspace(-BOX, BOX, 40, dtype=torch.float64)
     everywhere = torch.cartesian_prod(axis, axis)
     for log_snr in LEVELS:
-        t = schedule.time_at(torch.tensor([log_snr]).double().sigmoid()).item()
-        draw = generator(seed, "score/error", log_snr)
+        t = schedule.time_of_log_snr(log_snr).item()
+        draw = generator_for(seed, "score/error", log_snr)
         points = mixture.noised(*schedule.coefficients(t)).sample(ERROR_POINTS, draw)
         (true, learned), (far, far_learned) = (scores(mixture, denoiser, x, t) for x in (points, everywhere))
         size, error = root_mean_square(true), root_mean_square(learned - true)
@@ -102,31 +104,31 @@ def error_rows(mixture: GaussianMixture, denoiser: Denoiser, seed: int) -> Itera
 
 
 def field_rows(mixture: GaussianMixture, denoiser: Denoiser) -> Iterator[list[float]]:
-    """Both scores on a grid at the levels of the pictures."""
+    """Both scores on a grid, at the noise levels of the pictures."""
     axis = torch.linspace(-BOX, BOX, GRID, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     for log_snr in FIELD_LEVELS:
-        t = denoiser.schedule.time_at(torch.tensor([log_snr]).double().sigmoid()).item()
+        t = denoiser.schedule.time_of_log_snr(log_snr).item()
         for point, true, learned in zip(grid, *scores(mixture, denoiser, grid, t), strict=True):
             yield [log_snr, t, *point.tolist(), *true.tolist(), *learned.tolist()]
 
 
-def travelled(
+def travel(
     denoise: Denoise, schedule: NoiseSchedule, setting: SamplerSetting, seed: int
 ) -> tuple[list[list[float]], Tensor]:
-    """(the way of the first points as rows of path, t, x, y, then where all SAMPLES points end (N, D))."""
-    noise = image_noise(seed, "score/mixture", range(SAMPLES), (2, 1, 1))
+    """Sample: (trajectories of the first points as rows of path, t, x, y; the final positions (N, D) of all points)."""
+    normals = image_noise(seed, "score/mixture", range(SAMPLES), (2, 1, 1))
     rows = []
     every = -(-setting.steps // PATH_POINTS)
-    for number, step in enumerate(setting.start(denoise, schedule, noise), 1):
+    for number, step in enumerate(setting.start(denoise, schedule, normals), 1):
         if number % every == 0 or number == setting.steps:
             rows += [[path, step.t, *point] for path, point in enumerate(step.x_t[:PATHS].flatten(1).tolist())]
     return rows, step.x_t.flatten(1).double()
 
 
 def sample_figures(mixture: GaussianMixture, points: Tensor, real: Tensor) -> list[float]:
-    """n; the mean log-density of samples with its error, and of real ones; the largest error of a component's share,
-    of samples and of as many real points."""
+    """n; the mean log-density of samples with its standard error, and that of real points; the largest error of a
+    component's share, for samples and for as many real points."""
     log_density = mixture.log_density(points)
 
     def share_error(x: Tensor) -> float:
@@ -139,5 +141,5 @@ def sample_figures(mixture: GaussianMixture, points: Tensor, real: Tensor) -> li
 
 
 def root_mean_square(vectors: Tensor) -> float:
-    """Of the lengths of vectors (N, D)."""
+    """The root mean square length of vectors (N, D)."""
     return vectors.square().sum(1).mean().sqrt().item()

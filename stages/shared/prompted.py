@@ -1,4 +1,4 @@
-"""Prompts of real test images, the images that a model of latents draws of them, and what those hold."""
+"""Prompts of real test images, the images that a model of latents draws of them, and what those show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import gathered, load_both, to_uint8
+from diffusion.data import load_both, to_uint8
 from diffusion.denoiser import guided
+from diffusion.generation import of_latents
 from diffusion.latents.autoencoder import decoded, encoded, refuse_other_images
 from diffusion.latents.captions import WORDINGS, Captions, caption
 from diffusion.latents.model import LatentModel, load_latent
-from diffusion.latents.strokes import PROPERTIES, graded, measured
+from diffusion.latents.strokes import PROPERTIES, grade, measure
 from diffusion.latents.text import PAD
 from diffusion.quality.evaluation import Reference
 from diffusion.quality.judge import Judge
 from diffusion.quality.metrics import accuracy
-from diffusion.randomness import image_noise
-from diffusion.samplers.sampler import SamplerSetting, generate
+from diffusion.samplers.ddim import by_ddim
 from stages.params.params import LatentParams
 from stages.shared.machine import machine_of
 
-SHARES = ("accuracy", *PROPERTIES, "held_out")  # of images that hold what was asked
+SHARES = ("accuracy", *PROPERTIES, "held_out")  # of the images that show what their prompt says
 
 
 class Prompts(NamedTuple):
-    """Captions of real test images, and what an image that holds them has."""
+    """Captions of real test images, and what an image that follows them shows."""
 
     texts: list[str]
     labels: Tensor  # (N,)
@@ -38,30 +38,45 @@ class Prompts(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Measurement:
-    """The model, the captions' measures and the judge, with which prompts are asked and images read."""
+class Prompted:
+    """A model of latents, and what judges its images: the captions with their measures, real images, the judge."""
 
     model: LatentModel
     captions: Captions
     reference: Reference
-    seed: int
-    batch_size: int
 
     @classmethod
-    def of(cls, params: LatentParams, data: Path, captions: Path, model: Path, judge: Path) -> Self:
-        """Of these files. Raises ValueError where they do not belong together."""
+    def open(cls, params: LatentParams, data: Path, captions: Path, model: Path, judge: Path) -> Self:
+        """Read the files. Raises ValueError for files that are missing, damaged or do not belong together."""
         machine = machine_of(params)
         latent_model, description = load_latent(model, *machine)
         train, test = load_both(data)
-        refuse_other_images(model, description["autoencoder"], train.images.shape[1:])
+        refuse_other_images(model, description["autoencoder"], train.shape)
         if description["class_names"] != list(train.class_names):
             raise ValueError(f"{model}: made for other classes than those in {data}")
         reference = Reference(Judge.load(judge, machine.device), train, test, params.seed)
-        measured_captions = Captions.load(captions, test.class_names, test=len(test.images))
-        return cls(latent_model, measured_captions, reference, params.seed, params.evaluate.batch_size)
+        return cls(latent_model, Captions.load(captions, test.class_names, test=len(test.images)), reference)
+
+    def draw(self, texts: Sequence[str], steps: int, scale: float, purpose: str, batch_size: int) -> Tensor:
+        """Images uint8 (N, C, H, W), on the CPU, of texts by guided DDIM, under a progress bar."""
+        denoiser, shape, decode = self.model.denoiser, self.model.latent_shape, self.model.autoencoder.decode
+        images_of = of_latents(denoiser, shape, by_ddim(steps), decode, partial(guided, scale=scale, null=PAD))
+        watch = partial(tqdm, desc=f"{purpose}, w = {scale:g}", unit="batch")
+        return images_of.images(self.model.tokens(texts), self.reference.seed, purpose, batch_size, watch)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Real images (N, C, H, W), uint8 on the CPU, encoded and decoded."""
+        autoencoder = self.model.autoencoder
+        return to_uint8(decoded(autoencoder, encoded(autoencoder, images))).cpu()
+
+    def real(self) -> Prompts:
+        """What the real test images show, without texts."""
+        test, grades = self.reference.test, self.captions.test_grades
+        return Prompts([], test.labels, grades, self.captions.unseen(test.labels, grades))
 
     def prompts(self, number: int, seen: bool) -> Prompts:
-        """As many captions of test images, in their order and again from the first: of held-out combinations or not."""
+        """`number` captions of test images in their order, starting over after the last, all of combinations that are
+        held out, or all of others if `seen`. Raises ValueError where there is no such image."""
         real = self.real()
         (chosen,) = torch.where((real.combination < 0) == seen)
         if not len(chosen):
@@ -77,39 +92,14 @@ class Measurement:
         ]
         return Prompts(texts, labels, grades, real.combination[chosen])
 
-    def images(self, texts: Sequence[str], setting: SamplerSetting, scale: float, purpose: str) -> Tensor:
-        """Images uint8 (N, C, H, W) on the CPU."""
-        denoiser, shape = self.model.denoiser, self.model.latent_shape
-        batches = generate(
-            lambda tokens: guided(denoiser, tokens, scale, PAD),
-            denoiser.schedule,
-            setting,
-            self.model.tokens(texts),
-            partial(image_noise, self.seed, purpose, shape=shape, device=denoiser.device),
-            self.batch_size,
-        )
-        name, total = f"{purpose}, w = {scale:g}", -(-len(texts) // self.batch_size)
-        images = (decoded(self.model.autoencoder, latents) for latents in batches)
-        return gathered(tqdm(images, desc=name, unit="batch", total=total))
-
-    def real(self) -> Prompts:
-        """What the real test images hold."""
-        test, grades = self.reference.test, self.captions.test_grades
-        return Prompts([], test.labels, grades, self.captions.unseen(test.labels, grades))
-
     def class_texts(self, number: int) -> list[str]:
-        """Captions that name the class alone: image k has class k mod K."""
+        """Captions that name nothing but the class: image k has class k mod K."""
         words = self.captions.class_words
         return [caption(words[k % len(words)], (0, 0, 0), without=PROPERTIES) for k in range(number)]
 
-    def reconstructed(self, images: Tensor) -> Tensor:
-        """Real images (N, C, H, W), uint8 on the CPU, encoded and decoded."""
-        autoencoder = self.model.autoencoder
-        return to_uint8(decoded(autoencoder, encoded(autoencoder, images))).cpu()
-
-    def read(self, images: Tensor, prompts: Prompts) -> tuple[list[float | None], Tensor]:
-        """SHARES of the images that hold what was asked, and the grades measured (N, 3)."""
-        found = graded(measured(images), prompts.labels, self.captions.bounds)
+    def judge(self, images: Tensor, prompts: Prompts) -> tuple[list[float | None], Tensor]:
+        """SHARES of the images that show what their prompt says, and the grades measured (N, 3)."""
+        found = grade(measure(images), prompts.labels, self.captions.bounds)
         right = found == prompts.grades
         columns = [PROPERTIES.index(combination.name) for combination in self.captions.held_out]
         asked = prompts.combination >= 0

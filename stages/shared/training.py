@@ -1,27 +1,29 @@
 """What the stages that train have in common: checkpoints, the loss curve, the clock."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import nn
 
-from diffusion.data import Dataset
+from diffusion.data import Dataset, load_split
 from diffusion.runtime import describe_machine, peak_memory_mib
+from diffusion.tensors import save_model
 from diffusion.training.checkpoints import Checkpoints, fingerprint
-from diffusion.training.loop import fit
+from diffusion.training.loop import Learner, Stateful, Update, fit, state_of
 from diffusion.training.optimiser import Diverged
+from stages.params.params import BaselineParams
 from stages.shared.command import checkpoints_folder
-from stages.shared.machine import Machine
+from stages.shared.machine import Machine, machine_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import watched
 
 HISTORY = ("loss", "grad_norm", "learning_rate")
-Update = Callable[[int], dict[str, Tensor]]
-State = dict[str, Any]
+Learners = dict[str, Learner]
 
 
 class Settings(Protocol):
@@ -34,30 +36,31 @@ class Settings(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """A training that has not begun, and all that its result follows from beside the code.
+    """A training that has not begun, with everything that determines its result besides the code.
 
-    One that was interrupted goes on where it was, if `machine`, `depends_on`, the bytes of `files` and the code are the
-    same.
+    One that was interrupted resumes from its checkpoint if `machine`, `depends_on`, the bytes of `files` and the code
+    are unchanged.
     """
 
     name: str
     update: Update
-    state: State  # what `update` changes, the network as "net"
+    state: Mapping[str, Stateful]  # what `update` changes: see `state_of`
     settings: Settings
     machine: Machine
     depends_on: dict[str, Any]
     files: Sequence[Path]
-    columns: Sequence[str] = HISTORY  # of history.csv, beside the step
+    columns: Sequence[str] = HISTORY  # of history.csv, besides the step
 
     def run(self, report: Path, checkpoint_seconds: float, save: Callable[[], None]) -> None:
-        """Train, call `save`, write history.csv and timing.json to `report`. Raises Diverged as `trained`."""
+        """Train, call `save`, write history.csv and timing.json to `report`. Raises Diverged as `trained` does."""
         with self.trained(report, checkpoint_seconds) as checkpoints:
             save()
+            nets = [part for part in self.state.values() if isinstance(part, nn.Module)]
             timing = {
                 "seconds": round(checkpoints.seconds, 1),
                 "images_per_second": round(self.settings.steps * self.settings.batch_size / checkpoints.seconds, 1),
                 "peak_memory_mib": peak_memory_mib(),
-                "parameters": sum(p.numel() for p in self.state["net"].parameters()),
+                "parameters": sum(p.numel() for net in nets for p in net.parameters()),
                 "batch_size": self.settings.batch_size,
                 **describe_machine(*self.machine),
             }
@@ -65,10 +68,10 @@ class Training:
 
     @contextmanager
     def trained(self, report: Path, checkpoint_seconds: float) -> Iterator[Checkpoints]:
-        """Train, write history.csv to `report`, then run the block, which saves the result: until it has, the
-        checkpoints stay.
+        """Train and write history.csv to `report`, then run the block, which saves the result; the checkpoints stay
+        until it has.
 
-        Raises Diverged where a loss or gradient is not finite; history and checkpoints until then are kept.
+        Raises Diverged if a loss or gradient is not finite; history and checkpoints up to then are kept.
         """
         device, precision = self.machine
         key = fingerprint(self.name, self.depends_on, str(device), precision, files=[*self.files, *sources()])
@@ -85,7 +88,7 @@ class Training:
             yield checkpoints
 
     def _rows(self, checkpoints: Checkpoints, written: list[tuple[float, ...]]) -> Iterator[tuple[float, ...]]:
-        """The course of the training; its rows are added to `written` too."""
+        """Train, yielding a row for every report and adding it to `written`."""
         settings = self.settings
         steps = fit(self.update, self.state, settings.steps, settings.log_every, checkpoints)
         for step, means in watched(steps, self.name, settings.steps, settings.batch_size):
@@ -93,8 +96,37 @@ class Training:
             yield written[-1]
 
 
+def train_baseline(
+    kind: str,
+    params: BaselineParams,
+    data: Path,
+    model: Path,
+    report: Path,
+    net_arguments: Callable[[BaselineParams, Dataset], dict[str, Any]],
+    training_of: Callable[[BaselineParams, Dataset, torch.device, str], tuple[Update, Learners]],
+    columns: Sequence[str],
+) -> None:
+    """Train a baseline on `data`, write the EMA weights of its last learner to `model`, loss curves and timing to
+    `report`.
+
+    `kind` is its section of params and the kind of its model file; `net_arguments` build the network in it.
+    """
+    machine, settings = machine_of(params), getattr(params, kind)
+    split = data / "train.safetensors"
+    train = load_split(split)
+    refuse_larger_batch(kind, settings, len(train.images))
+    update, learners = training_of(params, train, *machine)
+    *_, saved = learners.values()
+    description = {"net": net_arguments(params, train), "class_names": list(train.class_names)}
+    followed = params.model_dump(include={"seed", kind})
+    training = Training(kind, update, state_of(learners), settings, machine, followed, [split], columns)
+    training.run(
+        report, params.checkpoint_seconds, lambda: save_model(model, kind, saved.ema.state_dict(), description)
+    )
+
+
 def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
-    """Raises ValueError where a batch is larger than the data."""
+    """Raise ValueError if a batch is larger than the data."""
     if settings.batch_size > number:
         raise ValueError(f"{section}.batch_size: {settings.batch_size} is not possible (allowed: 1 to {number} images)")
 

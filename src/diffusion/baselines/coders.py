@@ -1,6 +1,6 @@
-"""An encoder of images and a decoder to images, both told the class: what a VAE and a GAN are built from.
+"""A class-conditional encoder of images and decoder to images, from which VAE and GAN are built.
 
-They are made of the U-Net's blocks, so that models of different kinds differ in their kind alone.
+They consist of the U-Net's blocks, so that the models differ in their principle and not in their layers.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from diffusion.nets.unet import Downsample, ResidualBlock, Upsample, coarsest_si
 
 
 class Encoder(nn.Module):
-    """Images and classes to `outputs` numbers each; `channels[i]` is the width at image_size / patch / 2^i.
+    """Maps an image and its class to `outputs` numbers; `channels[i]` is the width at image_size / patch / 2^i.
 
-    Raises ValueError where image_size cannot be halved that often.
+    Raises ValueError if image_size cannot be halved that often.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Encoder(nn.Module):
         condition = F.silu(self.label(label))  # (B, E)
         h = self.stem(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
-            h = layer(h, condition)  # (B, C[-1], coarsest, coarsest) in the end
+            h = layer(h, condition)  # (B, C[-1], coarsest, coarsest) at the end
         return self.head(h)
 
 
 class Decoder(nn.Module):
-    """Latents and classes to `outputs` numbers per pixel: the encoder's widths in reverse, both conditions everywhere.
+    """Maps a latent and a class to `outputs` numbers per pixel: the encoder's widths in reverse, both in every block.
 
-    Raises ValueError where image_size cannot be halved that often.
+    Raises ValueError if image_size cannot be halved that often.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The two networks of a generative adversarial network, made of the same blocks as the other models."""
+"""The two networks of a generative adversarial network, built of the same blocks as the other models."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from diffusion.baselines.coders import Decoder, Encoder
 
 
 class Generator(nn.Module):
-    """Latents and classes to images (Radford et al. 2016, with residual blocks)."""
+    """Maps a latent and a class to an image (Radford et al. 2016, with residual blocks)."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """How real an image looks for its class: a logit."""
+    """Maps an image and its class to a logit: how real it looks."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""The variational autoencoder: its likelihood of 8-bit pixels, its bounds on log p(x), and its training.
+"""The variational autoencoder: its likelihood of 8-bit pixels, its loss, and its bounds on log p(x).
 
     log p(x | y) >= ELBO = E_q[log p(x | z, y)] - KL(q(z | x, y) || p(z | y))
 
-x is an image of 8-bit pixels, y its class. Pixels have probabilities, not densities, so that the bound in bits per
-dimension compares with that of other models of 8-bit images.
+x is an image of 8-bit pixels, y its class. Pixels have probabilities, not densities, so the bound in bits per dimension
+can be compared with that of other models of 8-bit images.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,18 +20,17 @@ from torch.nn import functional as F
 from diffusion.baselines.vae_net import Vae
 from diffusion.data import to_float
 from diffusion.gaussian import Gaussian
-from diffusion.randomness import generator, image_noise
+from diffusion.objective import Draws, Loss
+from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, frozen
-from diffusion.tensors import described
-from diffusion.training.batches import batch_indices
-from diffusion.training.optimiser import Ema, Optimiser
+from diffusion.tensors import Description, Tensors, load_model, with_weights
 
-HALF_BIN = 1 / 255  # half the distance of two neighbouring pixel values, in units of [-1, 1]
+HALF_BIN = 1 / 255  # half the distance between neighbouring pixel values, in units of [-1, 1]
 MIN_LOG_SCALE = -7.0
 
 
 class Logistics(NamedTuple):
-    """A mixture of K logistics for every pixel: (B, K, C, H, W) each."""
+    """A mixture of K logistic distributions for every pixel: (B, K, C, H, W) each."""
 
     logits: Tensor  # of the weights
     mean: Tensor
@@ -40,7 +39,7 @@ class Logistics(NamedTuple):
     def log_probability(self, x: Tensor) -> Tensor:
         """log p of 8-bit images x (B, C, H, W) in [-1, 1] as the mass of their bins (Salimans et al. 2017, eq. 2).
 
-        The first and the last bin reach to infinity, so the 256 values of a pixel sum to 1. Returns (B,) nats.
+        The first and last bins extend to infinity, so the 256 values of a pixel sum to 1. Returns (B,) in nats.
         """
         inverse_scale = torch.exp(-self.log_scale.clamp(min=MIN_LOG_SCALE))
         centred, x = x[:, None] - self.mean, x[:, None]
@@ -53,7 +52,7 @@ class Logistics(NamedTuple):
         return torch.logsumexp(of_each + self.logits.log_softmax(1), dim=1).flatten(1).sum(1)
 
     def expectation(self) -> Tensor:
-        """The mean image (B, C, H, W) in [-1, 1]; what lies beyond belongs to the first and the last bin."""
+        """The mean image (B, C, H, W) in [-1, 1]; anything beyond belongs to the first or last bin."""
         return (self.logits.softmax(1) * self.mean.clamp(-1, 1)).sum(1)
 
 
@@ -70,7 +69,7 @@ def importance_bound(log_weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class VaeModel:
-    """A network with the distributions that its outputs are parameters of."""
+    """A network with the distributions that its outputs parametrise."""
 
     net: Vae
     precision: str = "fp32"
@@ -92,52 +91,38 @@ class VaeModel:
         return Logistics(*(part.float() for part in parameters))
 
     def __call__(self, eps: Tensor, label: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [-1, 1] for standard normal draws (B, Z) and labels (B,): the mean of p(x | z, y),
-        since a draw from it has the noise of every pixel."""
+        """Images (B, C, H, W) in [-1, 1] for standard normal draws (B, Z) and labels (B,): the mean of p(x | z, y).
+
+        A draw from it instead would add noise to every pixel.
+        """
         return self.pixels(self.prior(label).sample(eps), label).expectation()
 
     def reconstruct(self, x: Tensor, label: Tensor) -> Tensor:
-        """Images (B, C, H, W) to the mean of their latent and back."""
+        """Encode images (B, C, H, W) to the mean of their latent, and decode it."""
         return self.pixels(self.posterior(x, label).mean, label).expectation()
 
 
-def vae_update(
-    model: VaeModel,
-    ema: Ema,
-    optimiser: Optimiser,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    batch_size: int,
-    kl_weight: float,
-    kl_warmup_steps: int,
-    seed: int,
-) -> Callable[[int], dict[str, Tensor]]:
-    """The training step of a VAE for `fit`: images uint8 (N, C, H, W) and labels (N,), both on the device.
+def vae_loss(model: VaeModel, *, kl_weight: float, kl_warmup_steps: int) -> Loss:
+    """The loss of a VAE on images and their labels; it logs the negative ELBO and the KL, in bits per dimension.
 
-    The loss is the negative ELBO in bits per dimension. The gradient is that of another: there the KL counts
-    `kl_weight` times (Higgins et al. 2017, eq. 4), less over the first `kl_warmup_steps`, so that the latent is in use
-    before it has its price (Sonderby et al. 2016, section 2.3).
+    In what is descended, the KL counts `kl_weight` times (Higgins et al. 2017, eq. 4), and less over the first
+    `kl_warmup_steps`, so that the latent is in use before it has its price (Sonderby et al. 2016, section 2.3).
     """
-    device, per_bit = images.device, math.log(2) * images[0].numel()
 
-    def update(step: int) -> dict[str, Tensor]:
-        index = batch_indices(len(images), batch_size, seed, "vae", step, device)
-        x, label = to_float(images[index]), labels[index]
+    def loss(x: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        per_bit = math.log(2) * x[0].numel()
         posterior = model.posterior(x, label)
-        eps = torch.randn(posterior.mean.shape, generator=generator(seed, "vae/noise", step, device), device=device)
+        eps = draws.normal(posterior.mean.shape, of="noise")
         distortion = -model.pixels(posterior.sample(eps), label).log_probability(x).mean() / per_bit
         rate = posterior.kl_to(model.prior(label)).sum(1).mean() / per_bit
-        weight = kl_weight * min(1.0, (step + 1) / (kl_warmup_steps + 1))
-        norm_and_rate = optimiser.descend(distortion + weight * rate)
-        ema.update(model.net, step)
-        return {"loss": (distortion + rate).detach(), "kl": rate.detach(), **norm_and_rate}
+        weight = kl_weight * min(1.0, (draws.step + 1) / (kl_warmup_steps + 1))
+        return distortion + weight * rate, {"loss": distortion + rate, "kl": rate}
 
-    return update
+    return loss
 
 
 class Bounds(NamedTuple):
-    """Of every image, in nats: log p(x) >= importance >= elbo, and the KL that is in the elbo; (B,) each."""
+    """For every image, in nats: log p(x) >= importance >= elbo, and the KL term of the elbo; (B,) each."""
 
     elbo: Tensor
     importance: Tensor
@@ -146,7 +131,7 @@ class Bounds(NamedTuple):
 
 @torch.no_grad()
 def bounds(model: VaeModel, images: Tensor, labels: Tensor, num_samples: int, seed: int, batch_size: int) -> Bounds:
-    """The bounds of uint8 images (N, C, H, W) with labels (N,), from `num_samples` latents each, on the CPU."""
+    """Bounds of uint8 images (N, C, H, W) with labels (N,), from `num_samples` latents each, on the CPU."""
     device, parts = next(model.net.parameters()).device, []
     for index in torch.arange(len(images)).split(batch_size):
         x, label = to_float(images[index]).to(device), labels[index].to(device)
@@ -162,12 +147,13 @@ def bounds(model: VaeModel, images: Tensor, labels: Tensor, num_samples: int, se
     return Bounds(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def load_vae(path: Path, device: torch.device, precision: str) -> tuple[VaeModel, dict[str, Any]]:
-    """The VAE in a file, ready to sample with, and its description.
+def load_vae(path: Path, device: torch.device, precision: str) -> tuple[VaeModel, Description]:
+    """Load the VAE in a file, ready to sample with, and its description.
 
     Raises ValueError for a file that is not a VAE of this project.
     """
-    with described(path, "vae") as (tensors, description):
-        net = Vae(**description["net"])
-        net.load_state_dict(tensors)
-    return VaeModel(frozen(net, device), precision), description
+
+    def build(tensors: Tensors, description: Description) -> VaeModel:
+        return VaeModel(frozen(with_weights(Vae(**description["net"]), tensors), device), precision)
+
+    return load_model(path, "vae", build)

@@ -1,4 +1,4 @@
-"""A convolutional variational autoencoder: an image and a class to a latent, and a latent and a class to pixels."""
+"""The network of a convolutional, class-conditional variational autoencoder."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ PARAMETERS_PER_LOGISTIC = 3  # weight, mean, log scale
 class Vae(nn.Module):
     """Encoder to a diagonal Gaussian over latents, decoder to a mixture of `mixtures` logistics for every pixel.
 
-    Every class has a prior of its own (Sohn et al. 2015, section 4.1): with one for all, the latent says the class as
-    cheaply as it says anything, and the decoder need not listen to the label.
+    Every class has its own prior (Sohn et al. 2015, section 4.1): with a shared prior, the latent would encode the
+    class at no extra cost, and the decoder could ignore the label.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Vae(nn.Module):
         self.decoder = Decoder(image_size, num_classes, latent, *shape, outputs)
 
     def prior(self, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance (B, Z) of the latent of a class."""
+        """Mean and log variance (B, Z) of p(z | y) for labels (B,)."""
         return self.of_class(label).chunk(2, dim=1)
 
     def encode(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance (B, Z) of the latent of an image."""
+        """Mean and log variance (B, Z) of q(z | x, y) for images (B, C, H, W) and labels (B,)."""
         return self.encoder(x, label).chunk(2, dim=1)
 
     def decode(self, z: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the logistics of every pixel the logits of their weights, means and log scales: (B, K, C, H, W) each."""
+        """Weight logits, means and log scales (B, K, C, H, W) of every pixel's logistics, for z (B, Z), labels (B,)."""
         of_pixels = self.decoder(z, label).unflatten(1, (PARAMETERS_PER_LOGISTIC, -1, self.image_channels))
         return of_pixels.unbind(1)

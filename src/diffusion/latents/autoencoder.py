@@ -1,8 +1,7 @@
 """The autoencoder whose latents stand in for images: its loss, its standardised latents, its file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,41 +9,28 @@ from torch import Tensor
 from diffusion.data import to_float
 from diffusion.gaussian import STANDARD, Gaussian
 from diffusion.latents.autoencoder_net import Autoencoder
-from diffusion.randomness import generator
+from diffusion.objective import Draws, Loss
 from diffusion.runtime import autocast, frozen
-from diffusion.tensors import described, save_tensors
+from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 BATCH_SIZE = 256
 
 
-def autoencoder_update(
-    net: Autoencoder,
-    descend: Callable[[Tensor], dict[str, Tensor]],
-    next_batch: Callable[[int], Tensor],
-    images: Tensor,
-    *,
-    kl_weight: float,
-    precision: str,
-    seed: int,
-) -> Callable[[int], dict[str, Tensor]]:
-    """The training step for `training.fit`: mean squared error of pixels plus `kl_weight` times the mean KL of latents.
+def reconstruction_loss(net: Autoencoder, *, kl_weight: float, precision: str) -> Loss:
+    """The loss of an autoencoder on images: mean squared error of pixels plus `kl_weight` times the mean KL of latents
+    to a standard normal (Rombach et al. 2022, section 3.1). The labels are ignored."""
 
-    images uint8 (N, C, H, W) on the device; `next_batch(step)` says which of them, (B,).
-    """
-
-    def update(step: int) -> dict[str, Tensor]:
-        x = to_float(images[next_batch(step)])
-        draw = generator(seed, "autoencoder/noise", step, x.device)
+    def loss(x: Tensor, _: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         with autocast(x.device, precision):
             posterior = Gaussian(*net.moments(x))
-            eps = torch.randn(posterior.mean.shape, generator=draw, device=x.device)
+            eps = draws.normal(posterior.mean.shape, of="noise")
             reconstruction = net.reconstruct(posterior.sample(eps))
         error = (reconstruction - x).square().mean()
         kl = posterior.kl_to(STANDARD).mean()
-        loss = error + kl_weight * kl
-        return {"loss": loss.detach(), "error": error.detach(), "kl": kl.detach(), **descend(loss)}
+        total = error + kl_weight * kl
+        return total, {"loss": total, "error": error, "kl": kl}
 
-    return update
+    return loss
 
 
 @torch.no_grad()
@@ -60,7 +46,7 @@ def decoded(net: Autoencoder, latents: Tensor) -> Tensor:
 
 
 def standardise(net: Autoencoder, images: Tensor) -> None:
-    """Set `mean` and `std`: the latents of these uint8 images get mean 0 and standard deviation 1 per channel."""
+    """Set `mean` and `std` so that latents of these uint8 images have mean 0 and standard deviation 1 per channel."""
     net.mean.zero_()
     net.std.fill_(1)
     latents = encoded(net, images).cpu().double()
@@ -69,22 +55,27 @@ def standardise(net: Autoencoder, images: Tensor) -> None:
     net.std.copy_(std[0])
 
 
-def save_autoencoder(path: Path, net: Autoencoder, arguments: dict[str, Any]) -> None:
-    """Write weights, mean and std of latents, and the arguments that build the network."""
-    save_tensors(path, net.state_dict(), {"kind": "autoencoder", "autoencoder": arguments})
+def save_autoencoder(path: Path, net: Autoencoder, arguments: Description) -> None:
+    """Write the weights, the mean and std of latents, and the arguments that build the network."""
+    save_model(path, "autoencoder", net.state_dict(), {"autoencoder": arguments})
 
 
-def refuse_other_images(path: Path, arguments: dict[str, Any], shape: Sequence[int]) -> None:
-    """Raises ValueError where the autoencoder in a file was not made for images (C, H, W)."""
+def refuse_other_images(path: Path, arguments: Description, shape: Sequence[int]) -> None:
+    """Raise ValueError if the autoencoder in a file was not made for images of shape (C, H, W)."""
     made_for = (arguments["image_channels"], arguments["image_size"], arguments["image_size"])
     if made_for != tuple(shape):
         sizes = "images of {1}x{2}, {0} channels"
         raise ValueError(f"{path}: made for {sizes.format(*made_for)}; the data are {sizes.format(*shape)}")
 
 
-def load_autoencoder(path: Path, device: torch.device) -> tuple[Autoencoder, dict[str, Any]]:
-    """What `save_autoencoder` wrote, ready to use, and its arguments. Raises ValueError for another file."""
-    with described(path, "autoencoder") as (tensors, description):
-        net = Autoencoder(**description["autoencoder"])
-        net.load_state_dict(tensors)
-    return frozen(net, device), description["autoencoder"]
+def load_autoencoder(path: Path, device: torch.device) -> tuple[Autoencoder, Description]:
+    """Load the autoencoder in a file, ready to use, and the arguments that build it.
+
+    Raises ValueError for a file that is not an autoencoder of this project.
+    """
+
+    def build(tensors: Tensors, description: Description) -> Autoencoder:
+        return frozen(with_weights(Autoencoder(**description["autoencoder"]), tensors), device)
+
+    net, description = load_model(path, "autoencoder", build)
+    return net, description["autoencoder"]

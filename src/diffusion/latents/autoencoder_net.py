@@ -1,4 +1,4 @@
-"""A small KL autoencoder: images to latents of a fraction of their side and back (Rombach et al. 2022, section 3.1)."""
+"""A small KL autoencoder: images to latents of a fraction of their size, and back (Rombach et al. 2022, sec. 3.1)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,10 +14,10 @@ PATCH = 2
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder; outside, latents are standardised per channel by the buffers `mean` and `std`.
+    """Encoder and decoder; to callers, latents are standardised per channel by the buffers `mean` and `std`.
 
-    Images are folded 2 x 2 into channels, then halved between the widths `channels`: with two widths 28x28 becomes
-    7x7. Raises ValueError where image_size cannot be divided that often.
+    Images are folded 2 x 2 into channels, then halved between the widths `channels`: two widths turn 28x28 into 7x7.
+    Raises ValueError if image_size cannot be divided that often.
     """
 
     def __init__(self, image_size: int, image_channels: int, latent_channels: int, channels: Sequence[int]) -> None:
@@ -51,7 +51,7 @@ class Autoencoder(nn.Module):
         return mean, log_variance
 
     def reconstruct(self, z: Tensor) -> Tensor:
-        """Images (B, C, H, W) fp32, about in [-1, 1], of latents (B, c, h, w) that are not standardised."""
+        """Images (B, C, H, W) fp32, roughly in [-1, 1], from latents (B, c, h, w) that are not standardised."""
         h = z.contiguous(memory_format=torch.channels_last)
         for layer in self.decoder:
             h = layer(h, None)
@@ -62,5 +62,5 @@ class Autoencoder(nn.Module):
         return (self.moments(x)[0] - self.mean) / self.std
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images (B, C, H, W) of standardised latents (B, c, h, w)."""
+        """Images (B, C, H, W) from standardised latents (B, c, h, w)."""
         return self.reconstruct(z * self.std + self.mean)

@@ -1,7 +1,7 @@
-"""Captions of images in words, from the class and the grades of its stroke; and the vocabulary that they are made of.
+"""Captions of images, from their class and the grades of their strokes, and the vocabulary of these captions.
 
 "a thick wide seven slanted to the right": every caption is a function of (seed, purpose, index). Some combinations of
-a class and a grade are held out: images of them get no caption, so that a model can be asked for what it never saw.
+a class and a grade are held out: their images get no caption, so that a model can be asked for what it never saw.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffusion.files import write_text
 from diffusion.latents.strokes import PROPERTIES
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 from diffusion.tensors import load_tensors, save_tensors
 
 BETWEEN = " | "  # captions of one image, in the file
@@ -32,7 +32,7 @@ CLAUSES = {
     "slant": ("slanted to the left", "standing upright", "slanted to the right"),
     "width": ("drawn narrow", "drawn regular", "drawn wide"),
 }
-# A slot is the article, the class, or a property before the class (an adjective) or after it (a clause).
+# A slot is the article, the class, or a property: an adjective before the class, a clause after it.
 WORDINGS = (
     (ARTICLE, "thickness", "width", CLASS, "slant"),
     (ARTICLE, "slant", "width", CLASS, "thickness"),
@@ -49,10 +49,10 @@ class Combination(NamedTuple):
     grade: int
 
 
-def held_out(num_classes: int, number: int) -> list[Combination]:
-    """The combinations without captions: classes evenly spread, properties in turn, the lowest grade, then the highest.
+def choose_held_out(num_classes: int, number: int) -> list[Combination]:
+    """The combinations without captions: classes evenly spread, properties in turn, lowest and highest grade in turn.
 
-    Raises ValueError for more combinations than classes.
+    Raises ValueError if there are more combinations than classes.
     """
     if number > num_classes:
         raise ValueError(f"captions.held_out: {number} is not possible (allowed: up to {num_classes} classes)")
@@ -60,18 +60,18 @@ def held_out(num_classes: int, number: int) -> list[Combination]:
 
 
 def belongs(combination: Combination, labels: Tensor, grades: Tensor) -> Tensor:
-    """(N,) whether images with labels (N,) and grades (N, 3) are of the combination."""
+    """Whether images with labels (N,) and grades (N, 3) have the combination, (N,)."""
     column = PROPERTIES.index(combination.name)
     return (labels == combination.label) & (grades[:, column] == combination.grade)
 
 
 def class_word(name: str) -> str:
-    """The one word that stands for a class in captions: seven for 7, ankle-boot for Ankle boot; "" for ?!."""
+    """The single word for a class in captions: seven for 7, ankle-boot for Ankle boot, "" for ?!."""
     return NUMBERS[int(name)] if re.fullmatch("[0-9]", name) else "-".join(re.findall(r"[^\W_]+", name.lower()))
 
 
 def class_words(names: Sequence[str]) -> tuple[str, ...]:
-    """The words of all classes. Raises ValueError where a class has none, or one that is another's too."""
+    """The words of all classes. Raises ValueError if a class has none, or shares one with another class."""
     words = tuple(map(class_word, names))
     for name, word in zip(names, words, strict=True):
         if not word or words.count(word) > 1:
@@ -101,19 +101,19 @@ def random_caption(word: str, grades: Sequence[int], left_out: float, draw: torc
 
 
 def article(word: str) -> str:
-    """a or an."""
+    """The indefinite article of a word: a or an."""
     return "an" if word[0] in "aeiou" and word != "one" else "a"
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """All words that captions are made of; the k-th has number k + 1, and 0 is no word."""
+    """All words of captions; the k-th has number k + 1, and 0 is no word."""
 
     words: tuple[str, ...]
 
     @classmethod
     def of(cls, class_words: Sequence[str]) -> "Vocabulary":
-        """Every word that a caption of these classes can hold, in the order of the alphabet."""
+        """Every word that captions of these classes can have, in alphabetical order."""
         phrases = [*class_words, "a an", *sum([*ADJECTIVES.values(), *CLAUSES.values()], ())]
         return cls(tuple(sorted({word for phrase in phrases for word in phrase.split()})))
 
@@ -121,9 +121,9 @@ class Vocabulary:
         return len(self.words)
 
     def numbers(self, text: str) -> list[int]:
-        """The numbers of the words of a text; digits may be written as such.
+        """The numbers of the words of a text, in which 7 stands for seven.
 
-        Raises ValueError for the first word that is none of the vocabulary, with those that are near it.
+        Raises ValueError for the first unknown word, with the nearest known ones as suggestions.
         """
         found = []
         for word in map(class_word, re.findall(r"[\w-]+", text.lower())):
@@ -137,7 +137,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, eq=False)
 class Captions:
-    """Both splits' grades, and the captions of every training image: none where a held-out combination applies."""
+    """The grades of both splits, and the captions of every training image, none where its combination is held out."""
 
     class_words: tuple[str, ...]
     held_out: tuple[Combination, ...]
@@ -148,18 +148,18 @@ class Captions:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Of all captions that there can be."""
+        """The vocabulary of all possible captions."""
         return Vocabulary.of(self.class_words)
 
     def unseen(self, labels: Tensor, grades: Tensor) -> Tensor:
-        """(N,) the first held-out combination that each image with labels (N,) and grades (N, 3) is of; -1 for none."""
+        """The first held-out combination (N,) that images with labels (N,) and grades (N, 3) have, -1 for none."""
         found = torch.full_like(labels, -1)
         for index, combination in reversed(list(enumerate(self.held_out))):
             found[belongs(combination, labels, grades)] = index
         return found
 
     def save(self, folder: Path) -> None:
-        """Write train.txt (a line per image), vocabulary.txt and strokes.safetensors."""
+        """Write train.txt (a line for every image), vocabulary.txt and strokes.safetensors."""
         tensors = {"bounds": self.bounds, "train_grades": self.train_grades, "test_grades": self.test_grades}
         description = {"class_words": self.class_words, "held_out": self.held_out}
         save_tensors(folder / "strokes.safetensors", tensors, description)
@@ -169,7 +169,7 @@ class Captions:
 
     @classmethod
     def load(cls, folder: Path, class_names: Sequence[str], **sizes: int) -> Self:
-        """What `save` wrote of images of these classes; `train` and `test` are the sizes that the splits must have.
+        """Read what `save` wrote for images of these classes; `train` and `test` are the expected sizes of the splits.
 
         Raises ValueError for files that are missing, damaged or do not belong together.
         """
@@ -186,13 +186,13 @@ class Captions:
             raise ValueError(f"{folder / 'train.txt'}: {len(texts)} lines for {len(captions.train_grades)} images")
         found = {"train": len(captions.train_grades), "test": len(captions.test_grades)}
         if captions.class_words != class_words(class_names) or not sizes.items() <= found.items():
-            raise ValueError(f"{strokes}: of other images than the data (run stage captions again)")
+            raise ValueError(f"{strokes}: made from other images than the data (run stage captions again)")
         return captions
 
 
-def captioned(
+def draw_captions(
     word: str, grades: Sequence[int], index: int, per_image: int, left_out: float, seed: int
 ) -> tuple[str, ...]:
-    """The captions of the `index`-th training image."""
-    draws = (generator(seed, "captions", index * per_image + k) for k in range(per_image))
+    """The `per_image` captions of the `index`-th training image, whose class is `word`."""
+    draws = (generator_for(seed, "captions", index * per_image + k) for k in range(per_image))
     return tuple(random_caption(word, grades, left_out, draw) for draw in draws)

@@ -1,7 +1,7 @@
 """Diffusion in the latents of an autoencoder, conditioned on text: the model, its tokens, its file.
 
-A denoiser of latents is a `Denoiser` like that of pixels, so samplers, guidance and training are the same. What
-differs stands here: x_0 is never clipped, the condition is a row of tokens, and images are decoded at the end.
+A denoiser of latents is a `Denoiser` like that of pixels, with the same samplers, guidance and training. The difference
+is that x_0 is never clipped, the condition is a row of tokens, and images are decoded at the end.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +18,11 @@ from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.captions import Vocabulary
 from diffusion.latents.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
 from diffusion.nets.attention import ContextAttention
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
 from diffusion.runtime import frozen
 from diffusion.schedule import noise_schedule
 from diffusion.target import TARGETS
-from diffusion.tensors import described, save_tensors
+from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 MAX_TOKENS = 16
 AUTOENCODER = "autoencoder."  # in front of the names of its tensors in the file of a model
@@ -30,7 +30,7 @@ AUTOENCODER = "autoencoder."  # in front of the names of its tensors in the file
 
 @dataclass(frozen=True, eq=False)
 class LatentModel:
-    """A denoiser of latents, the autoencoder that they are of, and the numbers of a text's words."""
+    """A denoiser of latents, the autoencoder that they belong to, and the numbers of the words of a text."""
 
     denoiser: Denoiser
     autoencoder: Autoencoder
@@ -42,12 +42,12 @@ class LatentModel:
         return self.autoencoder.latent_shape
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """The condition (N, L) of texts, on the device of the denoiser."""
+        """The tokens (N, L) of texts, which are its condition, on the device of the denoiser."""
         return padded([self.numbers(text) for text in texts]).to(self.denoiser.device)
 
 
 def padded(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:
-    """Rows of numbers as tokens (N, length), int64, PAD behind each. Raises ValueError for a row that is longer."""
+    """Rows of numbers as tokens (N, length), int64, each padded with PAD. Raises ValueError for a longer row."""
     longest = max(map(len, rows))
     if longest > length:
         raise ValueError(f"a text of {longest} tokens is too long (allowed: up to {length})")
@@ -55,7 +55,7 @@ def padded(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:
 
 
 def numbering(text: dict[str, Any], vocabulary: Sequence[str]) -> Callable[[str], list[int]]:
-    """How the words of a text become numbers of 1 and more: by the vocabulary, or by CLIP's own tokenizer."""
+    """The function that numbers the words of a text from 1 up: by the vocabulary, or by CLIP's own tokenizer."""
     if text["encoder"] == "own":
         return Vocabulary(tuple(vocabulary)).numbers
     tokenizer = pretrained("CLIPTokenizer", text["clip_folder"])
@@ -63,44 +63,47 @@ def numbering(text: dict[str, Any], vocabulary: Sequence[str]) -> Callable[[str]
 
 
 def text_unet(unet: dict[str, Any], text: dict[str, Any], vocabulary_size: int) -> TextUNet:
-    """A U-Net (arguments of UNet) with the encoder that `text` asks for: `encoder` (own, clip), and its settings."""
+    """A U-Net (see `build_net`) with the text encoder that `text` describes: `encoder` (own, clip) and its settings."""
     if text["encoder"] == "own":
         encoder = TextEncoder(1 + vocabulary_size, MAX_TOKENS, text["width"], text["layers"], text["heads"])
     else:
         encoder = ClipEncoder(text["clip_folder"])
-    return TextUNet(encoder, UNet(**unet, context_dim=encoder.width))
+    return TextUNet(encoder, build_net(unet | {"context_dim": encoder.width}))
 
 
-def save_latent(path: Path, net: dict[str, Tensor], autoencoder: nn.Module, description: dict[str, Any]) -> None:
-    """Write both networks with what it takes to build them: `net` (arguments of UNet), `text`, `vocabulary`,
-    `autoencoder` (arguments), `schedule`, `timesteps`, `target`, `class_names`."""
+def save_latent(path: Path, net: Tensors, autoencoder: nn.Module, description: Description) -> None:
+    """Write both networks with what builds the model: `net` (see `build_net`), `text`, `vocabulary`, `autoencoder`
+    (arguments), `schedule`, `timesteps`, `target`, `class_names`."""
     tensors = net | {AUTOENCODER + name: tensor for name, tensor in autoencoder.state_dict().items()}
-    save_tensors(path, tensors, {"kind": "latent", **description})
+    save_model(path, "latent", tensors, description)
 
 
-def load_latent(path: Path, device: torch.device, precision: str) -> tuple[LatentModel, dict[str, Any]]:
-    """What `save_latent` wrote, ready to sample with, and its description.
+def load_latent(path: Path, device: torch.device, precision: str) -> tuple[LatentModel, Description]:
+    """Load what `save_latent` wrote, ready to sample with, and its description.
 
     Raises ValueError for a file that is not such a model of this project.
     """
-    with described(path, "latent") as (tensors, description):
+
+    def build(tensors: Tensors, description: Description) -> LatentModel:
         inside = {name.removeprefix(AUTOENCODER): x for name, x in tensors.items() if name.startswith(AUTOENCODER)}
-        autoencoder = Autoencoder(**description["autoencoder"])
-        autoencoder.load_state_dict(inside)
+        others = {name: x for name, x in tensors.items() if not name.startswith(AUTOENCODER)}
+        autoencoder = with_weights(Autoencoder(**description["autoencoder"]), inside)
         net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
-        net.load_state_dict({name: x for name, x in tensors.items() if not name.startswith(AUTOENCODER)})
+        net = frozen(with_weights(net, others), device)
         numbers = numbering(description["text"], description["vocabulary"])
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         TARGETS[description["target"]]
-        denoiser = Denoiser(frozen(net, device), schedule, description["target"], precision)
-        return LatentModel(denoiser, frozen(autoencoder, device), numbers), description
+        denoiser = Denoiser(net, schedule, description["target"], precision)
+        return LatentModel(denoiser, frozen(autoencoder, device), numbers)
+
+    return load_model(path, "latent", build)
 
 
 @contextmanager
 def attention_noted(net: TextUNet) -> Iterator[list[Tensor]]:
-    """A list that gets, for every look of the U-Net at the caption, how much each position looks at each token.
+    """A list that gets the attention weights of every cross-attention of the U-Net, from positions to tokens.
 
-    (B, h * w, 1 + L) each, the mean over the heads: one per block and call of the network.
+    An entry (B, h * w, 1 + L), the mean over heads, for every block and every evaluation of the network.
     """
     noted: list[Tensor] = []
     hooks = [

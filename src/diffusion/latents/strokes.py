@@ -1,4 +1,4 @@
-"""What a stroke looks like, measured: its thickness, slant and width, from the ink of an image."""
+"""The thickness, slant and width of strokes, measured from the ink of an image."""
 
 import torch
 from torch import Tensor
@@ -6,16 +6,16 @@ from torch import Tensor
 from diffusion.data import to_float
 
 PROPERTIES = ("thickness", "slant", "width")
-FAINT = 0.25  # for slant and width, ink up to this share of full ink is none: far from the stroke a haze would count
+FAINT = 0.25  # slant and width ignore ink up to this share of full ink: a haze far from the stroke would count
 LEAST_INK = 1e-6
 
 
-def measured(images: Tensor) -> Tensor:
-    """(N, 3) float64, as PROPERTIES, of images (N, C, H, W), uint8 or float in [-1, 1]; bright pixels are ink.
+def measure(images: Tensor) -> Tensor:
+    """PROPERTIES (N, 3), float64, of images (N, C, H, W), uint8 or float in [-1, 1]; bright pixels are ink.
 
-    thickness: twice the ink's area over its outline, in pixels: the width of a long stroke.
-    slant: how many pixels the ink moves to the right per pixel that it rises.
-    width: of the ink once it is set upright, in pixels, exact for a filled rectangle.
+    thickness: twice the area of the ink over the length of its outline, in pixels, which is the width of a long stroke.
+    slant: the pixels that the ink moves to the right for every pixel that it rises.
+    width: that of the ink once it is made upright, in pixels, exact for a filled rectangle.
     """
     soft = ((to_float(images).double().clamp(-1, 1) + 1) / 2).mean(dim=1)  # (N, H, W)
     thickness = 2 * soft.sum(dim=(1, 2)) / outline(soft)
@@ -24,7 +24,7 @@ def measured(images: Tensor) -> Tensor:
     rows, columns = (torch.arange(size, dtype=torch.float64, device=ink.device) for size in ink.shape[1:])
     x = columns - (ink.sum(1) @ columns / area)[:, None]  # (N, W), from the centre of the ink
     y = (ink.sum(2) @ rows / area)[:, None] - rows  # (N, H), upwards
-    variance_x = torch.einsum("nhw,nw->n", ink, x**2) / area + 1 / 12  # a pixel is no point
+    variance_x = torch.einsum("nhw,nw->n", ink, x**2) / area + 1 / 12  # that of a pixel
     variance_y = torch.einsum("nhw,nh->n", ink, y**2) / area + 1 / 12
     covariance = torch.einsum("nhw,nw,nh->n", ink, x, y) / area
     upright = (variance_x - covariance**2 / variance_y).clamp(min=0)
@@ -32,14 +32,14 @@ def measured(images: Tensor) -> Tensor:
 
 
 def outline(ink: Tensor) -> Tensor:
-    """(N,) length of the outline of ink (N, H, W) in [0, 1]: its total variation, however soft its edges are."""
+    """The length of the outline (N,) of ink (N, H, W) in [0, 1]: its total variation, however soft its edges are."""
     padded = torch.nn.functional.pad(ink, (1, 1, 1, 1))
     down, across = padded.diff(dim=1)[:, :, :-1], padded.diff(dim=2)[:, :-1]
     return torch.hypot(down, across).sum(dim=(1, 2)).clamp(min=LEAST_INK)
 
 
 def terciles(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """(K, 3, 2): for every class and property the two bounds that part the class's images (N, 3) into three thirds.
+    """The two bounds (K, 3, 2) that divide the values (N, 3) of every class and property into three thirds.
 
     A class without images has bounds of 0.
     """
@@ -50,6 +50,6 @@ def terciles(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     return bounds
 
 
-def graded(values: Tensor, labels: Tensor, bounds: Tensor) -> Tensor:
-    """(N, 3) grades 0, 1, 2 of values (N, 3): below, between and above the bounds of their class."""
+def grade(values: Tensor, labels: Tensor, bounds: Tensor) -> Tensor:
+    """The grades (N, 3) of values (N, 3): 0, 1, 2 below, between and above the bounds of their class (K, 3, 2)."""
     return (values[:, :, None] > bounds[labels]).sum(dim=2)

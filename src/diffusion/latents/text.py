@@ -1,6 +1,6 @@
-"""Text into tokens that a U-Net attends to: a small encoder that learns with it, or a pretrained CLIP that stays.
+"""Encoders of text, whose tokens a U-Net attends to: a small one that is trained with it, or a frozen CLIP.
 
-A caption is a row of token numbers, 0 (`PAD`) where it has ended; the null caption, "any image", is nothing but PAD.
+A caption is a row of token numbers, padded with 0 (`PAD`); the null caption, which stands for any image, is all PAD.
 """
 
 from pathlib import Path
@@ -21,17 +21,17 @@ class TextUNet(nn.Module):
 
     def __init__(self, text: nn.Module, unet: UNet) -> None:
         super().__init__()
-        self.text, self.unet = text, unet
+        self.text, self.unet, self.null = text, unet, PAD
 
     def forward(self, x: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
-        null_label = torch.full_like(tokens[:, 0], self.unet.null_label)
-        return self.unet(x, time, null_label, self.text(tokens))  # (B, C, H, W)
+        no_class = torch.full_like(tokens[:, 0], self.unet.null)
+        return self.unet(x, time, no_class, self.text(tokens))  # (B, C, H, W)
 
 
 class TextEncoder(nn.Module):
-    """Embeddings of words and of their places, then transformer layers (Vaswani et al. 2017, norms first).
+    """Embeddings of words and of their positions, then pre-norm transformer layers (Vaswani et al. 2017).
 
-    A learned token stands in front of every caption, so that the null caption has one to attend to.
+    Every caption starts with a learned token, so that the null caption has one to attend to.
     """
 
     def __init__(self, vocabulary_size: int, max_tokens: int, width: int, layers: int, heads: int) -> None:
@@ -54,7 +54,7 @@ class TextEncoder(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention over the tokens that count, then two layers on each token, both added to what came in."""
+    """Self-attention over the tokens that are not padding, then an MLP on every token, each with a residual."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class TransformerLayer(nn.Module):
 class ClipEncoder(nn.Module):
     """A frozen CLIP text encoder (Radford et al. 2021) from a local folder; our token k + 1 is CLIP's k.
 
-    Raises ValueError where the package `transformers` or the weights are missing: nothing is downloaded.
+    Nothing is downloaded. Raises ValueError if the package `transformers` or the weights are missing.
     """
 
     def __init__(self, folder: str) -> None:
@@ -90,9 +90,9 @@ class ClipEncoder(nn.Module):
 
 
 def pretrained(kind: str, folder: str, **options: bool) -> Any:
-    """A class of `transformers` from a local folder.
+    """An instance of a class of `transformers`, read from a local folder.
 
-    Raises ValueError where the package is missing, or the files are missing or damaged.
+    Raises ValueError if the package is missing, or files are missing or damaged.
     """
     try:
         import transformers

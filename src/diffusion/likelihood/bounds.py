@@ -1,12 +1,12 @@
 """How probable 8-bit images are under a denoiser: two upper bounds on -log P(image), which differ beyond t = 1.
 
-Both begin with the image at the least noisy time, x_1 = signal_1 x_0 + noise_1 eps, and owe the grey values given x_1.
-There, the forward process itself dequantises: for every x_1 drawn with q(x_1 | x_0),
+Both split the image at the least noisy time, x_1 = signal_1 x_0 + noise_1 eps, and pay for its grey values given x_1.
+The forward process itself dequantises: for x_1 drawn from q(x_1 | x_0),
 
     -log P(image) <= E[-log P(image | x_1)] + E[log q(x_1 | x_0) - log p(x_1)]        (Jensen; VDM, Kingma et al. 2021)
 
-The variational bound takes the second part from the denoiser's errors, the ODE from the divergence of its flow. The
-denoiser must not clip x_0. Figures are in nats per image until `bits_per_dim`.
+The variational bound takes the second part from the errors of the denoiser, the ODE from the divergence of its flow.
+The denoiser must not clip x_0. All figures are in nats per image, up to `bits_per_dim`.
 """
 
 import math
@@ -27,14 +27,14 @@ Decode = Callable[[Tensor, Tensor], Tensor]  # (x_1, uint8 images) -> -log P(ima
 
 
 class Bound(NamedTuple):
-    """The terms of the variational bound for every image, in nats."""
+    """The terms of the variational bound of every image, in nats."""
 
-    prior: Tensor  # (B,): what x_T still knows of the image
-    diffusion: Tensor  # (B, S): one for every stretch of log-SNR, from noise to image
+    prior: Tensor  # (B,): what x_T still knows about the image
+    diffusion: Tensor  # (B, S): one for every log-SNR bin, from noise to image
     reconstruction: Tensor  # (B,): the grey values given x_1
 
     def total(self) -> Tensor:
-        """(B,)."""
+        """The bound (B,)."""
         return self.prior + self.diffusion.sum(1) + self.reconstruction
 
 
@@ -44,15 +44,15 @@ def bits_per_dim(nats: Tensor, images: Tensor) -> Tensor:
 
 
 def least_noisy(schedule: NoiseSchedule, images: Tensor, eps: Tensor) -> Tensor:
-    """x_1 (B, C, H, W) of uint8 images."""
+    """x_1 (B, C, H, W) of uint8 images, given eps of the same shape."""
     return schedule.q_sample(to_float(images), FIRST_TIME, eps)
 
 
 def by_shares(schedule: NoiseSchedule, greys: Greys) -> Decode:
-    """The decoder that knows, of every pixel, what x_1 shows there and how frequent grey values are.
+    """The decoder that knows what x_1 shows at every pixel, and how frequent grey values are.
 
-    P(k | x_1) is proportional to share_k N(x_1; signal_1 value_k, noise_1^2). Without the shares, a sure black pixel
-    would cost more than a bit.
+    P(k | x_1) is proportional to share_k N(x_1; signal_1 value_k, noise_1^2). Without the shares, a pixel that is
+    certainly black would cost more than a bit.
     """
 
     def decode(x_1: Tensor, images: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def by_shares(schedule: NoiseSchedule, greys: Greys) -> Decode:
 
 
 def log_snr_range(schedule: NoiseSchedule) -> tuple[float, float]:
-    """(log-SNR where the variational bound begins, log-SNR at t = 1): that of T, or of MAX_SIGMA where T has less."""
+    """(log-SNR where the variational bound begins, log-SNR at t = 1): it begins at T, but not below MAX_SIGMA's."""
     at_last, at_first = schedule.snr(torch.tensor([schedule.timesteps, FIRST_TIME])).log().tolist()
     return max(at_last, -2 * math.log(MAX_SIGMA)), at_first
 
@@ -76,24 +76,24 @@ def variational_bound(
     schedule: NoiseSchedule,
     images: Tensor,
     decode: Decode,
-    noise: Iterator[Tensor],
+    normals: Iterator[Tensor],
     shares: Tensor,
 ) -> Bound:
     """The bound in continuous time (Kingma et al. 2021, eq. 15): the limit of DDPM's (Ho et al. 2020, eq. 5) in T.
 
-    One draw of x_t from each of S equal stretches of log-SNR, at `shares` (B, S) in [0, 1) of it.
+    One draw of x_t in each of S equal log-SNR bins, at the positions `shares` (B, S) in [0, 1) within the bin.
     """
     x_0 = to_float(images)
-    reconstruction = decode(least_noisy(schedule, images, next(noise)), images)
+    reconstruction = decode(least_noisy(schedule, images, next(normals)), images)
     first, last = log_snr_range(schedule)
     signal_square = 1 / (1 + math.exp(-first))
     prior = (signal_square * (x_0.square() - 1) - math.log1p(-signal_square)).flatten(1).sum(1) / 2
     width = (last - first) / shares.shape[1]
     terms = []
-    for stretch, share in enumerate(shares.double().unbind(1)):
-        log_snr = first + width * (stretch + share)
-        t = schedule.time_at(log_snr.sigmoid())
-        x_t = schedule.q_sample(x_0, t, next(noise))
+    for index, share in enumerate(shares.double().unbind(1)):
+        log_snr = first + width * (index + share)
+        t = schedule.time_of_log_snr(log_snr)
+        x_t = schedule.q_sample(x_0, t, next(normals))
         error = (x_0 - denoise(x_t, t)).square().flatten(1).sum(1)
         terms.append(width / 2 * per_sample(log_snr.exp(), error) * error)
     return Bound(prior, torch.stack(terms, dim=1), reconstruction)
@@ -104,22 +104,22 @@ def ode_bound(
     schedule: NoiseSchedule,
     images: Tensor,
     decode: Decode,
-    noise: Iterator[Tensor],
+    normals: Iterator[Tensor],
     tolerance: float,
 ) -> Tensor:
     """-log P of uint8 images (B,) in nats, log p(x_1) by the probability-flow ODE (Song et al. 2021, eq. 39)."""
-    eps = next(noise)
+    eps = next(normals)
     x_1 = least_noisy(schedule, images, eps)
     _, noise_1 = schedule.coefficients(FIRST_TIME)
     log_q = log_normal(eps) - eps[0].numel() * noise_1.log().item()
-    probe = next(noise).sign()
+    probe = next(normals).sign()
     return decode(x_1, images) + log_q - log_density(denoise, schedule, x_1, probe, tolerance)
 
 
 def log_density(denoise: Denoise, schedule: NoiseSchedule, x_1: Tensor, probe: Tensor, tolerance: float) -> Tensor:
-    """log p(x_1) (B,) in nats: that of the noise it flows to, plus all that the flow spreads on the way.
+    """log p(x_1) (B,) in nats: that of the noise it flows to, plus the divergence of the flow along the way.
 
-    The divergence is Hutchinson's estimate, exact on average for probes of random signs (Grathwohl et al. 2019, eq. 8).
+    The divergence is Hutchinson's estimate, unbiased for probes of random signs (Grathwohl et al. 2019, eq. 8).
     """
     slope = flow(denoise, schedule)
     shape = x_1.shape
@@ -144,20 +144,20 @@ def slope_and_divergence(slope: Slope, angle: float, x: Tensor, probe: Tensor) -
 
 
 def root_mean_square_errors(
-    denoise: Denoise, schedule: NoiseSchedule, images: Tensor, noise: Iterator[Tensor], number: int
+    denoise: Denoise, schedule: NoiseSchedule, images: Tensor, normals: Iterator[Tensor], number: int
 ) -> Tensor:
-    """Of the estimates of x_0 (number,), at log-SNRs evenly spaced over `log_snr_range`."""
+    """Those of the estimates of x_0, (number,), at log-SNRs evenly spaced over `log_snr_range`."""
     x_0, errors = to_float(images), []
     for log_snr in torch.linspace(*log_snr_range(schedule), number, dtype=torch.float64):
-        t = schedule.time_at(log_snr.sigmoid().view(1)).item()
-        errors.append((denoise(schedule.q_sample(x_0, t, next(noise)), t) - x_0).square().mean().sqrt())
+        t = schedule.time_of_log_snr(log_snr).item()
+        errors.append((denoise(schedule.q_sample(x_0, t, next(normals)), t) - x_0).square().mean().sqrt())
     return torch.stack(errors)
 
 
 def grey_aware(denoise: Denoise, schedule: NoiseSchedule, greys: Greys, errors: Tensor) -> Denoise:
-    """The same, each pixel's estimate drawn to the grey values that are near and frequent.
+    """The same denoiser, with the estimate of every pixel pulled towards the grey values that are near and frequent.
 
-    `errors` (S,) are those of `root_mean_square_errors` on training images: how far an estimate is to be trusted.
+    `errors` (S,) come from `root_mean_square_errors` on training images: they say how far to trust an estimate.
     """
     first, last = log_snr_range(schedule)
 

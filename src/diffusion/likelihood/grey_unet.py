@@ -1,50 +1,47 @@
-"""A U-Net read as a distribution over the grey values of every pixel, given all that x_t shows.
+"""A U-Net whose output parametrises a distribution over the grey values of every pixel, given the whole of x_t.
 
-The network tells what its surroundings say of a pixel: a mixture of grey values that are frequent, of normals for the
-others, and of copies, "the same as the pixel on its left", since pixels along an edge often have one grey value.
-What the pixel shows by itself, N(x_t; signal x_0, noise^2), is known exactly and multiplied in closed form.
-So a pixel that must be black is estimated to be exactly black, and the network need not tell apart what noise hides.
+The network predicts what a pixel's surroundings imply for it: a mixture of frequent grey values, of normals for the
+others, and of copies ("the same as the pixel on its left"), since pixels along an edge often share one grey value. The
+evidence of the pixel itself, N(x_t; signal x_0, noise^2), is known exactly and multiplied in in closed form. So a pixel
+that must be black is estimated as exactly black, and the network need not distinguish what noise hides.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from diffusion.data import to_float
+from diffusion.data import to_float, to_uint8
 from diffusion.denoiser import EMBEDDED_TIMES, Denoiser
 from diffusion.likelihood.bounds import Decode, bits_per_dim, least_noisy, log_snr_range
 from diffusion.likelihood.greys import GREYS, Greys
 from diffusion.nets.unet import UNet
-from diffusion.randomness import generator
+from diffusion.objective import Draws, Loss
 from diffusion.runtime import autocast
 from diffusion.samplers.ode import FIRST_TIME
 from diffusion.schedule import NoiseSchedule, per_sample
-from diffusion.training.batches import batch_indices
-from diffusion.training.optimiser import Ema, Optimiser
 
-FREQUENT = 0.001  # the share of pixels from which on a grey value is a component of its own
+FREQUENT = 0.001  # the smallest share of pixels that makes a grey value a component of its own
 NORMALS = 3
-COPIED = ((0, 1), (0, -1), (1, 0), (-1, 0))  # steps to the neighbours whose grey value a pixel may have
+COPIED = ((0, 1), (0, -1), (1, 0), (-1, 0))  # steps to the neighbours whose grey value a pixel may copy
 COPIES = len(COPIED)
 COPY_LOG_WEIGHT = -6.0  # before training
-STEP = 2 / (GREYS - 1)  # between two grey values
-DIM = 2  # of the components
-FAR = 1e3  # beyond any grey value, and with gradients that are numbers
+STEP = 2 / (GREYS - 1)  # between neighbouring grey values
+DIM = 2  # the dimension of components
+FAR = 1e3  # beyond any grey value, but near enough for finite gradients
 FEW_BITS_BELOW, SHARE_BELOW = -2.0, 0.1  # a log-SNR, and the share of training draws below it
 
 
 class Mixture(NamedTuple):
-    """Of sure values (std 0) and normals, for every pixel: (B or 1, C or 1, K, H or 1, W or 1) each."""
+    """A mixture of point masses (std 0) and normals for every pixel: (B or 1, C or 1, K, H or 1, W or 1) each."""
 
     log_weight: Tensor  # up to a constant
     mean: Tensor
     std: Tensor
 
     def seen(self, x_t: Tensor, signal: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """(the share of every component, its mean) (B, C, K, H, W), once pixels (B, C, H, W) are seen in noise."""
+        """(posterior weight, mean) (B, C, K, H, W) of every component, given noisy pixels x_t (B, C, H, W)."""
         variance = (signal * self.std).square() + noise.square()
         away = x_t.unsqueeze(DIM) - signal * self.mean
         log_weight = self.log_weight - (variance.log() + away.square() / variance) / 2
@@ -52,10 +49,10 @@ class Mixture(NamedTuple):
 
 
 class GreyUNet(nn.Module):
-    """A U-Net whose output is E[x_0 | x_t], to be trained with target x0; it starts as nearly the exact estimate of
-    independent pixels with the grey values of `greys`.
+    """A U-Net whose output is E[x_0 | x_t], to be trained with target x0.
 
-    Beside x_t it sees how probable every frequent grey value is in view of the pixel alone.
+    Untrained, it is nearly the exact estimate for independent pixels with the grey values of `greys`. Besides x_t, it
+    receives how probable every frequent grey value is given the pixel alone.
     """
 
     def __init__(self, schedule: NoiseSchedule, greys: Greys, image_channels: int, **unet: object) -> None:
@@ -66,9 +63,9 @@ class GreyUNet(nn.Module):
         self.register_buffer("frequent", frequent.nonzero().flatten())
         self.atoms = len(self.frequent)
         others = torch.where(frequent, 0, share)
-        stretches = torch.stack([part.sum() for part in others.tensor_split(NORMALS)])
+        bins = torch.stack([part.sum() for part in others.tensor_split(NORMALS)])
         middle = (torch.arange(NORMALS) + 0.5) * 2 / NORMALS - 1
-        self.register_buffer("log_weight", torch.cat([share[frequent], stretches]).log())
+        self.register_buffer("log_weight", torch.cat([share[frequent], bins]).log())
         self.register_buffer("mean", torch.cat([greys.value[frequent], middle]))
         self.register_buffer("std", torch.cat([torch.zeros(self.atoms), torch.full((NORMALS,), 1 / NORMALS)]))
         self.unet = UNet(
@@ -76,17 +73,17 @@ class GreyUNet(nn.Module):
             output_channels=image_channels * (self.atoms + 3 * NORMALS + COPIES),
             **unet,
         )
-        self.null_label = self.unet.null_label
+        self.null = self.unet.null
 
     def forward(self, x_t: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        """The estimate of x_0 (B, C, H, W), as `Denoiser.predict` asks for it."""
+        """The estimate of x_0 (B, C, H, W) at times in [0, 1000] (B,), for labels (B,): what `Denoiser` expects."""
         mixture, signal, noise = self.mixture(x_t, time, label)
         with torch.autocast(x_t.device.type, enabled=False):
             share, mean = mixture.seen(x_t, signal, noise)
             return (share * mean).sum(DIM)
 
     def mixture(self, x_t: Tensor, time: Tensor, label: Tensor) -> tuple[Mixture, Tensor, Tensor]:
-        """(what the network says of every pixel, signal, noise (B, 1, 1, 1, 1)) at times in [0, 1000] (B,)."""
+        """(the mixture predicted for every pixel, signal, noise (B, 1, 1, 1, 1)) at times in [0, 1000] (B,)."""
         t = time.double().cpu() * self.schedule.timesteps / EMBEDDED_TIMES
         signal, noise = (per_sample(c, x_t[:, :, None]) for c in self.schedule.coefficients(t))
         alone = self.marginal()
@@ -110,13 +107,13 @@ class GreyUNet(nn.Module):
         )
 
     def marginal(self) -> Mixture:
-        """The same mixture for every pixel."""
+        """The mixture that the training data have at any pixel."""
         return Mixture(*(part.view(1, 1, -1, 1, 1) for part in (self.log_weight, self.mean, self.std)))
 
     def decoder(self, t: float, label: Tensor, precision: str = "fp32") -> Decode:
-        """-log P(image | x_t) (B,) of uint8 images, in nats: the mixture's share of every pixel's own grey value.
+        """-log P(image | x_t) (B,) of uint8 images, in nats, by the probability of every pixel's own grey value.
 
-        A normal gives each grey value what lies nearest to it, as in PixelCNN++ (Salimans et al. 2017, eq. 2).
+        A normal gives each grey value the mass nearest to it, as in PixelCNN++ (Salimans et al. 2017, eq. 2).
         """
 
         def decode(x_t: Tensor, images: Tensor) -> Tensor:
@@ -136,7 +133,7 @@ class GreyUNet(nn.Module):
 
 
 def nearest(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """The probability that a normal draw is nearer to this grey value than to the others, in [-1, 1]."""
+    """The probability that a normal draw is nearer to this grey value in [-1, 1] than to any other."""
     sign = torch.where(value > mean, -1, 1)  # far from the mean, the lower tail is the exact one
     upper = torch.where(value > 1 - STEP / 2, FAR, value + STEP / 2)
     lower = torch.where(value < STEP / 2 - 1, -FAR, value - STEP / 2)
@@ -144,43 +141,33 @@ def nearest(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (first - second).abs()
 
 
-def likelihood_update(
-    denoiser: Denoiser, ema: Ema, optimiser: Optimiser, images: Tensor, *, batch_size: int, seed: int
-) -> Callable[[int], dict[str, Tensor]]:
-    """The training step of a denoiser that reads a GreyUNet, for `fit`: down the variational bound itself, no class
-    told. The loss is in bits per dimension, without the prior, which has no weights.
+def likelihood_loss(denoiser: Denoiser) -> Loss:
+    """The loss of an unconditional denoiser whose network is a GreyUNet, on images of any label: the variational bound
+    itself, in bits per dimension, without the prior, which has no weights.
 
-    images (N, C, H, W) uint8, on the device. Every image has one draw of log-SNR, and one in sixteen a reconstruction.
+    Every image gets one draw of log-SNR, and one image in sixteen is reconstructed.
     """
-    device, schedule, net = images.device, denoiser.schedule, denoiser.net
-    null = torch.full((batch_size,), net.null_label, device=device)
-    few = max(1, batch_size // 16)
+    schedule, net = denoiser.schedule, denoiser.net
 
-    decode = net.decoder(FIRST_TIME, null[:few], denoiser.precision)
-
-    def update(step: int) -> dict[str, Tensor]:
-        batch = images[batch_indices(len(images), batch_size, seed, "train", step, device)]
-        draw = generator(seed, "train/noise", step, device)
-        x_0 = to_float(batch)
-        eps, eps_1 = torch.randn((2, *x_0.shape), generator=draw, device=device)
-        log_snr, weight = log_snrs(schedule, torch.rand(batch_size, generator=draw, device=device))
-        t = schedule.time_at(log_snr.sigmoid())
-        estimate = denoiser(schedule.q_sample(x_0, t, eps), t, null)
-        error = (x_0 - estimate).square().flatten(1).sum(1)
+    def loss(x_0: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        eps, eps_1 = draws.normal((2, *x_0.shape), of="noise")
+        log_snr, weight = log_snrs(schedule, draws.uniform((len(x_0),), of="noise"))
+        t, null = schedule.time_of_log_snr(log_snr), torch.full_like(label, net.null)
+        error = (x_0 - denoiser(schedule.q_sample(x_0, t, eps), t, null)).square().flatten(1).sum(1)
         diffusion = (per_sample(weight * log_snr.exp() / 2, error) * error).mean()
-        reconstruction = decode(least_noisy(schedule, batch[:few], eps_1[:few]), batch[:few])
-        loss = bits_per_dim(diffusion + reconstruction.mean(), images)
-        norm_and_rate = optimiser.descend(loss)
-        ema.update(net, step)
-        return {"loss": loss.detach(), **norm_and_rate}
+        few = slice(max(1, len(x_0) // 16))
+        decode = net.decoder(FIRST_TIME, null[few], denoiser.precision)
+        reconstruction = decode(least_noisy(schedule, x_0[few], eps_1[few]), to_uint8(x_0[few]))
+        bits = bits_per_dim(diffusion + reconstruction.mean(), x_0)
+        return bits, {"loss": bits}
 
-    return update
+    return loss
 
 
 def log_snrs(schedule: NoiseSchedule, within: Tensor) -> tuple[Tensor, Tensor]:
-    """(log-SNR, 1 / density) (B,), on the CPU, one from each B-th of the distribution, at `within` (B,) of it.
+    """(log-SNR, 1 / density) (B,), on the CPU: one from each of B equal parts of their distribution, at `within` (B,).
 
-    A tenth of them is below FEW_BITS_BELOW, where little is paid; on either side they are even.
+    A tenth of them is below FEW_BITS_BELOW, where few bits are spent; on either side they are uniform.
     """
     first, last = log_snr_range(schedule)
     even = (torch.arange(len(within)) + within.double().cpu()) / len(within)

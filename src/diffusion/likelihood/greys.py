@@ -1,4 +1,4 @@
-"""The grey values of 8-bit images: how frequent each is, and what that says of a pixel that is seen in noise."""
+"""The grey values of 8-bit images: how frequent each is, and what that says about a pixel seen in noise."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,14 +13,14 @@ GREYS = 256
 
 @dataclass(frozen=True, eq=False)
 class Greys:
-    """Every grey value with the log of its share among the pixels of images, one added to each count."""
+    """Every grey value with the log of its share among the pixels of images, after adding one to every count."""
 
     value: Tensor  # (GREYS,), in [-1, 1]
     log_share: Tensor  # (GREYS,)
 
     @classmethod
     def of(cls, images: Tensor) -> Self:
-        """Of uint8 images."""
+        """The grey values of uint8 images."""
         counts = images.flatten().bincount(minlength=GREYS).double() + 1
         log_share = (counts / counts.sum()).log().float()
         return cls(to_float(torch.arange(GREYS, dtype=torch.uint8, device=images.device)), log_share)
@@ -30,5 +30,5 @@ class Greys:
         return self.log_share - ((seen[..., None] - scale * self.value) / std[..., None]).square() / 2
 
     def expected(self, seen: Tensor, std: Tensor) -> Tensor:
-        """The mean grey value (...) of pixels seen with normal errors of this std."""
+        """The expected grey value (...) of pixels (...) seen with normal errors of this standard deviation."""
         return (self.log_weights(seen, seen.new_ones(()), std).softmax(-1) * self.value).sum(-1)

@@ -1,4 +1,4 @@
-"""Attention over the positions of an image, among themselves and over a context of tokens."""
+"""Attention between the positions of an image, and from them to a context of tokens."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,16 @@ from torch.nn import functional as F
 
 
 class Context(NamedTuple):
-    """A sequence of tokens to attend to, and which of them count: the rest is padding."""
+    """A sequence of tokens to attend to, and a mask that excludes padding."""
 
     tokens: Tensor  # (B, M, D)
-    mask: Tensor  # (B, M), True where a token counts; at least one in every row
+    mask: Tensor  # (B, M), False for padding; at least one token per row is True
 
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention over the H * W positions, added to its input (Vaswani et al. 2017, eq. 1).
 
-    Raises ValueError where the heads do not divide the channels.
+    Raises ValueError if the heads do not divide the channels.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -40,7 +40,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of queries over a context; with the queries as context it is self-attention."""
+    """Multi-head attention from queries to a context; with the queries as context it is self-attention."""
 
     def __init__(self, query_dim: int, context_dim: int, heads: int = 8, dim_head: int = 64) -> None:
         super().__init__()
@@ -58,16 +58,16 @@ class CrossAttention(nn.Module):
         return self.to_out(attended.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor, context: Context) -> Tensor:
-        """How much each query looks at each token: (B, heads, N, M), fp32, summing to 1 over M; 0 on padding."""
+        """Attention weights (B, heads, N, M) of each query on each token, fp32, summing to 1 over M; 0 on padding."""
         q, k = (split_heads(part.float(), self.heads) for part in (self.to_q(x), self.to_k(context.tokens)))
         scores = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5
         return scores.masked_fill(~context.mask[:, None, None, :], -torch.inf).softmax(dim=-1)
 
 
 class ContextAttention(nn.Module):
-    """Cross-attention from the H * W positions of an image to a context, added to the image; it starts as nothing.
+    """Cross-attention from the H * W positions of an image to a context, added to the image; initially zero.
 
-    Raises ValueError where the heads do not divide the channels.
+    Raises ValueError if the heads do not divide the channels.
     """
 
     def __init__(self, channels: int, context_dim: int, heads: int) -> None:
@@ -92,8 +92,8 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(D)) v over positions; q, k, v (B, heads, N, D) (Vaswani et al. 2017, eq. 1).
 
-    `mask` (B, 1, 1, M) says which keys count. On a CPU in fp32 also under bf16 autocast: PyTorch's backward pass in
-    bf16 is several times slower there.
+    `mask` (B, 1, 1, M) is False for keys to ignore. On a CPU it runs in fp32 even under bf16 autocast, since PyTorch's
+    backward pass in bf16 is several times slower there.
     """
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, mask)

@@ -1,4 +1,4 @@
-"""A small classifier of images, whose penultimate layer serves as a feature extractor."""
+"""A small image classifier whose penultimate layer serves as a feature extractor."""
 
 import math
 
@@ -12,10 +12,10 @@ NOISE_FREQUENCIES = 16
 
 
 class Classifier(nn.Module):
-    """Residual CNN on 2x2 patches, halved until its side is at most 8; any image of 4x4 or more.
+    """Residual CNN on 2x2 patches, downsampled until the side is at most 8; for any image of 4x4 or more.
 
-    With `knows_noise` it also takes the log-SNR of its input, which shifts and scales every block. Raises ValueError
-    for an image size that is too small.
+    With `knows_noise` it also takes the log-SNR of its input, which scales and shifts the features of every block.
+    Raises ValueError if image_size is too small.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(NUM_FEATURES, num_classes)
 
     def features(self, x: Tensor, log_snr: Tensor | None = None) -> Tensor:
-        """Penultimate features (B, 128) of images (B, C, H, W) in [-1, 1]; log_snr (B,) where the net knows noise."""
+        """Penultimate features (B, 128) of images (B, C, H, W) in [-1, 1]; log_snr (B,) if the net knows noise."""
         embedding = None if log_snr is None else embed_log_snr(log_snr)
         x = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)  # (B, C p^2, H/p, W/p)
         for block in self.blocks:
@@ -55,12 +55,12 @@ class Classifier(nn.Module):
         return F.silu(self.penultimate(x.flatten(1)))  # (B, 128)
 
     def forward(self, x: Tensor, log_snr: Tensor | None = None) -> Tensor:
-        """Logits (B, num_classes)."""
+        """Logits (B, num_classes); arguments as `features`."""
         return self.head(self.features(x, log_snr))
 
 
 class Block(nn.Module):
-    """3x3 convolution, one-group norm, modulation by the noise level, SiLU; residual where the shape stays."""
+    """3x3 convolution, one-group norm, modulation by the noise level, SiLU; residual if the shape stays the same."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, embedding: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Block(nn.Module):
 
 
 def embed_log_snr(log_snr: Tensor) -> Tensor:
-    """Sines and cosines of log-SNR (B,), of periods from 60 down to 2: (B, 32)."""
+    """Sines and cosines (B, 32) of log-SNR (B,), with periods from 60 down to 2."""
     frequency = torch.linspace(math.log(2 * math.pi / 60), math.log(math.pi), NOISE_FREQUENCIES).exp()
     angle = log_snr[:, None] * frequency.to(log_snr.device)
     return torch.cat([angle.sin(), angle.cos()], dim=1)

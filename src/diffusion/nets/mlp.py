@@ -1,4 +1,4 @@
-"""A small network of points, for data that are no images: a point and a time in, a point out."""
+"""A small network for points instead of images: maps a point and a time to a point."""
 
 import math
 
@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from diffusion.nets.unet import TimeEmbedding
 
-FREQUENCIES = (1.0, 2.0, 4.0)  # of the waves in which a point is seen too, so that detail is easy to learn
+FREQUENCIES = (1.0, 2.0, 4.0)  # of sines and cosines of the input, so that detail is easy to learn
 
 
 class Mlp(nn.Module):
-    """Residual layers, each of which sees the time; points come as images of 1 x 1 pixel, a channel per dimension."""
+    """Unconditional residual layers, each given the time; points are images of 1 x 1 pixel, a channel per dimension."""
 
     def __init__(self, dimensions: int, width: int, layers: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Mlp(nn.Module):
         self.last = nn.Linear(width, dimensions)
 
     def forward(self, x: Tensor, time: Tensor, _: Tensor) -> Tensor:
-        """The prediction (B, D, 1, 1) for points x (B, D, 1, 1) and times in [0, 1000] (B,); points have no label."""
+        """The prediction (B, D, 1, 1) for points x (B, D, 1, 1) and times in [0, 1000] (B,); a label is ignored."""
         condition = self.time(time)  # (B, width)
         point = x.flatten(1)  # (B, D)
         angles = torch.cat([frequency * math.pi * point for frequency in FREQUENCIES], dim=1)

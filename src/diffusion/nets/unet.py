@@ -1,4 +1,4 @@
-"""The U-Net: an image, a time and a condition in, an image out. It knows nothing of noise schedules or targets."""
+"""The U-Net: maps an image, a time and a condition to an image. It knows nothing of noise schedules or targets."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ class UNet(nn.Module):
     """U-Net on patches, with time and class in every block (Ho et al. 2020, appendix B; Dhariwal & Nichol 2021).
 
     `channels[i]` is the width at resolution image_size / patch / 2^i; each level has `blocks` residual blocks down and
-    up, one skip from each, and attention stands at the coarsest level alone (none with attention_heads = 0). Labels
-    run from 0 to num_classes - 1; row `num_classes` of the embedding is the null class, "no label". With `context_dim`
-    every residual block of the coarsest level also attends to a context of tokens of that width. `output_channels` are
-    the image's where nothing else is asked for.
+    up, with one skip connection each, and only the coarsest level has attention (none if attention_heads = 0). Labels
+    run from 0 to num_classes - 1; `null` = num_classes is the null condition, "unconditional". With `context_dim`,
+    every residual block of the coarsest level also attends to a context of tokens of that width. `output_channels`
+    default to those of the image.
 
-    Raises ValueError where image_size cannot be halved that often.
+    Raises ValueError if image_size cannot be halved that often.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         coarsest_side(image_size, patch, channels)
-        self.null_label = num_classes
+        self.null = num_classes
         self.patch = patch
         widths = list(channels)
         embedding = 4 * widths[0]
@@ -64,7 +64,7 @@ class UNet(nn.Module):
         self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), zeroed(nn.Conv2d(width, outputs, 3, padding=1)))
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor, context: Context | None = None) -> Tensor:
-        """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,), labels (B,), a context."""
+        """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,), labels (B,) and a context."""
         condition = F.silu(self.time(time) + self.label(label))  # (B, E)
         h = self.stem(F.pixel_unshuffle(x, self.patch))  # (B, C0, H/patch, W/patch)
         skips = []
@@ -81,7 +81,7 @@ class UNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions; the condition scales and shifts what the second one sees. Then a look at the context."""
+    """Two 3x3 convolutions, with the input of the second modulated by the condition; then attention to a context."""
 
     def __init__(
         self, inputs: int, outputs: int, embedding: int, dropout: float, context_dim: int = 0, heads: int = 0
@@ -105,7 +105,7 @@ class ResidualBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Half the resolution by a strided convolution."""
+    """Halve the resolution by a strided convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the resolution by repetition and a convolution."""
+    """Double the resolution by repetition and a convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -143,9 +143,9 @@ class TimeEmbedding(nn.Module):
 
 
 def coarsest_side(image_size: int, patch: int, channels: Sequence[int]) -> int:
-    """The side of an image after its patches are folded and it is halved once per level but the first.
+    """The side of an image once its patches are folded into channels and every level but the first has halved it.
 
-    Raises ValueError where it cannot be halved that often.
+    Raises ValueError if it cannot be halved that often.
     """
     divisor = patch * 2 ** (len(channels) - 1)
     if image_size % divisor:
@@ -157,7 +157,7 @@ def coarsest_side(image_size: int, patch: int, channels: Sequence[int]) -> int:
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with weights of zero: a block that ends in it starts as the identity."""
+    """Set the weights of a layer to zero and return it: a block that ends in it starts as the identity."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

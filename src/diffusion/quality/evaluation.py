@@ -11,14 +11,14 @@ from torch import Tensor
 from diffusion.data import Dataset, to_float
 from diffusion.quality import metrics
 from diffusion.quality.judge import Judge
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 
-MIN_SAMPLES = 500  # for FID, precision, recall, density, coverage: with fewer they say more about n than about quality
+MIN_SAMPLES = 500  # for FID, precision, recall, density, coverage: with fewer they show n rather than quality
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How near n samples are to the test split; None where n is under 500 (precision ... coverage: k = 5)."""
+    """How close n samples are to the test split; None where n is under 500 (precision ... coverage: k = 5)."""
 
     n: int
     fid: float | None
@@ -42,7 +42,7 @@ class Floor:
 
 @dataclass(frozen=True, eq=False)
 class Verdict(Quality):
-    """The judge's verdict on samples of known classes; `diversity` is that of real images where it is 1."""
+    """The judge's verdict on samples of known classes; a `diversity` of 1 is that of real images."""
 
     accuracy: float
     diversity: float | None  # None where no class has two samples
@@ -50,18 +50,18 @@ class Verdict(Quality):
 
     @property
     def accuracy_by_class(self) -> list[float | None]:
-        """For every class the share of its samples that are recognised; None where it has no sample."""
+        """The share of recognised samples for every class; None where it has no sample."""
         right, asked = self.confusion.diagonal().tolist(), self.confusion.sum(1).tolist()
         return [r / n if n else None for r, n in zip(right, asked, strict=True)]
 
     def as_dict(self) -> dict[str, Any]:
-        """All single figures, ready for JSON or a row of a table."""
+        """All figures but the confusion, ready for JSON or a row of a table."""
         return {name: value for name, value in vars(self).items() if name != "confusion"}
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The real images that samples are compared with, and what the judge makes of them."""
+    """The real images that samples are compared with, and the judge's view of them."""
 
     judge: Judge
     train: Dataset
@@ -75,8 +75,16 @@ class Reference:
 
     @cached_property
     def test_features(self) -> Tensor:
-        """(N, 128)."""
+        """Features of the test images (N, 128)."""
         return self.judge.see(self.test.images).features
+
+    @cached_property
+    def _test_sharpness(self) -> float:
+        return metrics.sharpness(to_float(self.test.images))
+
+    def sharpness(self, images: Tensor) -> float:
+        """Sharpness of uint8 samples relative to that of the test images."""
+        return metrics.sharpness(to_float(images)) / self._test_sharpness
 
     @cached_property
     def diversity(self) -> float:
@@ -84,8 +92,8 @@ class Reference:
         return metrics.within_class_diversity(self.test_features, self.test.labels)
 
     def quality(self, features: Tensor) -> Quality:
-        """Of samples with these features (N, 128)."""
-        draw = generator(self.seed, "evaluation/kid")
+        """The quality of samples with these features (N, 128)."""
+        draw = generator_for(self.seed, "evaluation/kid")
         kid, kid_std = metrics.kernel_distance(features, self.test_features, draw)
         enough = len(features) >= MIN_SAMPLES
         fid = metrics.frechet_distance(features, self.test_features) if enough else None
@@ -93,8 +101,8 @@ class Reference:
         return Quality(len(features), fid, kid, kid_std, *prdc)
 
     def coverage_within_classes(self, features: Tensor, labels: Tensor) -> float | None:
-        """The coverage of a class's test images by the samples of it (features (N, 128), labels (N,)), averaged over
-        the classes that have enough of both; None where n is under 500."""
+        """The coverage of a class's test images by its samples (features (N, 128), labels (N,)), averaged over the
+        classes that have enough of both; None where n is under 500."""
         pairs = [(self.test_features[self.test.labels == k], features[labels == k]) for k in labels.unique()]
         enough = [pair for pair in pairs if min(map(len, pair)) > metrics.NEIGHBOURS]
         if len(features) < MIN_SAMPLES or not enough:
@@ -102,7 +110,7 @@ class Reference:
         return mean(metrics.precision_recall_density_coverage(*pair).coverage for pair in enough)
 
     def floor(self, num_samples: int, draws: int = 5) -> Floor:
-        """Quality of `num_samples` random training images (or all there are): mean and spread of the draws."""
+        """Quality of `num_samples` random training images, or all if there are fewer: mean and spread of draws."""
         number = min(num_samples, len(self.train.images))
         real = (self.training_draw(number, draw).images for draw in range(draws))
         rows = [asdict(self.quality(self.judge.see(images).features)) for images in real]
@@ -115,17 +123,17 @@ class Reference:
         )
 
     def training_draw(self, number: int, draw: int) -> Dataset:
-        """`number` random training images: the draw-th of such draws."""
-        order = torch.randperm(len(self.train.images), generator=generator(self.seed, "evaluation/floor", draw))
+        """Draw number `draw` of `number` random training images."""
+        order = torch.randperm(len(self.train.images), generator=generator_for(self.seed, "evaluation/floor", draw))
         return self.train.take(order[:number])
 
     def memorisation(self, images: Tensor) -> metrics.Memorisation:
-        """Pixel distances of uint8 samples to the training images, beside those of the test images."""
+        """Distances in pixels of uint8 samples to the training images, compared with those of the test images."""
         return metrics.memorisation(images, self.train.images, self.test.images, to_float=to_float)
 
 
 def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
-    """Judge samples, uint8 or float in [-1, 1] (N, C, H, W), of the classes asked for (N,); at least 4.
+    """Judge at least 4 samples, uint8 or float in [-1, 1] (N, C, H, W), of the classes asked for (N,).
 
     Raises ValueError for samples that are not finite, too few, or of another shape than the real images.
     """

@@ -4,7 +4,7 @@ A second one, trained on x_t at all noise levels, decides what is still recognis
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,50 +15,38 @@ from torch.nn import functional as F
 
 from diffusion.data import to_float
 from diffusion.nets.classifier import Classifier
-from diffusion.randomness import generator
+from diffusion.objective import Draws, Loss
+from diffusion.randomness import generator_for
 from diffusion.runtime import autocast, frozen
-from diffusion.tensors import fitted, load_tensors, save_tensors
+from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 MAX_LOG_SNR = 10.0
 BATCH_SIZE = 256
 LABEL_SMOOTHING = 0.05
 MAX_ROTATION, MAX_STRETCH, MAX_SHIFT = math.radians(12), 0.12, 0.1  # of the judge's training images
+KINDS = ("judge", "noisy judge")  # of files: the second knows noise
 
 
-def judge_update(
-    net: Classifier,
-    descend: Callable[[Tensor], dict[str, Tensor]],
-    next_batch: Callable[[int], Tensor],
-    images: Tensor,
-    labels: Tensor,
-    *,
-    precision: str,
-    seed: int,
-) -> Callable[[int], dict[str, Tensor]]:
-    """The training step of a judge for `training.fit`; one that knows noise sees x_t, log-SNR uniform in [-10, 10].
+def judge_loss(net: Classifier, *, precision: str) -> Loss:
+    """The loss of a judge on images and their labels; one that knows noise sees x_t, log-SNR uniform in [-10, 10]."""
 
-    images uint8 (N, C, H, W) and labels (N,), both on the device; `next_batch(step)` says which of them, (B,).
-    """
-
-    def update(step: int) -> dict[str, Tensor]:
-        index, draw = next_batch(step).to(images.device), generator(seed, "judge/draw", step)
-        x, log_snr = augment(to_float(images[index]), draw), None
+    def loss(x: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        x, log_snr = augment(x, draws.uniform((6, len(x)), of="draw")), None
         if net.knows_noise:
-            log_snr = (MAX_LOG_SNR * (2 * torch.rand(len(x), generator=draw) - 1)).to(x.device)
+            log_snr = MAX_LOG_SNR * (2 * draws.uniform((len(x),), of="draw") - 1)
             alpha_bar = torch.sigmoid(log_snr)[:, None, None, None]
-            x = alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * torch.randn(x.shape, generator=draw).to(x.device)
-        with autocast(images.device, precision):
+            x = alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * draws.normal(x.shape, of="draw")
+        with autocast(x.device, precision):
             logits = net(x, log_snr)
-        loss = F.cross_entropy(logits.float(), labels[index], label_smoothing=LABEL_SMOOTHING)
-        return {"loss": loss.detach(), **descend(loss)}
+        entropy = F.cross_entropy(logits.float(), label, label_smoothing=LABEL_SMOOTHING)
+        return entropy, {"loss": entropy}
 
-    return update
+    return loss
 
 
-def augment(x: Tensor, draw: torch.Generator) -> Tensor:
-    """Images (B, C, H, W), each turned, stretched, sheared and shifted a little; never flipped."""
-    angle, *rest = (2 * torch.rand(6, len(x), generator=draw) - 1).to(x.device)
-    stretch_x, stretch_y, shear, shift_x, shift_y = rest
+def augment(x: Tensor, uniform: Tensor) -> Tensor:
+    """Rotate, stretch, shear and shift images (B, C, H, W) slightly, by uniform draws in [0, 1) (6, B); never flip."""
+    angle, stretch_x, stretch_y, shear, shift_x, shift_y = 2 * uniform - 1
     cos, sin = (MAX_ROTATION * angle).cos(), (MAX_ROTATION * angle).sin()
     rows = [
         torch.stack([cos * (1 + MAX_STRETCH * stretch_x), MAX_STRETCH * shear - sin, MAX_SHIFT * shift_x], dim=1),
@@ -69,7 +57,7 @@ def augment(x: Tensor, draw: torch.Generator) -> Tensor:
 
 
 class Seen(NamedTuple):
-    """What a judge makes of N images: features (N, 128) and logits (N, K), float32 on the CPU."""
+    """A judge's view of N images: features (N, 128) and logits (N, K), float32 on the CPU."""
 
     features: Tensor
     logits: Tensor
@@ -77,7 +65,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A trained classifier, frozen on its device, called in fp32 and in batches of one size."""
+    """A trained classifier, frozen on its device, called in fp32 and in batches of a fixed size."""
 
     net: Classifier
     device: torch.device
@@ -87,25 +75,26 @@ class Judge:
 
     @classmethod
     def load(cls, path: Path, device: torch.device, knows_noise: bool = False) -> Self:
-        """Read what `save` wrote. Raises ValueError, one line, for a file that is missing, damaged or foreign, and for
-        a judge of clean images where one that `knows_noise` is wanted, or the other way round."""
-        tensors, description = load_tensors(path)
-        with fitted(path, tensors, description):
-            net = Classifier(**description["classifier"])
-            net.load_state_dict(tensors)
-        if net.knows_noise != knows_noise:
-            raise ValueError(f"{path}: the judge of {'clean' if knows_noise else 'noised'} images (expected the other)")
-        return cls(net, device)
+        """Load what `save` wrote: the judge of clean images, or the one that `knows_noise`.
+
+        Raises ValueError if the file is missing, damaged or holds anything else.
+        """
+
+        def build(tensors: Tensors, description: Description) -> Self:
+            return cls(with_weights(Classifier(**description["classifier"]), tensors), device)
+
+        judge, _ = load_model(path, KINDS[knows_noise], build)
+        return judge
 
     def save(self, path: Path) -> None:
         """Write the weights with the arguments that build the classifier."""
-        save_tensors(path, self.net.state_dict(), {"classifier": self.net.arguments})
+        save_model(path, KINDS[self.net.knows_noise], self.net.state_dict(), {"classifier": self.net.arguments})
 
     @torch.no_grad()
     def see(self, images: Tensor, log_snr: float | None = None) -> Seen:
-        """Judge images (N, C, H, W), uint8 or float in [-1, 1]; a judge of noised images wants their log-SNR.
+        """Judge images (N, C, H, W), uint8 or float in [-1, 1]; a judge of noised images needs their log-SNR.
 
-        Raises ValueError where images are not finite or have another shape than those the judge was trained on.
+        Raises ValueError if images are not finite or differ in shape from those that the judge was trained on.
         """
         self._refuse_other_images(images)
         parts = [self._see_batch(batch, log_snr) for batch in images.split(BATCH_SIZE)]
@@ -130,12 +119,12 @@ class Judge:
 def recognisability(
     noisy_judge: Judge, images: Tensor, labels: Tensor, alpha_bars: Sequence[float], seed: int
 ) -> list[float]:
-    """Accuracy of the judge of noised images on x_t, for every alpha_bar, on the same noise at all of them.
+    """Accuracy of the judge of noised images on x_t, for every alpha_bar, with the same noise at all of them.
 
-    images uint8 (N, C, H, W). It depends on alpha_bar alone: one curve serves every schedule.
+    images uint8 (N, C, H, W). It depends on alpha_bar alone, so one curve serves every schedule.
     """
     x_0 = to_float(images)
-    eps = torch.randn(x_0.shape, generator=generator(seed, "recognisability"))
+    eps = torch.randn(x_0.shape, generator=generator_for(seed, "recognisability"))
     return [share_right(noised_logits(noisy_judge, x_0, eps, a), labels) for a in alpha_bars]
 
 

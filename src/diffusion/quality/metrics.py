@@ -1,6 +1,6 @@
 """Metrics on features, images and labels. Distances are computed in float64 and in blocks, so memory stays bounded.
 
-Features are (N, D), images (N, C, H, W), in any float type and on any device. Every function raises one ValueError for
+Features are (N, D), images (N, C, H, W), of any float type and on any device. Every function raises ValueError for
 values that are not finite.
 """
 
@@ -38,7 +38,7 @@ class Neighbours(NamedTuple):
 
 
 class Memorisation(NamedTuple):
-    """How near samples are to training images, beside how near real test images are."""
+    """How close samples are to training images, compared with how close real test images are."""
 
     ratio_median: float
     share_below_1_percent: float
@@ -51,7 +51,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Squared Frechet distance of the Gaussians fitted to two sets of features (FID, Heusel et al. 2017, eq. 6).
 
     The trace of (S1 S2)^1/2 is the sum of the roots of the eigenvalues of the symmetric S1^1/2 S2 S1^1/2. Raises
-    ValueError for fewer than 2 samples. Depends on the number of samples: compare with a floor of the same number.
+    ValueError for fewer than 2 samples. It depends on the number of samples: compare with a floor of the same number.
     """
     a, b = _features(a, 2), _features(b, 2)
     covariance_a, covariance_b = a.T.cov(), b.T.cov()
@@ -70,8 +70,9 @@ def kernel_distance(
     """Unbiased MMD^2 with the kernel (x.y / D + 1)^3 (KID, Binkowski et al. 2018, section 4).
 
     `mean` is the estimate from all samples, unbiased at any number of them. `std` is the spread of the estimate over
-    `num_halves` random halves of both sets, which is the standard error of `mean` (delete-half jackknife, Shao & Wu
-    1989); where both sets come from one distribution it is too large. Raises ValueError for fewer than 4 samples.
+    `num_halves` random halves of both sets, an estimate of the standard error of `mean` (delete-half jackknife, Shao &
+    Wu 1989) that is too large where both sets come from the same distribution. Raises ValueError for fewer than 4
+    samples.
     """
     a, b = _features(a, 4), _features(b, 4)
     chosen_a, chosen_b = (_all_and_halves(len(x), num_halves, generator).to(x.device) for x in (a, b))
@@ -89,7 +90,7 @@ def precision_recall_density_coverage(
     """Whether samples lie in the k-nearest-neighbour balls of the other set.
 
     Precision and recall: Kynkaanniemi et al. 2019, eq. 2; density and coverage: Naeem et al. 2020, eq. 4 and 5.
-    Raises ValueError where a set has not more than k samples.
+    Raises ValueError unless both sets have more than k samples.
     """
     real, fake = _features(real, k + 1), _features(fake, k + 1)
     radius_real, radius_fake = (_kth_neighbour_distance(x, k, max_elements) for x in (real, fake))
@@ -113,8 +114,7 @@ def nearest_neighbours(
 ) -> Neighbours:
     """The nearest row of b for every row of a, by Euclidean distance of the flattened rows.
 
-    a, b (N, ...) and (M, ...), which `to_float` brings to their units block by block; raises ValueError where one is
-    empty.
+    a (N, ...) and b (M, ...) go through `to_float` block by block. Raises ValueError if one of them is empty.
     """
     found = [_nearest(to_float(rows), b.flatten(1), block, to_float) for rows in a.flatten(1).split(block)]
     return Neighbours(*(torch.cat(parts) for parts in zip(*found, strict=True)))
@@ -127,11 +127,11 @@ def memorisation(
     block: int = 1024,
     to_float: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Memorisation:
-    """Pixel distance of samples to their nearest training image over that of real test images to theirs.
+    """Distance in pixels of samples to their nearest training image, over that of real test images to theirs.
 
-    A ratio of medians near 1 means new images, near 0 copies. `share_below_1_percent` is the share of samples nearer
-    to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1], or brought there by
-    `to_float`.
+    A ratio of medians near 1 means new images, near 0 copies. `share_below_1_percent` is the share of samples closer
+    to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1], once they have gone
+    through `to_float`.
     """
     of_samples = nearest_neighbours(samples, training, block, to_float).distance
     of_test = nearest_neighbours(test, training, block, to_float).distance
@@ -147,9 +147,9 @@ def memorisation(
 
 
 def within_class_diversity(features: Tensor, labels: Tensor, max_elements: int = MAX_ELEMENTS) -> float:
-    """Mean distance of two different samples of a class, averaged over the classes that have two: labels (N,).
+    """Mean distance between two samples of the same class, averaged over the classes that have two: labels (N,).
 
-    Raises ValueError where no class has two samples.
+    Raises ValueError if no class has two samples.
     """
     features = _features(features, 2)
     by_class = [features[labels == label] for label in labels.unique()]
@@ -160,7 +160,7 @@ def within_class_diversity(features: Tensor, labels: Tensor, max_elements: int =
 
 
 def sharpness(images: Tensor) -> float:
-    """Mean gradient energy: squared differences of neighbouring pixels, down plus across, in units of [-1, 1]."""
+    """Mean gradient energy: squared differences of neighbouring pixels, vertical plus horizontal, for [-1, 1]."""
     _refuse_not_finite(images)
     number, channels, height, width = images.shape
     down = across = 0.0
@@ -171,7 +171,7 @@ def sharpness(images: Tensor) -> float:
 
 
 def saturation(images: Tensor) -> float:
-    """Share of pixels outside [-1, 1]."""
+    """Share of pixels outside of [-1, 1]."""
     _refuse_not_finite(images)
     return (images.abs() > 1).double().mean().item()
 
@@ -189,7 +189,7 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> T
 
 
 def effective_number(counts: Tensor) -> float:
-    """exp of the entropy of shares, from counts (K,): K where all are equal, 1 where one has everything."""
+    """exp of the entropy of the shares of counts (K,): K if all are equal, 1 if one has everything."""
     shares = counts[counts > 0].double() / counts.sum()
     return (-(shares * shares.log()).sum()).exp().item()
 
@@ -201,7 +201,7 @@ def _refuse_not_finite(x: Tensor) -> None:
 
 
 def _features(x: Tensor, least: int) -> Tensor:
-    """Float64 (N, D), finite, with N >= least. On the CPU where the device has no float64."""
+    """Features as float64 (N, D), on the CPU if the device has no float64. Raises ValueError for less than `least`."""
     if len(x) < least:
         raise ValueError(f"metrics: {len(x)} samples are too few (allowed: at least {least})")
     _refuse_not_finite(x)
@@ -217,12 +217,12 @@ def _distance_blocks(a: Tensor, b: Tensor, max_elements: int) -> Iterator[tuple[
 
 
 def _kth_neighbour_distance(x: Tensor, k: int, max_elements: int) -> Tensor:
-    """(N,) distance of every row to its k-th nearest other row; the row itself is the nearest of all."""
+    """The distance (N,) of every row to its k-th nearest other row; the row itself is the nearest of all."""
     return torch.cat([d.kthvalue(k + 1, dim=1).values for _, d in _distance_blocks(x, x, max_elements)])
 
 
 def _mean_pairwise_distance(x: Tensor, max_elements: int) -> float:
-    """Over pairs of different rows; the diagonal is set to zero, which a distance by matrix product is not exactly."""
+    """The mean over pairs of different rows; the diagonal is set to 0, which a matrix product only approximates."""
     total = 0.0
     for rows, distance in _distance_blocks(x, x, max_elements):
         distance.diagonal(rows.start).zero_()
@@ -242,7 +242,7 @@ def _nearest(rows: Tensor, b: Tensor, block: int, to_float: Callable[[Tensor], T
 
 
 def _all_and_halves(number: int, num_halves: int, generator: torch.Generator) -> Tensor:
-    """Indicators float64 (number, 1 + num_halves): first all samples, then random halves of them."""
+    """Indicators float64 (number, 1 + num_halves): all samples, then random halves of them."""
     chosen = torch.zeros(number, 1 + num_halves, dtype=torch.float64)
     chosen[:, 0] = 1
     for half in range(1, num_halves + 1):
@@ -253,7 +253,7 @@ def _all_and_halves(number: int, num_halves: int, generator: torch.Generator) ->
 def _kernel_sums(
     a: Tensor, b: Tensor, chosen_a: Tensor, chosen_b: Tensor, max_elements: int, skip_diagonal: bool = False
 ) -> Tensor:
-    """(S,) sums of the cubic kernel over the pairs of chosen samples, for every one of S choices."""
+    """The sums (S,) of the cubic kernel over the pairs of chosen samples, for each of S choices."""
     rows_per_block = max(1, max_elements // len(b))
     sums = torch.zeros(chosen_a.shape[1], dtype=torch.float64, device=a.device)
     for start in range(0, len(a), rows_per_block):

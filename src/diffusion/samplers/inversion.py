@@ -1,29 +1,30 @@
-"""DDIM inversion: an image to the noise that DDIM makes it from, and back (Song et al. 2021, section 4.3)."""
+"""DDIM inversion: from an image to the noise that DDIM makes it of, and back (Song et al. 2021, section 4.3)."""
 
 from torch import Tensor
 
 from diffusion.denoiser import Denoise
+from diffusion.samplers.ddim import ddim
 from diffusion.samplers.ode import FIRST_TIME
-from diffusion.samplers.sampler import ddim, final
+from diffusion.samplers.step import final
 from diffusion.schedule import NoiseSchedule, trailing_times
 
 
-def encoded(denoise: Denoise, schedule: NoiseSchedule, x_1: Tensor, num_steps: int) -> Tensor:
-    """The noise x_T (B, ...) of images at t = 1: DDIM's own steps, walked upwards.
+def encode(denoise: Denoise, schedule: NoiseSchedule, x_1: Tensor, num_steps: int) -> Tensor:
+    """The noise x_T (B, ...) of images at t = 1: the steps of DDIM, walked upwards.
 
-    There is no way up from t = 0, where eps has no value. The denoiser must not clip: what is cut off is gone.
+    It cannot start at t = 0, where eps has no value. The denoiser must not clip: what is cut off cannot come back.
     """
     times = [max(t, FIRST_TIME) for t in reversed(trailing_times(schedule, num_steps))]
     return final(ddim(denoise, schedule, times, iter([x_1])))
 
 
-def decoded(denoise: Denoise, schedule: NoiseSchedule, x_last: Tensor, num_steps: int) -> Tensor:
+def decode(denoise: Denoise, schedule: NoiseSchedule, x_last: Tensor, num_steps: int) -> Tensor:
     """The images (B, ...) that DDIM makes of the noise x_T."""
     return final(ddim(denoise, schedule, trailing_times(schedule, num_steps), iter([x_last])))
 
 
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """The point between a and b (B, ...), `share` of the angle from a: as long as noise is, unlike their mean."""
+    """The point between a and b (B, ...) at `share` of the angle from a: as long as noise is, unlike their mean."""
     flat_a, flat_b = a.flatten(1), b.flatten(1)
     cosine = (flat_a * flat_b).sum(1) / (flat_a.norm(dim=1) * flat_b.norm(dim=1))
     angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()  # (B,)

@@ -5,13 +5,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from diffusion.randomness import generator
+from diffusion.randomness import generator_for
 
 
 def batch_indices(
     num_items: int, batch_size: int, seed: int, purpose: str, step: int, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """(B,) indices: batch `step` of an endless stream of shuffled epochs, computed without the batches before it."""
+    """Indices (B,) of batch `step` in an endless stream of shuffled epochs, computed without the batches before it."""
     first = step * batch_size
     last = first + batch_size - 1
     epochs = range(first // num_items, last // num_items + 1)
@@ -22,5 +22,5 @@ def batch_indices(
 
 @lru_cache(maxsize=2)
 def _epoch_permutation(num_items: int, seed: int, purpose: str, epoch: int, device: torch.device | str) -> Tensor:
-    draw = generator(seed, f"{purpose}/epoch", epoch, device)
+    draw = generator_for(seed, f"{purpose}/epoch", epoch, device)
     return torch.randperm(num_items, generator=draw, device=device)

@@ -1,4 +1,4 @@
-"""The checkpoints of a training: saved now and then, restored when the same training starts again."""
+"""The checkpoints of a training: saved at intervals, restored when the same training starts again."""
 
 import copy
 import fcntl
@@ -18,23 +18,19 @@ from torch import Tensor
 from diffusion.tensors import load_tensors, save_tensors
 
 KEPT_CHECKPOINTS = 2  # of a training: the last, and the one before it
-
-
-KEPT_FOLDERS = 16  # of trainings that did not end
-
-
+KEPT_FOLDERS = 16  # of unfinished trainings
 warn = logging.getLogger(__name__).warning
 
 
 class Checkpoints:
-    """The checkpoints of one training: saved now and then, restored when the same training starts again.
+    """The checkpoints of one training: saved at intervals, restored when the same training starts again.
 
-    `folder` belongs to one training: its name must say everything the result depends on (see `fingerprint`). One
-    process at a time may train in it, and only as long as the process that started it lives. Use as a context
-    manager: leaving it without an exception means the training is done, and removes the folder.
+    `folder` belongs to one training: its name must identify everything the result depends on (see `fingerprint`). One
+    process at a time may train in it, and only while the process that started it is alive. Use as a context manager:
+    leaving it without an exception means that the training is finished, and removes the folder.
 
     The last two checkpoints are kept, each named by its number of steps and the digest of its bytes. Folders of
-    trainings that were left for good are removed too: beside this one, the `KEPT_FOLDERS` touched last stay.
+    abandoned trainings are removed as well: besides this one, the `KEPT_FOLDERS` most recently modified stay.
     """
 
     def __init__(self, folder: Path, seconds_between: float) -> None:
@@ -50,8 +46,8 @@ class Checkpoints:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(f"{self.folder}: another process is at this very training (wait for it)") from error
-        with suppress(FileNotFoundError):  # a training that ends in this moment removes its folder itself
+            raise ValueError(f"{self.folder}: another process is running this training (wait for it)") from error
+        with suppress(FileNotFoundError):  # a training that finishes just now removes its folder itself
             _remove_old_folders(self.folder)
         return self
 
@@ -67,22 +63,22 @@ class Checkpoints:
 
     @property
     def orphaned(self) -> bool:
-        """Whether the process that started this one is gone."""
+        """Whether the process that started this one has ended."""
         return os.getppid() != self.parent
 
     @property
     def due(self) -> bool:
-        """Whether the last checkpoint is old enough for another, or this is the last chance for one."""
+        """Whether enough time has passed since the last checkpoint, or this is the last chance to save one."""
         return time.monotonic() - self.last_save >= self.seconds_between or self.orphaned
 
     def newest_first(self) -> list[Path]:
-        """The checkpoints that can be restored, as far as their names tell."""
+        """The checkpoints that can be restored, judging by their names."""
         return sorted(self.folder.glob("*.safetensors"), reverse=True)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Load the newest checkpoint into `state`, which stays as it is where there is none.
+        """Load the newest checkpoint into `state`, which stays as it is if there is none.
 
-        A damaged one is set aside under another name, with a warning that names it, and the one before it is taken.
+        A damaged one is set aside under another name, with a warning, and the one before it is used.
         """
         fresh = copy.deepcopy({name: part.state_dict() for name, part in state.items()})
         for path in self.newest_first():
@@ -97,14 +93,18 @@ class Checkpoints:
             except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
                 path.rename(f"{path}.damaged")
                 reason = " ".join(str(error).split())[:200]
-                warn("%s: damaged (%s), set aside: going on from the checkpoint before it, or anew", path, reason)
+                warn(
+                    "%s: damaged (%s), set aside: resuming from the checkpoint before it, or from the start",
+                    path,
+                    reason,
+                )
                 for name, part in state.items():
                     part.load_state_dict(fresh[name])
 
     def save(self, state: Mapping[str, Any], step: int) -> None:
-        """Write a checkpoint after `step` steps; a crash at any moment leaves those before it.
+        """Write a checkpoint after `step` steps; a crash at any moment leaves the earlier ones intact.
 
-        Raises ValueError, behind the checkpoint, when the parent process is gone.
+        Raises ValueError, after writing the checkpoint, if the parent process has ended.
         """
         tensors: dict[str, Tensor] = {}
         structure = {name: _pack(part.state_dict(), name, tensors) for name, part in state.items()}
@@ -116,11 +116,11 @@ class Checkpoints:
             path.unlink()
         self.last_save = time.monotonic()
         if self.orphaned:
-            raise ValueError("the process that started this training is gone: stopping, the checkpoint is kept")
+            raise ValueError("the process that started this training has ended: stopping, the checkpoint is kept")
 
 
 def _remove_old_folders(current: Path) -> None:
-    """Remove all folders beside `current` but those touched last, and those that a process is training in."""
+    """Remove all folders beside `current` except the most recently modified and those that a process trains in."""
     others = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
     for folder in sorted(others, key=os.path.getmtime, reverse=True)[KEPT_FOLDERS:]:
         with suppress(OSError), open(folder / "lock", "w") as lock:
@@ -129,7 +129,7 @@ def _remove_old_folders(current: Path) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Wait until the disk has the names of the files in a folder; `fsync` of a file does not care for its name."""
+    """Wait until the names of the files in a folder are on disk; `fsync` of a file does not include its name."""
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
@@ -141,7 +141,7 @@ def _digest(path: Path) -> str:
 
 
 def fingerprint(*parts: object, files: Iterable[Path] = ()) -> str:
-    """A short name for everything a training depends on: JSON-serialisable parts and the bytes of files."""
+    """A short name that identifies everything a training depends on: JSON-serialisable parts and the bytes of files."""
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for path in sorted(files):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -149,7 +149,7 @@ def fingerprint(*parts: object, files: Iterable[Path] = ()) -> str:
 
 
 def _pack(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
-    """JSON for a nested state, whose tensors go into `tensors` under `key`: the inverse of `_unpack`."""
+    """Return a nested state as JSON and put its tensors into `tensors` under `key`: the inverse of `_unpack`."""
     if isinstance(value, Tensor):
         tensors[key] = value
         return {"tensor": key}

@@ -1,24 +1,79 @@
-"""Training: one loop for every network, the optimiser, the averaged weights, and the order of the batches.
+"""Training: one step and one loop for every network. A model gives nothing but its loss.
 
-Batch k is a function of (seed, k), as its noise is (`loss`), so a run that stops and goes on ends with the same bytes.
+Batch k and its random numbers are functions of (seed, purpose, k), so a run that resumes from a checkpoint ends with
+the same bytes as one that was never interrupted.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from diffusion.data import to_float
+from diffusion.objective import Draws, Loss
+from diffusion.training.batches import batch_indices
 from diffusion.training.checkpoints import Checkpoints
-from diffusion.training.optimiser import Diverged, Optimiser
+from diffusion.training.optimiser import Diverged, Ema, Optimiser
+
+Update = Callable[[int], dict[str, Tensor]]  # takes training step k (0-based), returns scalars to log
+
+
+class Learner(NamedTuple):
+    """A network that descends its own loss: all that one descent changes."""
+
+    net: nn.Module
+    loss: Loss
+    optimiser: Optimiser
+    ema: Ema | None = None
 
 
 class Stateful(Protocol):
-    """Anything whose state goes into a checkpoint: modules, optimisers, EMA."""
+    """Anything whose state goes into a checkpoint: modules, optimisers, averaged weights."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+def training_step(
+    learners: Mapping[str, Learner],
+    items: Tensor,
+    labels: Tensor,
+    *,
+    batch_size: int,
+    seed: int,
+    purpose: str,
+    order: str | None = None,
+) -> Update:
+    """The training step for `fit`: take a batch, then descend the loss of every learner in turn (a GAN has two).
+
+    items (N, ...) are uint8 images or float latents, labels (N, ...) whatever the losses take; both on the device.
+    `purpose` names the random draws, and the order of the batches unless `order` does. Logged are the scalars of the
+    losses, and the gradient norm and learning rate of the last learner.
+    """
+
+    def update(step: int) -> dict[str, Tensor]:
+        rows = batch_indices(len(items), batch_size, seed, order or purpose, step, items.device)
+        x, label, logged = to_float(items[rows]), labels[rows], {}
+        for net, loss, optimiser, ema in learners.values():
+            descended, scalars = loss(x, label, Draws(seed, purpose, step, items.device))
+            logged |= {name: scalar.detach() for name, scalar in scalars.items()} | optimiser.descend(descended)
+            if ema:
+                ema.update(net, step)
+        return logged
+
+    return update
+
+
+def state_of(learners: Mapping[str, Learner]) -> dict[str, Stateful]:
+    """All that `training_step` changes, by name: what `fit` saves and restores."""
+    return {
+        f"{name}.{kind}": part
+        for name, learner in learners.items()
+        for kind, part in (("net", learner.net), ("optimiser", learner.optimiser), ("ema", learner.ema))
+        if part is not None
+    }
 
 
 class Progress(NamedTuple):
@@ -29,7 +84,7 @@ class Progress(NamedTuple):
 
 
 class Log:
-    """What a training has reported, and the sums of the report under way: a training can stop between two of them."""
+    """What a training has reported so far, and the sums since the last report: it may be interrupted between two."""
 
     def __init__(self) -> None:
         self.reports: list[Progress] = []
@@ -42,12 +97,12 @@ class Log:
         return (self.reports[-1].step if self.reports else 0) + self.count
 
     def add(self, scalars: dict[str, Tensor]) -> None:
-        """The scalars of a step."""
+        """Add the scalars of a step to the sums."""
         self.sums = {name: self.sums[name] + value if self.sums else value for name, value in scalars.items()}
         self.count += 1
 
     def report(self) -> Progress:
-        """The means since the last report. Raises Diverged where one is not finite."""
+        """Report the means since the last report. Raises Diverged if one is not finite."""
         progress = Progress(self.step, {name: float(total) / self.count for name, total in self.sums.items()})
         for name, value in progress.means.items():
             if not math.isfinite(value):
@@ -57,7 +112,7 @@ class Log:
         return progress
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it."""
+        """Reports, sums and count."""
         return {"reports": self.reports, "sums": self.sums, "count": self.count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -67,17 +122,18 @@ class Log:
 
 
 def fit(
-    update: Callable[[int], dict[str, Tensor]],
+    update: Update,
     state: Mapping[str, Stateful],
     num_steps: int,
     log_every: int,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[Progress]:
-    """Call update(0), ..., update(num_steps - 1), each a whole training step that returns scalars to log.
+    """Call update(0), ..., update(num_steps - 1), each a complete training step that returns scalars to log.
 
-    Yields a Progress every `log_every` steps and at the end; after a resume the earlier ones come first, again.
-    `state` is everything that update changes. Raises Diverged where a loss, a gradient or a reported scalar is not
-    finite: on a CPU in that very step, elsewhere before the next report or checkpoint (see `Optimiser`).
+    Yields a Progress every `log_every` steps and at the end; after resuming from a checkpoint, the earlier ones come
+    first. `state` is everything that update changes (see `state_of`). Raises Diverged if a loss, a gradient or a
+    reported scalar is not finite: on a CPU in that very step, elsewhere before the next report or checkpoint (see
+    `Optimiser`).
     """
     log = Log()
     whole = {**state, "log": log}

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 
 class Diverged(ValueError):
-    """A training whose loss, or whatever else it logs, is no number any more."""
+    """A training whose loss, gradient or any other logged scalar is no longer finite."""
 
 
 class Optimiser:
     """AdamW with warm-up, decay and gradient clipping: `descend(loss)` is all a training step needs.
 
-    The second moment forgets faster than PyTorch's beta2 = 0.999, which remembers as many steps as short runs have.
+    The second moment forgets faster than with PyTorch's beta2 = 0.999, whose memory is as long as a short run.
 
     A loss or gradient that is not finite changes nothing: on a CPU, `descend` raises Diverged before it steps. Other
-    devices are not waited for: they skip this step and all that follow, until `refuse_not_finite` asks them.
+    devices are not waited for: they skip this step and every later one until `refuse_not_finite` is called.
     """
 
     def __init__(
@@ -44,11 +44,14 @@ class Optimiser:
         self.max_grad_norm = max_grad_norm
         self.step = 0
         device = self.parameters[0].device
-        self.seen = torch.zeros(3, device=device)  # step, loss, gradient norm: the first that are not finite stay
+        self.seen = torch.zeros(3, device=device)  # step, loss, gradient norm: kept once not finite
         self.waits = device.type == "cpu"
 
     def descend(self, loss: Tensor) -> dict[str, Tensor]:
-        """One step down the gradient of a scalar loss; returns the norm (before clipping) and the learning rate."""
+        """Take one step down the gradient of a scalar loss; returns the gradient norm before clipping and the rate.
+
+        On a CPU it raises Diverged if loss or gradient is not finite.
+        """
         self.adamw.zero_grad()
         loss.backward()
         grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
@@ -61,8 +64,8 @@ class Optimiser:
         return {"grad_norm": grad_norm.detach(), "learning_rate": torch.tensor(learning_rate, dtype=torch.float64)}
 
     def watch(self, loss: Tensor, grad_norm: Tensor) -> None:
-        """Note the loss and gradient norm of a step, and let AdamW skip it where they, or earlier ones, are not finite;
-        on a CPU raises Diverged."""
+        """Record the loss and gradient norm of a step, and let AdamW skip it if these or earlier ones are not finite;
+        raises Diverged on a CPU."""
         now = torch.stack([torch.full_like(grad_norm, self.step + 1), loss, grad_norm])
         self.seen = torch.where(self.seen.isfinite().all(), now, self.seen)
         if self.waits:
@@ -71,7 +74,7 @@ class Optimiser:
             self.adamw.found_inf = (~self.seen.isfinite().all()).float()
 
     def refuse_not_finite(self) -> None:
-        """Raises Diverged where a loss or gradient was not finite, and says in which step; waits for the device."""
+        """Raise Diverged, with the step, if a loss or gradient was not finite; waits for the device."""
         step, *values = self.seen.tolist()
         for name, value in zip(("loss", "gradient norm"), values, strict=True):
             if not math.isfinite(value):
@@ -85,7 +88,7 @@ class Optimiser:
         return {"step": self.step, "moments": {i: self.adamw.state[p] for i, p in enumerate(self.parameters)}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore `state_dict`; moments take the memory layout of their parameter, which fused AdamW relies on."""
+        """Restore `state_dict`; moments take their parameter's memory layout, which fused AdamW relies on."""
         self.step = state_dict["step"]
         for i, parameter in enumerate(self.parameters):
             moments = state_dict["moments"][i]
@@ -103,7 +106,7 @@ DECAYS: dict[str, Callable[[float], float]] = {
 
 
 class Ema:
-    """A moving average of a network's weights, with a warm-up that forgets the start: 1 - (1 + step)^-0.75, capped."""
+    """A moving average of a network's weights; its decay is 1 - (1 + step)^-0.75, capped, to forget the start."""
 
     def __init__(self, net: nn.Module, decay: float) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)

@@ -1,0 +1,48 @@
+"""The table of all samplers, and a setting: one of them with its number of steps and its timestep spacing."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from diffusion.denoiser import Denoise
+from diffusion.samplers import ddim, multistep, ode, sde
+from diffusion.samplers.step import Sampler, Step
+from diffusion.schedule import NoiseSchedule, times_from
+
+SAMPLERS: dict[str, Sampler] = ddim.SAMPLERS | ode.SAMPLERS | multistep.SAMPLERS | sde.SAMPLERS
+
+
+class SamplerSetting(NamedTuple):
+    """A row of a comparison: a sampler, its number of steps, its eta if it takes one, its timestep spacing."""
+
+    sampler: str
+    steps: int
+    eta: float | None = None
+    times: str = "trailing"
+
+    def start(self, denoise: Denoise, schedule: NoiseSchedule, normals: Iterator[Tensor]) -> Iterator[Step]:
+        """The steps of the sampler. Raises ValueError for an unknown sampler or timestep spacing, or steps > T."""
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler: {self.sampler!r} is unknown (allowed: {', '.join(SAMPLERS)})")
+        options = {} if self.eta is None else {"eta": self.eta}
+        times = times_from(self.times, schedule, self.steps)
+        return SAMPLERS[self.sampler].walk(denoise, schedule, times, normals, **options)
+
+
+def comparison(
+    timesteps: int,
+    steps: Sequence[int],
+    etas: Sequence[float],
+    eta_steps: Sequence[int],
+    solvers: Sequence[str],
+    solver_steps: Sequence[int],
+    solver_times: str,
+) -> list[SamplerSetting]:
+    """The settings compared: DDPM, deterministic DDIM, DDIM with every eta above 0, solvers of second order."""
+    return [
+        SamplerSetting("ddpm", timesteps),
+        *(SamplerSetting("ddim", count, 0.0) for count in steps),
+        *(SamplerSetting("ddim", count, eta) for eta in etas if eta > 0 for count in eta_steps),
+        *(SamplerSetting(solver, count, times=solver_times) for solver in solvers for count in solver_steps),
+    ]

@@ -1,0 +1,52 @@
+"""Samplers side by side, as stages `evaluate` and `score` compare them: their images, their quality, a sheet."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffusion.data import classes_in_turn, save_sheet
+from diffusion.denoiser import Denoiser
+from diffusion.generation import Normals, of_denoiser
+from diffusion.quality.evaluation import Reference, verdict
+from diffusion.randomness import image_noise
+from diffusion.samplers.table import SamplerSetting
+
+SHEET_COLUMNS = 16
+PRDC = ("precision", "recall", "density", "coverage")
+QUALITY = ("fid", "kid", "kid_std", "accuracy", *PRDC)
+QUALITY_COLUMNS = (*SamplerSetting._fields, "subset", "n", *QUALITY)
+
+
+def sample_classes(
+    denoiser: Denoiser,
+    reference: Reference,
+    batch_size: int,
+    setting: SamplerSetting,
+    number: int,
+    normals: Normals = image_noise,
+) -> Tensor:
+    """`number` images uint8 (N, C, H, W), on the CPU, of the classes in turn (w = 1), under a progress bar."""
+    labels = classes_in_turn(number, reference.train.num_classes)
+    model = of_denoiser(denoiser, reference.train.shape, setting.start)
+    name = f"{setting.sampler} {setting.steps}" + (f" eta {setting.eta}" if setting.eta else "")
+    return model.images(
+        labels, reference.seed, "sample", batch_size, partial(tqdm, desc=name, unit="batch"), normals=normals
+    )
+
+
+def quality_rows(reference: Reference, images: dict[SamplerSetting, Tensor], first: int) -> Iterator[list[object]]:
+    """QUALITY_COLUMNS of every sampler on all of its images, then on its `first` ones, as many for each."""
+    for subset, number in (("all", None), ("first", first)):
+        for setting, made in images.items():
+            chosen = made[:number]
+            figures = verdict(reference, chosen, classes_in_turn(len(chosen), reference.train.num_classes)).as_dict()
+            yield [*setting, subset, len(chosen), *(figures[name] for name in QUALITY)]
+
+
+def save_samplers(path: Path, images: dict[SamplerSetting, Tensor]) -> None:
+    """A sheet with a row for every sampler, all from the same start noise."""
+    save_sheet(path, torch.cat([made[:SHEET_COLUMNS] for made in images.values()]), SHEET_COLUMNS)
