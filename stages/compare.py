@@ -23,6 +23,7 @@ from diffusion.samplers.sampler import SamplerSetting, generate, generate_at_onc
 from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.judged import open_judged
+from stages.shared.model_record import write_model_record
 from stages.shared.outputs import write_json, write_table
 
 FLOOR_DRAWS = 5
@@ -75,6 +76,7 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
     rows = clock([*contestants, *ddpm], settings.batch_sizes, settings.repeats, num_classes, machine[0])
     write_table(report / "timing.csv", CLOCK, rows)
     write_json(report / "timing.json", describe_machine(*machine))
+    write_model_record(report / "model.json", model, params.train.steps)
 
 
 def by_diffusion(

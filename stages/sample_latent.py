@@ -19,6 +19,7 @@ from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.sampler import SamplerSetting
 from stages.params.params import LatentParams
 from stages.shared.command import run
+from stages.shared.model_record import write_model_record
 from stages.shared.outputs import confusion_rows, write_json, write_table
 from stages.shared.prompted import SHARES, Measurement, Prompts
 
@@ -51,6 +52,7 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     write_attention(report, measure, prompts["unseen"], setting, settings.scales[-1])
     write_comparison(report, measure, params)
     write_clock(report, measure, params)
+    write_model_record(report / "model.json", model, params.train_latent.steps)
 
 
 def refuse_fewer_than_classes(num_samples: int, num_classes: int) -> None:

@@ -1,4 +1,4 @@
-"""The density part of stage `score`: bits per dimension of test digits, and of images that are no digits."""
+"""The density part of stage `score`: bits per dimension of test images, and of images unlike them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -108,15 +108,15 @@ def uniform_noise(images: Tensor, seed: int) -> Tensor:
 
 
 KINDS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "test digits": lambda images, _: images,
-    "digits upside down": upside_down,
-    "digits, pixels shuffled": shuffled,
+    "test images": lambda images, _: images,
+    "test images, upside down": upside_down,
+    "test images, pixels shuffled": shuffled,
     "uniform noise": uniform_noise,
 }
 
 
 def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, settings: Score, seed: int) -> None:
-    """bits.csv: kinds of images by both bounds; test digits also told their class, and by the bare network.
+    """bits.csv: kinds of images by both bounds; test images also given their class, and by the bare network.
 
     terms.csv: what every stretch of log-SNR adds. Where no class is told, the label is null.
     """
