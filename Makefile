@@ -1,4 +1,4 @@
-# make = install, run the pipeline, say where the report is; `make help` lists the rest.
+# make = install, run the spine of the pipeline, say where the report is; `make help` lists the rest.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
@@ -6,19 +6,33 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check --constrain
 # where benchmarks find MNIST or download it, as data.root
 MNIST := data/raw
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
+CHAPTERS := score latent baselines
 
-.PHONY: all test reproducible bench load frontier distill peers study lesson deps lock clean help
+.DEFAULT_GOAL := spine
+.PHONY: spine all $(CHAPTERS) repository test reproducible bench load frontier distill peers study lesson deps lock clean help
 
-all: .venv/.installed
-	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
+spine: .venv/.installed repository
 	dvc repro
 	@echo "The report: reports/index.html (for a browser), reports/README.md (the same figures as text)"
 	@echo "For dvc and python in this shell: . .venv/bin/activate"
 
+all: .venv/.installed repository
+	dvc repro --all-pipelines
+	@echo "The reports: reports/index.html, with links to the chapters' pages; the same figures as text: reports/README.md"
+
+$(CHAPTERS): .venv/.installed repository
+	dvc repro chapters/$@/dvc.yaml
+	@echo "The chapter's page: reports/$@.html (for a browser), reports/$@.md (the same figures as text)"
+
+repository:
+	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
+
 test: .venv/.installed-dev
 	ruff format --check .
 	ruff check .
+	mypy
 	lint-imports
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	pytest
 
 reproducible: .venv/.installed
@@ -46,14 +60,18 @@ peers: .venv/.installed-peers
 INPUTS_larger := --data data/processed --judge models/judges/judge.safetensors
 INPUTS_stability := $(INPUTS_larger)
 INPUTS_density := --mnist $(MNIST)
+PAGE_exercises := report
+PAGE_larger := chapters/latent/dvc.yaml:latent_page
+PAGE_stability := chapters/baselines/dvc.yaml:baselines_page
+PAGE_density := chapters/score/dvc.yaml:score_page
 
 study: .venv/.installed
-	$(if $(STUDY),,$(error say which: make study STUDY=exercises, larger, stability or density))
+	$(if $(PAGE_$(STUDY)),,$(error which one? make study STUDY=exercises, larger, stability or density))
 	python -m studies.$(STUDY) $(INPUTS_$(STUDY)) --report reports/$(STUDY)
-	dvc repro --force --single-item report
+	dvc repro --force --single-item $(PAGE_$(STUDY))
 
 lesson: .venv/.installed
-	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args)
+	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args) evaluate
 	mkdir -p reports/lesson
 	git archive $$(git for-each-ref --sort=-creatordate --count=1 --format='%(refname)' 'refs/exps/*/*/lesson') reports/train reports/evaluate params.yaml | \
 	  tar -x --wildcards --transform 's,.*/,,' -C reports/lesson '*history.csv' '*timing.json' '*metrics.json' '*ddpm_grid.png' params.yaml
@@ -66,26 +84,34 @@ lock: .venv/.installed-dev .venv/.installed-peers
 	pip freeze --exclude-editable | grep -v ' @ ' > requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find src stages studies benchmarks tests -name __pycache__ -type d -exec rm -rf {} +
 
 help:
-	@echo "make        install into .venv, run the pipeline (dvc repro), say where the report is"
-	@echo "make test   install the tools too, check format, style and imports, run all tests"
-	@echo "make reproducible  run the smoke preset twice from nothing and compare every output, byte for byte (minutes)"
-	@echo "make bench  images/s of training and sampling, overhead of the samplers"
-	@echo "make load   memory and seconds of 50,000 images, MNIST whole, 10,000 samples, 50 classes (minutes)"
-	@echo "make frontier  network calls against quality, every sampler (an hour or more): reports/frontier"
-	@echo "make distill   students of the default model for 8, 4, 2 and 1 network calls: models/students, reports/frontier"
-	@echo "make peers  this project beside other libraries, equal seconds of training (over an hour): reports/peers"
-	@echo "make study STUDY=exercises  T = 200 and cosine beside the default, as queued DVC experiments (half an hour): reports/exercises"
-	@echo "make study STUDY=larger  latents against pixels at the size of the data and at twice of it (an hour): reports/larger"
-	@echo "make study STUDY=stability  diffusion, GAN and VAE with three seeds and two learning rates each (half an hour): reports/stability"
-	@echo "make study STUDY=density  bits per dimension of MNIST whole, a model for likelihood (an hour): reports/density"
-	@echo "make lesson runs the lesson's own settings (hours on a CPU) and keeps its results in reports/lesson"
-	@echo "make deps   write the code that every stage imports into the deps of dvc.yaml"
-	@echo "make lock   write the versions in .venv to requirements.lock"
-	@echo "make clean  remove .venv and caches (data, models and reports stay)"
+	@echo "Pipelines (DVC runs only what a change makes stale)"
+	@echo "  make            install into .venv and run the spine (dvc repro): data, judge, training, evaluation, report"
+	@echo "  make all        run the spine and all chapters (dvc repro --all-pipelines)"
+	@echo "  make score      run one chapter with the stages of the spine that it needs: the model as a score, likelihood"
+	@echo "  make latent     likewise: an autoencoder, captions, latent diffusion on text"
+	@echo "  make baselines  likewise: diffusion beside a GAN and a VAE"
+	@echo "Development"
+	@echo "  make test          install the tools too, check format, style, types and imports, run all tests (minutes)"
+	@echo "  make reproducible  run the smoke preset twice from nothing and compare every output byte for byte (minutes)"
+	@echo "  make deps          write the code that every stage imports into the deps of every dvc.yaml"
+	@echo "  make lock          write the versions in .venv to requirements.lock"
+	@echo "  make clean         remove .venv and caches (data, models and reports stay)"
+	@echo "Studies, with results in git (they start from the models of a finished run)"
+	@echo "  make lesson                the lesson's own settings (hours on a CPU): reports/lesson"
+	@echo "  make frontier              every sampler, 5 to 1,000 network evaluations (an hour or more): reports/frontier"
+	@echo "  make distill               students of the default model for 8, 4, 2 and 1 evaluations: reports/frontier"
+	@echo "  make study STUDY=exercises T = 200 and cosine beside the default, as queued experiments (half an hour)"
+	@echo "  make study STUDY=larger    latents against pixels, at the size of the data and at twice that (an hour)"
+	@echo "  make study STUDY=stability diffusion, GAN and VAE with three seeds and two learning rates each (half an hour)"
+	@echo "  make study STUDY=density   bits per dimension of all of MNIST, by a likelihood model (an hour)"
+	@echo "Benchmarks"
+	@echo "  make bench      images per second of training and sampling, overhead of the samplers"
+	@echo "  make load       memory and seconds for 50,000 images, all of MNIST, 10,000 samples, 50 classes (minutes)"
+	@echo "  make peers      this project and other libraries, with equal training times (over an hour): reports/peers"
 
 .venv/.installed: pyproject.toml requirements.lock | .venv/bin/python
 	@echo "Installing into .venv: torch and the rest take a few minutes"

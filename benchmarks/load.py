@@ -1,4 +1,4 @@
-"""`make load`: memory and time of large data sets, many samples and many classes. It prints a table; Linux alone.
+"""`make load`: memory and time of large data sets, many samples and many classes. Prints a table; needs Linux.
 
 The networks are tiny, untrained and called a few times: their outputs take the memory of any other's.
 """
@@ -32,13 +32,8 @@ PRESET = Path("presets/smoke.args")
 SMALL = ["data.dataset=mnist5k", "model.patch=2", "model.channels=[8]", "evaluate.verdict_steps=2", "guidance.steps=2"]
 FOLDER_CLASSES = 10
 MEBI = 2**20
-PATHS = argparse.Namespace(
-    data=Path("data"),
-    out=Path("data"),
-    model=Path("model.safetensors"),
-    judge=Path("judge.safetensors"),
-    report=Path("report"),
-)
+DATA, REPORT = Path("data"), Path("report")
+MODEL, JUDGE = Path("model.safetensors"), Path("judge.safetensors")
 
 
 class Load(NamedTuple):
@@ -59,22 +54,24 @@ class Figures(NamedTuple):
 
 
 def loads(params: Params, mnist: Path, images: int, samples: int, classes: int) -> list[Load]:
-    """What is measured: a folder of so many images, all of MNIST in `mnist`, so many samples, so many classes."""
+    """What is measured: a folder of `images` images, all of MNIST in `mnist`, this many samples, this many classes."""
     folder = params.changed(["data.dataset=folder", "data.root=images", f"data.image_size={SIZE}"])
     whole = params.changed(["data.dataset=mnist", f"data.root={mnist.resolve()}"])
     many = params.changed([f"evaluate.num_samples={samples}"])
     guided = params.changed(["guidance.samples_per_class=50"])
     few, varied = partial(write_inputs, params, images, 10), partial(write_inputs, params, images, classes)
+    prepared = partial(prepare.main, out=DATA, report=REPORT)
+    sampled = {"data": DATA, "model": MODEL, "judge": JUDGE, "report": REPORT}
     return [
-        Load("prepare, folder", images, partial(write_folder, images), partial(prepare.main, folder, PATHS)),
-        Load("prepare, mnist", 70_000, _nothing, partial(prepare.main, whole, PATHS)),
-        Load("evaluate, samples", samples, few, partial(evaluate.main, many, PATHS)),
-        Load("guidance, classes", classes, varied, partial(guidance.main, guided, PATHS)),
+        Load("prepare, folder", images, partial(write_folder, images), partial(prepared, folder)),
+        Load("prepare, mnist", 70_000, _nothing, partial(prepared, whole)),
+        Load("evaluate, samples", samples, few, partial(evaluate.main, many, **sampled)),
+        Load("guidance, classes", classes, varied, partial(guidance.main, guided, **sampled)),
     ]
 
 
 def main() -> None:
-    """Measure all of it, each in a process of its own."""
+    """Measure each load in a process of its own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=main.__doc__)
     parser.add_argument("--mnist", type=Path, required=True, help="as data.root: MNIST is downloaded where missing")
     mnist = parser.parse_args().mnist
@@ -86,7 +83,7 @@ def main() -> None:
 
 
 def measured(load: Load) -> Figures:
-    """Its figures, from a new process in a new folder."""
+    """Measure a load in a new process and a new folder."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(1, get_context("spawn"), os.chdir, (folder,), max_tasks_per_child=1) as processes,
@@ -96,17 +93,17 @@ def measured(load: Load) -> Figures:
 
 
 def figures_of(stage: Callable[[], None]) -> Figures:
-    """Run it here and now."""
+    """Run a stage in this process and measure it."""
     start = time.monotonic()
     with peak_memory() as peak:
         stage()
     seconds = time.monotonic() - start
-    return Figures(peak[0], sum(load_split(path).images.numel() for path in PATHS.data.iterdir()), seconds)
+    return Figures(peak[0], sum(load_split(path).images.numel() for path in DATA.iterdir()), seconds)
 
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """A list that holds, after the block, the bytes that this process had in memory at the peak over those before."""
+    """Yield a list; after the block it holds the peak of this process's memory over that before, in bytes."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here: man 5 proc
     before, peak = _bytes_in_memory("VmRSS"), []
     yield peak
@@ -114,7 +111,7 @@ def peak_memory() -> Iterator[list[int]]:
 
 
 def write_folder(number: int) -> None:
-    """So many small PNG files in images/, in ten classes."""
+    """Write small PNG files to images/, in ten classes."""
     draw = torch.Generator().manual_seed(0)
     for label in range(FOLDER_CLASSES):
         Path("images", str(label)).mkdir(parents=True)
@@ -124,16 +121,16 @@ def write_folder(number: int) -> None:
 
 
 def write_inputs(params: Params, images: int, classes: int) -> None:
-    """So many training images, a fifth as many test images, a denoiser and a judge: random pixels, untrained nets."""
+    """Write training images, a fifth as many test images, a denoiser and a judge: random pixels, untrained nets."""
     names = tuple(f"class {k}" for k in range(classes))
     draw = torch.Generator().manual_seed(0)
     for name, number in (("train", images), ("test", images // 5)):
         pixels = torch.randint(0, 256, (number, 1, SIZE, SIZE), generator=draw, dtype=torch.uint8)
-        save_split(PATHS.data / f"{name}.safetensors", Dataset(pixels, classes_in_turn(number, classes), names), {})
+        save_split(DATA / f"{name}.safetensors", Dataset(pixels, classes_in_turn(number, classes), names), {})
     net = {"image_size": SIZE, "image_channels": 1, "num_classes": classes, **params.model.model_dump()}
     described = {"schedule": params.schedule, "timesteps": params.timesteps, "target": params.train.target}
-    save_denoiser(PATHS.model, build_net(net).state_dict(), {"net": net, "class_names": names, **described})
-    Judge(Classifier(SIZE, 1, classes), torch.device("cpu")).save(PATHS.judge)
+    save_denoiser(MODEL, build_net(net).state_dict(), {"net": net, "class_names": names, **described})
+    Judge(Classifier(SIZE, 1, classes), torch.device("cpu")).save(JUDGE)
 
 
 def _nothing() -> None:

@@ -38,7 +38,7 @@ def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None
 
     followed, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
     training = Training("autoencoder", update, state_of(learners), settings, machine, followed, files, HISTORY)
-    training.run(report, save)
+    training.run(report, params.checkpoint_seconds, save)
 
 
 def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:

@@ -31,7 +31,7 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
     update, learners = training_of_both(params, train, *machine)
     followed, files = params.model_dump(include={"seed", "judge"}), [data / "train.safetensors"]
     training = Training("judge", update, state_of(learners), params.judge, machine, followed, files, HISTORY)
-    with training.trained(report):
+    with training.trained(report, params.checkpoint_seconds):
         clean, noisy = (Judge(learner.net, machine.device) for learner in learners.values())
         clean.save(models / "judge.safetensors")
         noisy.save(models / "noisy_judge.safetensors")

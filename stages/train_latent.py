@@ -40,7 +40,11 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
     files = [split, autoencoder, captions / "train.txt"]
     training = Training("latent denoiser", update, state_of(learners), settings, machine, followed, files)
-    training.run(report, lambda: save_latent(model, learners["denoiser"].weights(), encoder, description))
+    training.run(
+        report,
+        params.checkpoint_seconds,
+        lambda: save_latent(model, learners["denoiser"].weights(), encoder, description),
+    )
 
 
 def describe(

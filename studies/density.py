@@ -85,7 +85,7 @@ def study(params: ScoreParams, train: Dataset, test: Dataset, report: Path) -> N
     followed["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
     state = state_of(learners) | {"clock": clock}
     training = Training("density", update, state, params.train, machine, followed, files=[])
-    training.run(report, measure)
+    training.run(report, params.checkpoint_seconds, measure)
 
 
 def training_of(params: ScoreParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:

@@ -1,18 +1,16 @@
 """`make study STUDY=exercises`: what the lesson asks for beyond the default run, as DVC experiments side by side.
 
 T = 200 with betas rescaled and unscaled against T = 1000, and cosine against linear; all else is as in params.yaml.
-Queues an experiment for each as far as `evaluate` and starts a worker, twenty minutes or more on two cores. Writes
-history.csv, metrics.json, samples.png (a row per run, a noise per column) and about.json to --report, then removes the
-experiments; an interrupted study goes on from DVC's cache.
+Runs an experiment for each, up to stage `evaluate`, in copies of the workspace: twenty minutes or more on two cores.
+Writes history.csv, metrics.json, samples.png (a row per run, a noise per column) and about.json to --report, then
+removes the experiments; an interrupted study resumes from DVC's cache and from the checkpoint of its training.
 """
 
-import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -29,7 +27,7 @@ from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.samplers import SHEET_COLUMNS
 
-RUNS = {  # what each changes; the first is what the others are compared with
+RUNS = {  # name and changed params; the others are compared with the first
     "exercises-T1000-linear": ("schedule=linear", "timesteps=1000"),
     "exercises-T200-linear": ("schedule=linear", "timesteps=200"),
     "exercises-T200-linear_unscaled": ("schedule=linear_unscaled", "timesteps=200"),
@@ -43,7 +41,6 @@ TAKEN = (
     "reports/evaluate/samplers.csv",
     "reports/evaluate/samplers.png",
 )
-STATES = ("Queued", "Running", "Success", "Failed")
 FOLLOWED = {"seed", "data", "judge", "model", "train", "evaluate"}
 
 
@@ -57,80 +54,40 @@ class Result(NamedTuple):
 
 
 def main(params: Params, *, report: Path) -> None:
-    """Run the experiments and write what they show to --report."""
+    """Run the experiments and write their results to --report."""
     for name, changes in RUNS.items():
         try:
             params.changed(changes)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     commit = command("git", "describe", "--always", "--dirty", "--exclude=*").strip()
-    with queued():
-        for name in RUNS:
-            finish(name)
+    with experiments():
         results = {name: collected(name) for name in RUNS}
     write(report, results, {"commit": commit} | describe_machine(*machine_of(params)))
 
 
 @contextmanager
-def queued() -> Iterator[None]:
-    """The experiments of RUNS in the queue; afterwards nothing of them is left in it, nor among the experiments.
+def experiments() -> Iterator[None]:
+    """Run the experiments of RUNS in copies of the workspace; afterwards they are removed, whatever happened.
 
-    Raises ValueError where the queue holds experiments of somebody else, which a worker would run as well.
+    Raises ValueError where one fails.
     """
-    others = [words for words in queue() if not set(RUNS) & set(words) and words[-1] in ("Queued", "Running")]
-    if others:
-        raise ValueError(
-            f"the queue holds {len(others)} other experiments, the first {others[0][0]} "
-            "(allowed: none; dvc queue start runs them, dvc queue remove drops them)"
-        )
     remove()
     try:
         for name, changes in RUNS.items():
             overrides = [word for change in changes for word in ("--set-param", change)]
-            command("dvc", "exp", "run", "--queue", "--name", name, *overrides, LAST_STAGE)
+            if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *overrides, LAST_STAGE]).returncode:
+                raise ValueError(f"{name}: the experiment failed, see its output above")
         yield
     finally:
         remove()
 
 
-def finish(name: str) -> None:
-    """Wait until an experiment has ended, and show its output meanwhile. Raises ValueError where it fails."""
-    command("dvc", "queue", "start", "--jobs", "1")
-    while states()[name] == "Queued":
-        time.sleep(1)
-    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"}
-    subprocess.run(["dvc", "queue", "logs", "--follow", name], check=True, env=unbuffered)
-    while (state := states()[name]) == "Running":
-        time.sleep(1)
-    if state != "Success":
-        raise ValueError(f"{name}: the experiment failed, its output stands above")
-
-
 def remove() -> None:
-    """Take the experiments of RUNS out of the queue and drop their results; one that runs is interrupted."""
-    known = states()
-    running = [name for name, state in known.items() if state == "Running"]
-    ended = [
-        name for name in RUNS if name not in running and (name in known or command("git", "for-each-ref", ref(name)))
-    ]
-    if ended:  # first, or a worker would go on with those that wait
-        command("dvc", "exp", "remove", *ended)
-    if running:
-        command("dvc", "queue", "kill", *running)
-        while "Running" in states().values():
-            time.sleep(1)
-        command("dvc", "exp", "remove", *running)
-
-
-def states() -> dict[str, str]:
-    """The state of every experiment of RUNS that the queue knows: Queued, Running, Success or Failed."""
-    return {name: words[-1] for words in queue() for name in RUNS if name in words}
-
-
-def queue() -> list[list[str]]:
-    """What `dvc queue status` says of every experiment, in words: the first is its id, the last its state."""
-    lines = [line.split() for line in command("dvc", "queue", "status").splitlines()]
-    return [words for words in lines if words and words[-1] in STATES]
+    """Drop the experiments of RUNS that exist."""
+    existing = [name for name in RUNS if command("git", "for-each-ref", ref(name))]
+    if existing:
+        command("dvc", "exp", "remove", *existing)
 
 
 def ref(name: str) -> str:
@@ -140,7 +97,7 @@ def ref(name: str) -> str:
 
 
 def collected(name: str) -> Result:
-    """What stands in an experiment's commit; its samples are by DDIM with about as many calls as its verdict."""
+    """Read the results in an experiment's commit; its samples are by DDIM in about as many steps as its verdict's."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for path in TAKEN:
@@ -153,12 +110,12 @@ def collected(name: str) -> Result:
         deterministic = rows.query("sampler == 'ddim' and eta == 0")
         row = (deterministic["steps"] - metrics["calls"]).abs().idxmin()
         tiles = torch.from_numpy(reports.tiles("evaluate/samplers.png", len(rows), SHEET_COLUMNS)[row])
-    samples = tiles.reshape(*tiles.shape[:3], -1).permute(0, 3, 1, 2)  # grey ones have no axis of channels
+    samples = tiles.reshape(*tiles.shape[:3], -1).permute(0, 3, 1, 2)  # grey tiles have no channel axis
     return Result(params, history, metrics | {"shown_calls": int(rows["steps"][row])}, samples)
 
 
 def write(report: Path, results: dict[str, Result], about: dict[str, Any]) -> None:
-    """All results in four files, about.json last."""
+    """Write all results to four files, about.json last."""
     histories = ([name, *row] for name, result in results.items() for row in result.history[["step", "loss"]].values)
     write_table(report / "history.csv", ("run", "step", "loss"), histories)
     write_json(report / "metrics.json", {name: result.metrics for name, result in results.items()})
@@ -178,23 +135,17 @@ def write(report: Path, results: dict[str, Result], about: dict[str, Any]) -> No
 
 
 def differences(params: list[Params]) -> list[dict[str, Any]]:
-    """Of each the keys (as in `section.key`) in which not all are the same."""
+    """For each of `params` the keys, as `section.key`, whose values are not the same in all."""
     flats = [flat(one.model_dump()) for one in params]
     return [{key: value for key, value in one.items() if any(other[key] != value for other in flats)} for one in flats]
 
 
 def command(*words: str) -> str:
-    """What a command prints. Raises ValueError with the last line of its complaint where it fails.
-
-    By way of files: pipes would stay open as long as a worker that it leaves behind.
-    """
-    with TemporaryFile("w+") as output, TemporaryFile("w+") as complaint:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=output, stderr=complaint)
-        output.seek(0)
-        complaint.seek(0)
-        if done.returncode:
-            raise ValueError(f"{' '.join(words)}: {(complaint.read().strip() or 'failed').splitlines()[-1]}")
-        return output.read()
+    """What a command prints. Raises ValueError with its last line of errors where it fails."""
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"{' '.join(words)}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -96,7 +96,10 @@ def quality_rows(
 def about_model(params: Params, path: Path) -> dict[str, object]:
     """Which model was measured: its checksum as in dvc.lock, and the params that it follows from."""
     followed = {"seed", "schedule", "timesteps", "data", "model", "train"}
-    return {"model_md5": hashlib.md5(path.read_bytes()).hexdigest(), "params": params.model_dump(include=followed)}
+    return {
+        "model_md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
+        "params": params.model_dump(include=followed),
+    }
 
 
 if __name__ == "__main__":

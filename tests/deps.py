@@ -1,7 +1,7 @@
-"""`make deps`: write the code that every stage imports into the `deps` of dvc.yaml, from the import graph.
+"""`make deps`: write the code that every stage imports into the `deps` of every dvc.yaml, from the import graph.
 
-What validates params can only accept or refuse a run, so no stage depends on it. A folder among the deps stands for all
-the code in it.
+The validation of params only accepts or refuses a run, so no stage depends on it, nor on what it alone imports. A
+folder among the deps stands for all the code in it.
 """
 
 import re
@@ -13,15 +13,18 @@ import grimp
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"diffusion": "src/diffusion", "report": "src/report", "stages": "stages"}
 PIPELINES = [ROOT / "dvc.yaml", *sorted(ROOT.glob("chapters/*/dvc.yaml"))]
-NO_DEPENDENCY = "stages/params/"
+NO_DEPENDENCY = "stages.params"
 STAGE = re.compile(r"^  (\w+):\n(?:    .*\n|\n|  +#.*\n)*", re.MULTILINE)
 DEPS = re.compile(r"^    deps:\n((?:    - .*\n)+)", re.MULTILINE)
 
 
 def import_graph() -> grimp.ImportGraph:
-    """Who imports whom in this checkout."""
+    """Who imports whom in this checkout, without the validation of params."""
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-    return grimp.build_graph(*PACKAGES, cache_dir=None)
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    for module in {NO_DEPENDENCY, *graph.find_descendants(NO_DEPENDENCY)}:
+        graph.remove_module(module)
+    return graph
 
 
 def source_of(module: str) -> str | None:
@@ -33,8 +36,7 @@ def source_of(module: str) -> str | None:
 
 def code_of(graph: grimp.ImportGraph, module: str) -> list[str]:
     """The files that a stage runs: its own and all that it imports, directly or not."""
-    files = {source_of(name) for name in {module, *graph.find_upstream_modules(module)}} - {None}
-    return sorted(file for file in files if not file.startswith(NO_DEPENDENCY))
+    return sorted(filter(None, map(source_of, {module, *graph.find_upstream_modules(module)})))
 
 
 def with_code(text: str, graph: grimp.ImportGraph) -> str:
@@ -56,14 +58,14 @@ def with_code(text: str, graph: grimp.ImportGraph) -> str:
 
 
 def main() -> None:
-    """Write every dvc.yaml that is out of step, and say which."""
+    """Rewrite every dvc.yaml whose lists are out of date, and say which."""
     graph = import_graph()
     for path in PIPELINES:
         before = path.read_text()
         after = with_code(before, graph)
         if after != before:
             path.write_text(after)
-        print(f"{path.relative_to(ROOT)}: {'as it was' if after == before else 'written anew'}")
+        print(f"{path.relative_to(ROOT)}: {'up to date' if after == before else 'rewritten'}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ("reports/", "dvc.lock")  # of the default run
+RESULTS = re.compile(r"reports/|(chapters/\w+/)?dvc\.lock")  # of the default run
 KEPT_RESULTS = (
     "reports/lesson/",
     "reports/frontier/",
@@ -19,16 +19,16 @@ KEPT_RESULTS = (
     "reports/density/",
     "reports/stability/",
     "reports/exercises/",
-)  # of commands of their own, which the report only shows
+)  # of studies, which the pages only show
 DEADLINE_SECONDS = 300  # of whatever a test waits for: only a hang takes that long
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return as soon as the condition holds."""
+def wait_until(condition: Callable[[], object], what: str, every: float = 0.01) -> None:
+    """Return once the condition holds; it is asked again `every` so many seconds."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"still waiting after {DEADLINE_SECONDS} s: {what}"
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Ended:
 
     @property
     def ran(self) -> list[str]:
-        """The stages that ran, in order."""
-        return re.findall(r"Running stage '(\w+)'", self.output)
+        """The stages that ran, in order, without the file that they stand in."""
+        return re.findall(r"Running stage '(?:\S+:)?(\w+)'", self.output)
 
     @property
     def from_cache(self) -> list[str]:
         """The stages whose results came from the run-cache."""
-        return re.findall(r"Stage '(\w+)' is cached", self.output)
+        return re.findall(r"Stage '(?:\S+:)?(\w+)' is cached", self.output)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def working_tree(path: Path) -> Repository:
         text=True,
     ).stdout.splitlines()
     for name in listed:
-        if (name.startswith(KEPT_RESULTS) or not name.startswith(RESULTS)) and (ROOT / name).is_file():
+        if (name.startswith(KEPT_RESULTS) or not RESULTS.match(name)) and (ROOT / name).is_file():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
     repository = Repository(path)
@@ -149,11 +149,7 @@ def working_tree(path: Path) -> Repository:
 
 
 def smoke_run(repository: Repository) -> None:
-    """Run presets/smoke.args in a repository without results, and commit them.
-
-    A row of history and a checkpoint at every step, so that a test finds a training under way.
-    """
+    """Run presets/smoke.args, the spine and all chapters, in a repository without results, and commit them."""
     preset = (ROOT / "presets" / "smoke.args").read_text().split()
-    often = ["-S", "train.log_every=1", "-S", "train.checkpoint_seconds=0"]
-    repository.dvc("exp", "run", "--all-pipelines", *preset, *often)
+    repository.dvc("exp", "run", "--all-pipelines", *preset)
     repository.commit("Results of the smoke run")

@@ -1,17 +1,19 @@
 """`make reproducible`: the smoke preset twice from nothing, in two clones; every output must be equal, byte for byte.
 
-Clocks cannot be: those of the first run are copied into the second, whose report is then made again.
+Measured times differ: those of the first run are copied into the second, whose pages are then drawn again.
 """
 
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pipeline import Repository, smoke_run, working_tree
 
 CLOCKS = ("timing.json", "timing.csv")
+PAGES = ("report", *(f"chapters/{name}/dvc.yaml:{name}_page" for name in ("score", "latent", "baselines")))
 
 
 def is_clock(name: str) -> bool:
@@ -19,22 +21,29 @@ def is_clock(name: str) -> bool:
     return Path(name).name in CLOCKS
 
 
+def locked(repository: Repository) -> dict[str, dict[str, Any]]:
+    """What the locks of the spine and of all chapters say of every stage; paths are relative to the root."""
+    locks = [repository.path / "dvc.lock", *sorted(repository.path.glob("chapters/*/dvc.lock"))]
+    return {name: stage for lock in locks for name, stage in yaml.safe_load(lock.read_text())["stages"].items()}
+
+
 def outputs(repository: Repository) -> set[str]:
     """Every file that the stages wrote, folders resolved."""
-    stages = yaml.safe_load((repository.path / "dvc.lock").read_text())["stages"].values()
-    roots = [repository.path / output["path"] for stage in stages for output in stage.get("outs", [])]
+    roots = [
+        repository.path / output["path"] for stage in locked(repository).values() for output in stage.get("outs", [])
+    ]
     files = {file for root in roots for file in (root.rglob("*") if root.is_dir() else [root]) if not file.is_dir()}
     return {str(file.relative_to(repository.path)) for file in files}
 
 
 def run_again(first: Repository, path: Path) -> Repository:
-    """The run of `first` in a clone, from the commit before its results on; the report shows the clocks of `first`."""
+    """The run of `first` in a clone, from the commit before its results on; the pages show the clocks of `first`."""
     second = first.clone(path)
     second.git("reset", "--quiet", "--hard", "HEAD~1")
     smoke_run(second)
     for name in filter(is_clock, outputs(first)):
         shutil.copy2(first.path / name, second.path / name)
-    second.dvc("repro", "--single-item", "report")
+    second.dvc("repro", "--single-item", *PAGES)
     return second
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from fake_reports import write_fake_reports
+from param_files import set_param, smoke_params, write_params
 from pipeline import ROOT
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from test_dvc_yaml import STAGES
 
 from diffusion.baselines.gan_nets import Generator
 from diffusion.baselines.vae_net import Vae
@@ -41,11 +41,8 @@ DIGITS = tuple("0123456789")
 TRAIN, TEST = "data/processed/train.safetensors", "data/processed/test.safetensors"
 MODEL = "models/denoiser.safetensors"
 JUDGE, NOISY_JUDGE = "models/judges/judge.safetensors", "models/judges/noisy_judge.safetensors"
-GO_BACK = "; to get the last results back: git restore reports dvc.lock && dvc checkout"
-COMMANDS = {
-    name: stage["cmd"].split("python -m ")[1].split()
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
-}
+GO_BACK = "; to get the last results back: git restore reports '*dvc.lock' && dvc checkout"
+COMMANDS = {name: stage["cmd"].split("python -m ")[1].split() for name, stage in STAGES.items()}
 AUTOENCODER, STROKES = "models/autoencoder.safetensors", "data/captions/strokes.safetensors"
 LATENT = "models/latent.safetensors"
 GAN, VAE = "models/gan.safetensors", "models/vae.safetensors"
@@ -144,23 +141,11 @@ def write_judge(path, size=SIZE, channels=CHANNELS, num_classes=10, knows_noise=
     Judge(net, torch.device("cpu")).save(path)
 
 
-def smoke_params():
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for override in (ROOT / "presets" / "smoke.args").read_text().replace("-S ", "").split():
-        key, value = override.split("=")
-        *sections, last = key.split(".")
-        section = params
-        for name in sections:
-            section = section[name]
-        section[last] = yaml.safe_load(value)
-    return params
-
-
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """A folder in which every stage but the report could start."""
     folder = tmp_path_factory.mktemp("whole")
-    (folder / "params.yaml").write_text(yaml.safe_dump(smoke_params()))
+    write_params(folder, smoke_params())
     write_split(folder / TRAIN)
     write_split(folder / TEST)
     write_model(folder / MODEL)
@@ -191,12 +176,6 @@ def refusal(name, monkeypatch):
     line = caught.value.code
     assert isinstance(line, str) and "\n" not in line and line.startswith("error: ") and line.endswith(GO_BACK)
     return line
-
-
-def set_param(folder, section, key, value):
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    params[section][key] = value
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def rewritten(path, change):
@@ -302,19 +281,19 @@ def test_samples_that_are_not_finite_are_never_averaged_away(folder, monkeypatch
 
 @pytest.mark.parametrize("name", ["judge", "train", "vae", "gan"])
 def test_a_batch_larger_than_the_data(folder, monkeypatch, name):
-    set_param(folder, name, "batch_size", 101)
+    set_param(folder, f"{name}.batch_size", 101)
     assert f"error: {name}.batch_size: 101 is not possible (allowed: 1 to 100 images)" in refusal(name, monkeypatch)
 
 
 def test_fewer_samples_of_captions_than_classes(folder, monkeypatch):
-    set_param(folder, "sample_latent", "num_samples", 9)
+    set_param(folder, "sample_latent.num_samples", 9)
     line = refusal("sample_latent", monkeypatch)
     assert line.startswith("error: sample_latent.num_samples: 9 is not possible (allowed: 10, one for each class, or")
 
 
 def test_a_missing_network_names_the_folder(folder, monkeypatch):
-    set_param(folder, "data", "dataset", "mnist")
-    set_param(folder, "model", "channels", [8])
+    set_param(folder, "data.dataset", "mnist")
+    set_param(folder, "model.channels", [8])
 
     def unreachable(*_, **__):
         raise OSError("Network is unreachable")
@@ -325,9 +304,10 @@ def test_a_missing_network_names_the_folder(folder, monkeypatch):
     assert line.startswith("error: data.root: 'data/raw' has no MNIST/raw") and "mnist5k" in line
 
 
-def test_missing_params(folder, monkeypatch):
-    (folder / "params.yaml").unlink()
-    assert "params.yaml" in refusal("prepare", monkeypatch)
+@pytest.mark.parametrize(("file", "name"), [("params.yaml", "prepare"), ("chapters/baselines/params.yaml", "vae")])
+def test_missing_params(folder, monkeypatch, file, name):
+    (folder / file).unlink()
+    assert refusal(name, monkeypatch).startswith(f"error: {file}: No such file or directory")
 
 
 FULL_DISKS = [
@@ -336,20 +316,21 @@ FULL_DISKS = [
     ("prepare", "reports/data/examples.png"),
     ("captions", "data/captions/train.txt"),
     ("schedules", "reports/schedules/linear.csv"),
-    ("schedules", "reports/schedules/beta.png"),
+    ("schedules", "reports/schedules/forward.png"),
     ("train", "reports/train/history.csv"),
     ("train", "reports/train/timing.json"),
-    ("report", "reports/figures/loss.png"),
+    ("train", "reports/train/model.json"),
+    ("report", "reports/figures/index/loss.png"),
     ("report", "reports/index.html"),
     ("report", "reports/README.md"),
 ]
 
 
 @pytest.mark.parametrize(("name", "file"), FULL_DISKS)
-def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half_written(folder, monkeypatch, name, file):
+def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half_written(folder, finished, monkeypatch, name, file):
     """/dev/full has room for no byte: what goes there meets a full disk."""
     if name == "report":
-        write_fake_reports(folder / "reports")
+        shutil.copytree(finished.path / "reports", folder / "reports", dirs_exist_ok=True)
     (folder / file).unlink(missing_ok=True)  # as DVC does
     partial = folder / f"{file}.partial"
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -371,7 +352,7 @@ def test_tensors_that_find_no_room_are_told_in_a_line(folder, monkeypatch, name,
     """The limit on the size of a file stops safetensors, which has an error of its own for it."""
     for path in folder.glob(file):
         path.unlink()
-    set_param(folder, "train", "checkpoint_seconds", 0.0 if "checkpoints" in file else 1000.0)
+    set_param(folder, "checkpoint_seconds", 0.0 if "checkpoints" in file else 1000.0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:

@@ -16,27 +16,25 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import pytest
-import yaml
+from param_files import read_params, set_param, smoke_params, write_params
 from pipeline import ROOT
-from test_failures import AUTOENCODER, DAMAGE, STROKES, TEST, TRAIN, write_autoencoder, write_captions, write_split
+from test_failures import (
+    AUTOENCODER,
+    COMMANDS,
+    DAMAGE,
+    STROKES,
+    TEST,
+    TRAIN,
+    write_autoencoder,
+    write_captions,
+    write_split,
+)
 
 from diffusion import tensors as tensors_on_disk
 from diffusion.tensors import load_tensors
 from diffusion.training.optimiser import Optimiser
 
-FOLDERS = {  # of the pipeline that a training is part of
-    "train": ".",
-    "judge": ".",
-    "train_latent": "chapters/latent",
-    "autoencoder": "chapters/latent",
-    "vae": "chapters/baselines",
-    "gan": "chapters/baselines",
-}
-TRAININGS = tuple(FOLDERS)
-COMMANDS = {
-    name: yaml.safe_load((ROOT / folder / "dvc.yaml").read_text())["stages"][name]["cmd"].split("python -m ")[1].split()
-    for name, folder in FOLDERS.items()
-}
+TRAININGS = ("train", "judge", "train_latent", "autoencoder", "vae", "gan")
 STEPS = 14
 SEED = 0
 # (signal, place of the kill in step s, the step at which the next attempt begins, minus s)
@@ -129,37 +127,14 @@ def attempt(server):
     return run
 
 
-def set_params(path, *changes):
-    """Change keys of a file of params, each as section.key=value."""
-    params = yaml.safe_load(path.read_text())
-    for change in changes:
-        place, value = change.split("=")
-        *sections, key = place.split(".")
-        section = params
-        for name in sections:
-            section = section[name]
-        section[key] = yaml.safe_load(value)
-    path.write_text(yaml.safe_dump(params))
-
-
-def write_params(folder):
-    """All files of params, with the small values of the smoke preset and even smaller trainings."""
-    for name in {".", "chapters/score", *FOLDERS.values()}:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name / "params.yaml", folder / name)
-    for change in (ROOT / "presets/smoke.args").read_text().replace("-S ", "").split():
-        path, _, change = change.rpartition(":")
-        set_params(folder / (path or "params.yaml"), change)
-    for name, pipeline in FOLDERS.items():
-        small = {"steps": STEPS, "batch_size": 8, "log_every": 4, "checkpoint_seconds": 0}
-        set_params(folder / pipeline / "params.yaml", *(f"{name}.{key}={value}" for key, value in small.items()))
-
-
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     """A folder in which every training can start, and takes a second."""
     folder = tmp_path_factory.mktemp("toy")
-    write_params(folder)
+    params = smoke_params()
+    for name in TRAININGS:
+        params[name] |= {"steps": STEPS, "batch_size": 8, "log_every": 4}
+    write_params(folder, params | {"checkpoint_seconds": 0})
     write_split(folder / TRAIN)
     write_split(folder / TEST)
     write_autoencoder(folder / AUTOENCODER)
@@ -239,7 +214,7 @@ def test_a_checkpoint_is_of_use_to_the_very_same_training_alone(attempt, copy):
     def begins(last):
         return attempt("train", folder, (signal.SIGKILL, "step", last)).steps[0]
 
-    set_params(folder / "params.yaml", "train.label_dropout=0.2")
+    set_param(folder, "train.label_dropout", 0.2)
     assert begins(3) == 0  # other params
     (folder / "params.yaml").write_bytes(same["params.yaml"])
     write_split(folder / TRAIN, class_names=tuple("abcdefghij"))
@@ -248,6 +223,7 @@ def test_a_checkpoint_is_of_use_to_the_very_same_training_alone(attempt, copy):
     (folder / "other.py").write_text("")
     assert begins(3) == 0  # other code
     (folder / "other.py").unlink()
+    set_param(folder, "checkpoint_seconds", 1e-9)
     assert begins(7) == 5
     assert len(list(folder.glob("checkpoints/*"))) == 4
 
@@ -267,8 +243,9 @@ def test_a_copy_that_an_experiment_runs_in_goes_on_from_the_checkpoint_of_the_wo
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_learning_rate_far_too_high_stops_and_keeps_what_was_good(attempt, copy, name, precision):
     folder = copy("folder")
-    set_params(folder / "params.yaml", f"precision={precision}")
-    set_params(folder / FOLDERS[name] / "params.yaml", f"{name}.learning_rate=1.0e+9", f"{name}.log_every=1")
+    params = read_params(folder)
+    params[name] |= {"learning_rate": 1e9, "log_every": 1}
+    write_params(folder, params | {"precision": precision})
     ended = attempt(name, folder)
     line, last = in_one_line(ended), ended.steps[-1]
     assert 0 < last < STEPS and line.startswith("error: ") and "training diverged: " in line

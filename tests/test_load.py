@@ -87,7 +87,7 @@ def params():
 
 def write_small():
     load.write_folder(300)
-    os.mkdir(load.PATHS.data)
+    os.mkdir(load.DATA)
 
 
 def read_large():
@@ -130,10 +130,10 @@ def test_the_benchmark_runs_every_stage(few, tmp_path, monkeypatch, capfd, k):
     few[k].set_up()
     found = figures_of(few[k].stage)
     shape = (1, 5, 4) if few[k].what == "prepare, mnist" else (1, load.SIZE, load.SIZE)
-    splits = [load_split(load.PATHS.data / f"{name}.safetensors") for name in ("train", "test")]
+    splits = [load_split(load.DATA / f"{name}.safetensors") for name in ("train", "test")]
     assert {split.images.shape[1:] for split in splits} == {shape}
     assert found.images == sum(split.images.numel() for split in splits) and found.seconds > 0
-    assert list(load.PATHS.report.iterdir())
+    assert list(load.REPORT.iterdir())
     assert ("images: 100%" in capfd.readouterr().err) == (few[k].what == "prepare, folder")  # the progress bar
 
 

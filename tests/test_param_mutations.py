@@ -1,4 +1,4 @@
-"""Hundreds of mutations of params.yaml: each is valid, or is refused in one line that names the key or the line."""
+"""Hundreds of mutations of params: each is valid, or is refused in one line that names the key or the line."""
 
 import copy
 import json
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
-from test_failures import images, smoke_params, write_judge
+from param_files import FILES, parent_of, smoke_params
+from test_failures import images, write_judge
 
 from diffusion.data import save_split
 from stages import schedules
@@ -18,7 +18,7 @@ from stages.params import file as param_file
 from stages.params.params import AllParams
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+TEXTS = {file: (ROOT / file).read_text(encoding="utf-8") for file in FILES}
 SMOKE = smoke_params()
 LIMITS = {"derandomize": True, "deadline": None, "database": None}
 
@@ -52,13 +52,6 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-
-
-def parent_of(content: dict, path: str) -> tuple[dict, str]:
-    *sections, key = path.split(".")
-    for name in sections:
-        content = content[name]
-    return content, key
 
 
 def is_number(value: object) -> bool:
@@ -121,9 +114,10 @@ def test_mutated_values_are_valid_or_refused_by_their_key(valid):
 
 
 @st.composite
-def mutated_text(draw) -> str:
-    """The file with a line removed, doubled, moved, indented, given another value, or with characters put in."""
-    lines = TEXT.splitlines()
+def mutated_text(draw) -> tuple[Path, str]:
+    """One of the files with a line removed, doubled, moved, indented, or changed in its value or its characters."""
+    file = draw(st.sampled_from(FILES))
+    lines = TEXTS[file].splitlines()
     at, to = (draw(st.integers(0, len(lines) - 1)) for _ in range(2))
     match draw(st.sampled_from(["remove", "double", "move", "indent", "value", "value", "value", "characters"])):
         case "remove":
@@ -142,17 +136,20 @@ def mutated_text(draw) -> str:
             lines[at] = (
                 lines[at][:column] + draw(st.text(st.characters(codec="utf-8"), min_size=1)) + lines[at][column:]
             )
-    return "\n".join(lines)
+    return file, "\n".join(lines)
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], **LIMITS)
-@given(text=mutated_text())
-def test_a_mutated_text_is_valid_or_refused_by_key_or_line(tmp_path, text):
-    path = tmp_path / "params.yaml"
-    path.write_text(text, encoding="utf-8", newline="")
+@given(mutated_text())
+def test_a_mutated_text_is_valid_or_refused_by_key_or_line(tmp_path, mutated):
+    for name, text in {**TEXTS, mutated[0]: mutated[1]}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8", newline="")
     try:
-        AllParams.load(path)
+        AllParams.load(tmp_path)
     except ValueError as error:
+        file, text = mutated
+        path = next(tmp_path / name for name in FILES if str(error).startswith(f"{tmp_path / name}"))
         line = str(error).removeprefix(str(path))
         assert line.isprintable() and len(line) < 500, line
         assert re.match(r", line \d+: ", line) or names_a_key(line.removeprefix(": "), param_file.value(text)), line
@@ -167,11 +164,8 @@ def digits(tmp_path_factory):
     return folder
 
 
-def test_twenty_that_are_valid_run(digits, valid, monkeypatch):
-    """All of stage `schedules` but the drawing of its pictures, which takes most of its time."""
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.touch())
-    monkeypatch.setattr(schedules, "draw_forward", lambda *_: None)
-    monkeypatch.setattr(schedules, "draw_compared", lambda *_: None)
+def test_twenty_that_are_valid_run(digits, valid):
+    """Stage `schedules`, whole."""
     different = {(params.timesteps, params.seed): params for params in valid if params.timesteps <= 1000}
     assert len(different) >= 20
     for params in list(different.values())[:20]:

@@ -3,28 +3,24 @@
 from pathlib import Path
 
 import pytest
-import yaml
+from param_files import IN_CHAPTER, default_params, parent_of, write_params
 
-from stages.params.params import AllParams
+from stages.params.params import AllParams, BaselineParams, LatentParams, Params, ScoreParams
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def load(tmp_path, changes):
     """The default params with {dotted key: value}; a value of `...` removes the key."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for key, value in changes.items():
-        *sections, last = key.split(".")
-        section = content
-        for name in sections:
-            section = section[name]
+    content = default_params()
+    for path, value in changes.items():
+        section, key = parent_of(content, path)
         if value is ...:
-            del section[last]
+            del section[key]
         else:
-            section[last] = value
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return AllParams.load(path)
+            section[key] = value
+    write_params(tmp_path, content)
+    return AllParams.load(tmp_path)
 
 
 def test_the_default_is_accepted_and_frozen(tmp_path):
@@ -37,12 +33,11 @@ def test_the_default_is_accepted_and_frozen(tmp_path):
 @pytest.mark.parametrize("text", ["1e-05", "1.0e-05", "0.00001"])
 def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
     """-S train.weight_decay=1e-5 writes 1e-05, which readers of YAML 1.1 take for a text."""
-    path = tmp_path / "params.yaml"
     default = (ROOT / "params.yaml").read_text()
     changed = default.replace("  weight_decay: 0.01", f"  weight_decay: {text}")
     assert changed != default
-    path.write_text(changed)
-    assert AllParams.load(path).train.weight_decay == 1e-5
+    (tmp_path / "params.yaml").write_text(changed)
+    assert Params.load(tmp_path).train.weight_decay == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -52,7 +47,8 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"train.step": 5}, "train.step: unknown key"),
         ({"train.steps": ...}, "train.steps: the key is missing"),
         ({"schedule": "typo"}, "schedule: 'typo' .*'linear', 'linear_unscaled', 'cosine'"),
-        ({"train.target": "score"}, "train.target: 'score' .*'eps', 'x0' or 'v'"),
+        ({"schedule": 5}, "schedule: 5 .*'linear', 'linear_unscaled', 'cosine'"),
+        ({"train.target": "score"}, "train.target: 'score' .*'eps', 'x0', 'v'"),
         ({"train.steps": "many"}, "train.steps: 'many' .*integer"),
         ({"train.steps": True}, "train.steps: True .*integer"),
         ({"train.steps": 2.5}, "train.steps: 2.5 .*integer"),
@@ -84,7 +80,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"latent.attention_heads": 0}, "latent.attention_heads: 0 .*1 or more, to attend to captions"),
         ({"latent.attention_heads": 5}, "latent.attention_heads: 5 .*divisor of the last of latent.channels, 64"),
         ({"text.heads": 5}, "text.heads: 5 .*divisor of text.width = 64"),
-        ({"text.encoder": "bert"}, "text.encoder: 'bert' .*'own' or 'clip'"),
+        ({"text.encoder": "bert"}, "text.encoder: 'bert' .*'own', 'clip'"),
         ({"captions.left_out": 1.0}, "captions.left_out: 1.0 .*less than 1"),
         ({"autoencoder.kl_weight": -1.0}, "autoencoder.kl_weight: -1.0 .*greater than or equal to 0"),
         ({"sample_latent.steps": 2000}, "sample_latent.steps: 2000 .*1 to timesteps = 1000"),
@@ -120,7 +116,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"model.channels": [8] * 10_000}, r"model.channels: \[8, 8, .*\.\.\. .*at most 8 items"),
         ({"model.blocks": 10**6}, "model.blocks: 1000000 .*less than or equal to 100"),
         ({"text.width": 10**6}, "text.width: 1000000 .*less than or equal to 4096"),
-        ({"data.channels": True}, "data.channels: True .*integer"),
+        ({"data.channels": True}, "data.channels: True .*allowed: 1, 3"),
         ({"data.channels": 2}, "data.channels: 2 .*allowed: 1, 3"),
         ({"model.patch": 3}, "model.patch: 3 .*allowed: 1, 2, 4"),
         ({"data.root": "a\nb"}, r"data.root: 'a\\nb' .*characters that can be printed"),
@@ -134,7 +130,43 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
 def test_wrong_values_are_refused_in_one_line(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path, changes)
-    assert "\n" not in str(caught.value) and "params.yaml" in str(caught.value)
+    line, key = str(caught.value), message.partition(".")[0].partition(":")[0]
+    assert "\n" not in line and line.startswith(f"{tmp_path / IN_CHAPTER.get(key, 'params.yaml')}: {key}")
+
+
+def test_a_key_of_a_chapter_belongs_in_the_file_of_the_chapter(tmp_path):
+    score = "chapters/score/params.yaml"
+    load(tmp_path, {})
+    with (tmp_path / "params.yaml").open("a") as file:
+        file.write("score: {}\n")
+    with pytest.raises(ValueError, match=f"^{tmp_path}/params.yaml: score: unknown key .it belongs in .*{score}.$"):
+        ScoreParams.load(tmp_path)
+    with pytest.raises(ValueError, match=f"^{tmp_path}/params.yaml: score: unknown key$"):
+        Params.load(tmp_path)
+
+
+def test_a_key_of_the_spine_does_not_stand_in_a_chapter_too(tmp_path):
+    load(tmp_path, {})
+    with (tmp_path / "chapters/latent/params.yaml").open("a") as file:
+        file.write("seed: 0\n")
+    with pytest.raises(ValueError, match="latent/params.yaml: seed: unknown key .it belongs in .*params.yaml.$"):
+        LatentParams.load(tmp_path)
+
+
+def test_a_stage_reads_no_file_of_a_chapter_that_is_not_its_own(tmp_path):
+    load(tmp_path, {})
+    (tmp_path / "chapters/latent/params.yaml").write_text("- no params\n")
+    assert BaselineParams.load(tmp_path).vae and Params.load(tmp_path).train
+    with pytest.raises(ValueError, match="latent/params.yaml: "):
+        LatentParams.load(tmp_path)
+
+
+def test_values_are_changed_as_dvc_takes_them():
+    changes = ["train.steps=5", "chapters/latent/params.yaml:text.width=8", "model.channels=[8,16]"]
+    params = AllParams.load(ROOT).changed(changes)
+    assert (params.train.steps, params.text.width, params.model.channels) == (5, 8, [8, 16])
+    with pytest.raises(ValueError, match="train.step: unknown key"):
+        params.changed(["train.step=5"])
 
 
 def test_so_few_steps_that_scaled_betas_reach_1(tmp_path):

@@ -14,18 +14,22 @@ from pathlib import Path
 import pytest
 import yaml
 from pipeline import ROOT, wait_until
-from reproducible import differing, is_clock, outputs, run_again
+from reproducible import differing, is_clock, locked, outputs, run_again
 from test_checkpoint import with_its_digest
+from test_dvc_yaml import CHAPTERS, PAGES, SPINE, STAGES
 from test_failures import rewritten
 
 from diffusion.tensors import load_tensors
 
-STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-FROM_TRAIN_ON = {"train", "evaluate", "benchmark", "guidance", "score", "compare"}
-FROM_TRAIN_ON |= {"train_latent", "sample_latent", "report"}
+FROM_TRAIN_ON = {"train", "evaluate", "benchmark", "guidance", "report"}
+NEEDED = {  # by a chapter, besides its own stages
+    "score": {"prepare", "judge", "train", "evaluate"},
+    "latent": {"prepare", "judge", "train", "evaluate", "benchmark"},
+    "baselines": {"prepare", "judge", "train", "score"},
+}
 KINDS = {".safetensors", ".csv", ".json", ".png", ".html", ".md", ".txt"}
 DRAWN_FROM_CLOCKS = ("reports/index.html", "reports/README.md", "reports/figures/", "dvc.lock")
-GO_BACK = "git restore reports dvc.lock && dvc checkout"
+GO_BACK = "git restore reports '*dvc.lock' && dvc checkout"
 
 
 def deterministic(changes):
@@ -34,46 +38,76 @@ def deterministic(changes):
 
 
 def test_everything_is_there_and_nothing_reruns(finished):
-    lock = yaml.safe_load((finished.path / "dvc.lock").read_text())["stages"]
+    lock = locked(finished)
     assert set(lock) == set(STAGES)
     missing = [o["path"] for s in lock.values() for o in s.get("outs", []) if not (finished.path / o["path"]).exists()]
     assert not missing
     assert not list(finished.path.glob("checkpoints/*"))  # training is done
 
-    again = finished.dvc("repro")
+    again = finished.dvc("repro", "--all-pipelines")
     assert not again.ran and not again.from_cache and not finished.changes()
 
 
-@pytest.mark.parametrize(
-    ("file", "reruns"),
-    [
-        ("src/report/plots/style.py", {"schedules", "report"}),
-        ("src/report/plots/guidance.py", {"report"}),
-        (
-            "src/diffusion/quality/metrics.py",
-            {"judge", "schedules", "evaluate", "guidance", "sample_latent", "score", "compare"},
-        ),
-        ("src/report/templates/page.html.j2", {"report"}),
-        ("src/diffusion/nets/unet.py", {"autoencoder", "vae", "gan", *FROM_TRAIN_ON}),
-        ("src/diffusion/latents/captions.py", {"captions", "train_latent", "sample_latent"}),
-        ("src/diffusion/baselines/vae.py", {"vae", "compare"}),
-        ("stages/params/params.py", set()),
-    ],
-)
-def test_what_an_edit_reruns_at_most(finished, file, reruns):
-    """`--dry` names the stages that the edit itself makes stale: what follows does so only if their outputs change."""
-    path = finished.path / file
-    before = path.read_bytes()
+def test_a_bare_repro_is_about_the_spine_alone(finished):
+    assert set(finished.dvc("repro", "--force", "--dry").ran) == set(SPINE)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_runs_with_what_it_needs_of_the_spine(finished, chapter):
+    ran = finished.dvc("repro", "--force", "--dry", f"chapters/{chapter}/dvc.yaml").ran
+    assert set(ran) == set(CHAPTERS[chapter]) | NEEDED[chapter]
+
+
+def test_a_param_of_a_chapter_reruns_what_depends_on_it(repository):
+    file = "chapters/latent/params.yaml"
+    run = repository.dvc("exp", "run", "-S", f"{file}:sample_latent.steps=4", "chapters/latent/dvc.yaml")
+    assert run.ran == ["sample_latent", "latent_page"]
+    assert {file, "chapters/latent/dvc.lock", "reports/sample_latent/sheet_1.png"} <= set(repository.changes())
+
+
+def test_a_preset_of_everything_is_one_of_the_spine_too(repository):
+    preset = (ROOT / "presets" / "smoke.args").read_text().split()
+    run = repository.dvc("exp", "run", *preset)
+    assert not run.ran and not repository.changes()
+
+
+EDITS = {  # of a file, and the stages that it makes stale at most
+    "src/report/templates/page.html.j2": PAGES,
+    "src/report/plots/style.py": PAGES,
+    "src/diffusion/quality/metrics.py": (
+        {"judge", "schedules", "evaluate", "guidance", "sample_latent", "score", "compare"}
+    ),
+    "src/diffusion/nets/unet.py": (
+        {"autoencoder", "vae", "gan", "train_latent", "sample_latent", "score", "compare", *FROM_TRAIN_ON}
+    ),
+    "src/diffusion/latents/captions.py": {"captions", "train_latent", "sample_latent"},
+    "src/diffusion/baselines/vae.py": {"vae", "compare"},
+    "stages/params/params.py": set(),
+}
+
+
+def test_what_an_edit_reruns_at_most(finished):
+    """The stages that an edit itself makes stale: what follows does so only if their outputs change."""
+    before = {name: (finished.path / name).read_bytes() for name in EDITS}
     try:
-        path.write_bytes(before + b"\n")
-        ran = finished.dvc("repro", "--dry").ran
+        for name, content in before.items():
+            (finished.path / name).write_bytes(content + b"\n")
+        status = json.loads(finished.dvc("status", "--json").output)
     finally:
-        path.write_bytes(before)
-    assert set(ran) <= reruns and bool(ran) == bool(reruns)
+        for name, content in before.items():
+            (finished.path / name).write_bytes(content)
+    stale = {name: set() for name in EDITS}
+    for stage, changes in status.items():
+        for dependency in {path for change in changes for path in change["changed deps"]}:
+            for name in EDITS:
+                if name == dependency or name.startswith(f"{dependency}/"):
+                    stale[name].add(stage.rpartition(":")[2])
+    for name, at_most in EDITS.items():
+        assert stale[name] <= at_most and bool(stale[name]) == bool(at_most), (name, stale[name])
 
 
 def test_what_a_kill_leaves_of_a_file_in_hand_is_no_change(finished):
-    """Neither for git nor for DVC, whose report depends on the whole folder."""
+    """Neither for git nor for DVC, although the report depends on the whole folder."""
     left = [finished.path / name for name in ("reports/train/history.csv.partial", "models/judges/.tmpAbC")]
     for path in left:
         path.write_text("step,loss\n")
@@ -124,7 +158,7 @@ def test_a_queue_runs_the_code_that_was_queued(repository):
             states[:] = [line.split() for line in lines if {"Queued", "Running", "Success", "Failed"} & {*line.split()}]
             return not any({"Queued", "Running"} & {*state} for state in states)
 
-        wait_until(done, "the queue")
+        wait_until(done, "the queue", every=3)  # every question takes seconds from those who work
         logs = [repository.dvc("queue", "logs", state[0]) for state in states]
     finally:
         repository.dvc("queue", "stop", "--kill")
@@ -172,11 +206,13 @@ os.replace = replace_and_stop
 
 
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(finished, tmp_path):
-    """A clone has no cache, so it trains again; it is killed twice on the way.
+    """A clone has no cache, so it trains again; it is killed twice on the way. No stage reruns for more checkpoints.
 
     First everything at once (power cut), then DVC alone (out of memory): the training must not live on without it.
     """
     clone = finished.clone(tmp_path / "clone")
+    clone.set_param("checkpoint_seconds", 0)
+    clone.commit("A checkpoint at every step")
     (tmp_path / "sitecustomize.py").write_text(STOP_BEHIND_EVERY_CHECKPOINT)
 
     def start():
@@ -268,20 +304,23 @@ def test_pictures_carry_no_dates_and_no_versions(finished):
         assert {*chunks(picture)} <= {b"IHDR", b"PLTE", b"tRNS", b"pHYs", b"IDAT", b"IEND"}, picture
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("train.steps=0", "params.yaml: train.steps: 0 is not possible (Input should be greater than or equal to 1)"),
-        ("schedule=typo", "params.yaml: schedule: 'typo' is not possible (Input should be 'linear', 'linear_unscaled'"),
-        ("guidance.steps=51", "params.yaml: guidance.steps: 51 is not possible (allowed: 1 to timesteps = 50)"),
-    ],
-)
-def test_a_wrong_param_is_refused_in_one_line(repository, override, message):
-    lock = (repository.path / "dvc.lock").read_bytes()
-    refused = repository.dvc("exp", "run", "-S", override, fails=True)
-    (line,) = [line for line in refused.output.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: {message}") and line.endswith(GO_BACK)
-    assert "Traceback" not in refused.output and len(refused.ran) == 1
-    assert (repository.path / "dvc.lock").read_bytes() == lock
+REFUSED = {
+    "train.steps=0": "params.yaml: train.steps: 0 is not possible (Input should be greater than or equal to 1)",
+    "schedule=typo": "params.yaml: schedule: 'typo' is not possible (allowed: 'linear', 'linear_unscaled', 'cosine'",
+    "guidance.steps=51": "params.yaml: guidance.steps: 51 is not possible (allowed: 1 to timesteps = 50)",
+}
 
+
+def test_a_wrong_param_is_refused_in_one_line(repository):
+    lock = (repository.path / "dvc.lock").read_bytes()
+    for override, message in REFUSED.items():
+        refused = repository.dvc("exp", "run", "-S", override, fails=True)
+        (line,) = [line for line in refused.output.splitlines() if line.startswith("error: ")]
+        assert line.startswith(f"error: {message}") and line.endswith(GO_BACK)
+        assert "Traceback" not in refused.output and len(refused.ran) == 1
+        assert (repository.path / "dvc.lock").read_bytes() == lock
+        repository.git("restore", "params.yaml")
+
+    repository.set_param("seed", -1)
+    repository.dvc("repro", "judge", fails=True)
     way_back_works(repository)

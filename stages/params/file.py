@@ -1,7 +1,7 @@
-"""The text of params.yaml as keys and values, read as DVC reads it: as YAML 1.2, where 1e-05 is a number.
+"""Reads the keys and values of a params file as DVC does: as YAML 1.2, where 1e-05 is a number.
 
 Params need a small part of YAML. The rest is refused with its line before anything is built from it: anchors and
-aliases (which can stand for far more than the file holds), tags, dates, unusual numbers, keys that stand twice.
+aliases (which can expand to far more than the file holds), tags, dates, unusual numbers, duplicate keys.
 """
 
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from yaml.error import MarkedYAMLError
+from yaml.error import Mark, MarkedYAMLError
 from yaml.events import Event
 from yaml.nodes import MappingNode, Node, ScalarNode
 from yaml.reader import ReaderError
@@ -18,8 +18,8 @@ MOST_CHARACTERS = 100_000  # of the file
 LONGEST = 1_000  # characters of a value
 DEEPEST = 10  # levels of lists and sections
 SHOWN = 100  # characters of what an error quotes
-KIND = "tag:yaml.org,2002:"  # what tags of YAML itself begin with
-PLAIN = {  # what is no text, where it stands without quotes
+KIND = "tag:yaml.org,2002:"  # the prefix of YAML's own tags
+PLAIN = {  # what is not text unless it is quoted
     "null": "~|null|Null|NULL|",
     "bool": "true|True|TRUE|false|False|FALSE",
     "int": "[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)",
@@ -34,7 +34,7 @@ NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?|
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The keys and values in a file. Raises ValueError, one line with the file, where it is not YAML as above."""
+    """Read the keys and values in a file. Raises ValueError, one line with the file, for other YAML than the above."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -51,13 +51,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def value(text: str) -> Any:
-    """What a text stands for. Raises ValueError, one line that starts with the number of the line that is wrong."""
+    """Parse a text. Raises ValueError, one line that starts with the number of the wrong line."""
     try:
-        return yaml.load(text, _PlainLoader)
+        return _PlainLoader(text).get_single_data()
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"line {line}: the character {error.character:#x} is not possible") from error
     except MarkedYAMLError as error:
+        assert error.problem_mark is not None
         problem = ": ".join(filter(None, (error.context, error.problem)))
         raise ValueError(f"line {error.problem_mark.line + 1}: {in_one_line(problem)}") from error
 
@@ -68,20 +69,20 @@ def shown(value: object) -> str:
 
 
 def in_one_line(text: str) -> str:
-    """A text without line breaks and other characters that cannot be printed, cut where it is long."""
+    """A text with escapes for line breaks and other unprintable characters, cut if it is long."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: SHOWN + 1])
     return line if len(text) <= SHOWN else f"{line[:SHOWN]}..."
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Takes values for what they are in YAML 1.2, and refuses what params have no use for as soon as it comes."""
+    """Reads values as YAML 1.2 and refuses whatever params have no use for as soon as it appears."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
     levels = 0
 
-    def compose_node(self, parent: Node | None, index: object) -> Node:
-        """The next value with all that is in it."""
-        event = self.peek_event()
+    def compose_node(self, parent: Node | None, index: Any) -> Node:
+        """Build the next value with everything in it."""
+        event = yaml.SafeLoader.peek_event(self)
         if event.anchor is not None:
             raise _refusal(event, "anchors and aliases (& and *) are not possible: write the value out")
         if event.tag is not None:
@@ -90,10 +91,11 @@ class _PlainLoader(yaml.SafeLoader):
         if self.levels > DEEPEST:
             raise _refusal(event, f"more than {DEEPEST} levels of lists and sections are not possible")
         node = super().compose_node(parent, index)
+        assert node is not None
         self.levels -= 1
         if isinstance(parent, MappingNode) and index is None:
             if node.tag != f"{KIND}str":
-                raise _refusal(event, "a key that is no text is not possible")
+                raise _refusal(event, "a key that is not text is not possible")
             if node.value in [key.value for key, _ in parent.value]:
                 raise _refusal(event, f"duplicate key {shown(node.value)}")
         if isinstance(node, ScalarNode):
@@ -110,10 +112,11 @@ def _refuse_other_scalars(event: Event, node: ScalarNode) -> None:
     if len(text) > LONGEST:
         raise _refusal(event, f"{len(text):,} characters in one value are not possible (allowed: up to {LONGEST:,})")
     if kind not in SCALARS:
-        raise _refusal(event, f"{text} would be a {kind}, which is not possible (in quotes it is a text)")
+        raise _refusal(event, f"{text} would be a {kind}, which is not possible (quoted, it is text)")
     if kind in ("int", "float") and not NUMBER.fullmatch(text):
-        raise _refusal(event, f"{text} is not possible (allowed: numbers as 12, -0.5, 1e-05; in quotes it is a text)")
+        raise _refusal(event, f"{text} is not possible (allowed: numbers like 12, -0.5, 1e-05; quoted, it is text)")
 
 
 def _refusal(event: Event, problem: str) -> MarkedYAMLError:
+    assert isinstance(event.start_mark, Mark)
     return MarkedYAMLError(problem=problem, problem_mark=event.start_mark)

@@ -1,19 +1,21 @@
-"""What each key of params.yaml may hold, whatever the others hold: its type and its bounds.
+"""The keys of every params file, each with its type and the values it accepts on its own.
 
-Lower bounds are those of the mathematics. Upper bounds stand where nothing useful lies beyond: a value above them is a
-slip that would fill the memory or run for months.
+Lower bounds are those of the mathematics. Upper bounds stand where nothing useful lies beyond: a larger value is a slip
+that would fill the memory or run for months. Keys follow the order of the files, and these the order of the stages.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from diffusion.choices import DATA_SETS, DECAYS, SCHEDULES, SOLVERS, SPACINGS, TARGETS, TRAINING_TIMES, WEIGHTINGS
 
 
 def _each_once(values: list[Any]) -> list[Any]:
-    """Rows of tables and names of pictures tell these values apart by six digits."""
+    """Tables and pictures show six digits, so values that agree in these would look the same."""
     if len({f"{value + 0:.6g}" if isinstance(value, float) else value for value in values}) < len(values):
-        raise ValueError("every value once, as told by six digits")
+        raise ValueError("every value once, compared by six digits")
     return values
 
 
@@ -23,28 +25,28 @@ def _printable(text: str) -> str:
     return text
 
 
-def _one_of(*allowed: int) -> AfterValidator:
-    """Literal would also take True for 1."""
+def _one_of(*allowed: str | int) -> BeforeValidator:
+    """A choice among values of one type: True does not count as 1."""
 
-    def chosen(value: int) -> int:
-        if value not in allowed:
-            raise ValueError(", ".join(map(str, allowed)))
+    def chosen(value: object) -> object:
+        if type(value) is not type(allowed[0]) or value not in allowed:
+            raise ValueError(", ".join(map(repr, allowed)))
         return value
 
-    return AfterValidator(chosen)
+    return BeforeValidator(chosen)
 
 
 Steps = Annotated[int, Field(ge=1, le=100_000_000)]  # of a training
-Calls = Annotated[int, Field(ge=1, le=100_000)]  # of a network for one image
+Calls = Annotated[int, Field(ge=1, le=100_000)]  # of a network, for one image
 Images = Annotated[int, Field(ge=1, le=1_000_000)]
-Judged = Annotated[Images, Field(ge=4)]  # KID wants so many
+Judged = Annotated[Images, Field(ge=4)]  # KID needs four
 Limit = Annotated[int, Field(ge=0, le=100_000_000)]
 Batch = Annotated[int, Field(ge=1, le=65_536)]
 Width = Annotated[int, Field(ge=1, le=4096)]
 Patch = Annotated[int, _one_of(1, 2, 4)]
 Few = Annotated[int, Field(ge=1, le=1000)]
 Blocks = Annotated[int, Field(ge=1, le=100)]
-Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]  # fits into fp32
+Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]  # representable in fp32
 Positive = Annotated[Number, Field(gt=0)]
 Weight = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
@@ -60,8 +62,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Training(Section):
+    """What every training has."""
+
+    steps: Steps
+    batch_size: Batch
+    learning_rate: Positive
+    log_every: Steps
+
+
 class Data(Section):
-    dataset: Literal["mnist5k", "mnist", "fashion_mnist", "kmnist", "digits", "folder"]
+    dataset: Annotated[str, _one_of(*DATA_SETS)]
     root: Folder
     image_size: Annotated[int, Field(ge=4, le=256)]
     channels: Annotated[int, _one_of(1, 3)]
@@ -69,12 +80,8 @@ class Data(Section):
     test_limit: Limit
 
 
-class Judge(Section):
-    steps: Steps
-    batch_size: Batch
-    learning_rate: Positive
-    log_every: Steps
-    checkpoint_seconds: Weight
+class Judge(Training):
+    pass
 
 
 class Net(Section):
@@ -91,55 +98,18 @@ class Model(Latent):
     patch: Patch
 
 
-class Train(Section):
-    steps: Steps
-    batch_size: Batch
-    learning_rate: Positive
-    decay: Literal["constant", "cosine", "late"]
+class Train(Training):
+    decay: Annotated[str, _one_of(*DECAYS)]
     adam_beta2: Share
     weight_decay: Weight
     warmup_steps: Limit
     max_grad_norm: Positive
     ema_decay: Share
     label_dropout: Share
-    target: Literal["eps", "x0", "v"]
-    times: Literal["uniform", "cosine", "focused"]
-    weighting: Literal["none", "min_snr"]
+    target: Annotated[str, _one_of(*TARGETS)]
+    times: Annotated[str, _one_of(*TRAINING_TIMES)]
+    weighting: Annotated[str, _one_of(*WEIGHTINGS)]
     compile: bool
-    log_every: Steps
-    checkpoint_seconds: Weight
-
-
-class Autoencoder(Section):
-    latent_channels: Annotated[int, Field(ge=1, le=256)]
-    channels: Widths
-    steps: Steps
-    batch_size: Batch
-    learning_rate: Positive
-    kl_weight: Weight
-    log_every: Steps
-    checkpoint_seconds: Weight
-
-
-class Captions(Section):
-    per_image: Few
-    left_out: Share
-    held_out: Few
-
-
-class Text(Section):
-    encoder: Literal["own", "clip"]
-    clip_folder: Folder
-    width: Width
-    layers: Annotated[int, Field(ge=0, le=100)]
-    heads: Width
-
-
-class SampleLatent(Section):
-    scales: Scales
-    num_prompts: Images
-    num_samples: Judged
-    steps: Calls
 
 
 class Evaluate(Section):
@@ -150,13 +120,13 @@ class Evaluate(Section):
     steps: Once[Calls]
     etas: Once[Annotated[Number, Field(ge=0, le=1)]]
     eta_steps: Once[Calls]
-    solvers: Once[Literal["heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc"]]
+    solvers: Once[Annotated[str, _one_of(*SOLVERS)]]
     solver_steps: Once[Calls]
-    solver_times: Literal["trailing", "log_snr", "karras"]
+    solver_times: Annotated[str, _one_of(*SPACINGS)]
     batch_size: Batch
 
     def comparison(self) -> dict[str, Any]:
-        """What `sampler.comparison` wants beside T."""
+        """The arguments of `sampler.comparison` except T."""
         return self.model_dump(include={"steps", "etas", "eta_steps", "solvers", "solver_steps", "solver_times"})
 
 
@@ -186,33 +156,50 @@ class Score(Section):
     inversion_images: Annotated[Batch, Field(ge=12)]  # six pairs to interpolate between
 
 
-class Vae(Net):
-    patch: Patch
+class Autoencoder(Training):
+    latent_channels: Annotated[int, Field(ge=1, le=256)]
+    channels: Widths
+    kl_weight: Weight
+
+
+class Captions(Section):
+    per_image: Few
+    left_out: Share
+    held_out: Few
+
+
+class Text(Section):
+    encoder: Annotated[str, _one_of("own", "clip")]
+    clip_folder: Folder
+    width: Width
+    layers: Annotated[int, Field(ge=0, le=100)]
+    heads: Width
+
+
+class SampleLatent(Section):
+    scales: Scales
+    num_prompts: Images
+    num_samples: Judged
+    steps: Calls
+
+
+class Vae(Training, Net):
     latent: Width
     mixtures: Annotated[int, Field(ge=1, le=100)]
-    steps: Steps
-    batch_size: Batch
-    learning_rate: Positive
+    patch: Patch
     weight_decay: Weight
     kl_weight: Positive
     kl_warmup_steps: Limit
     ema_decay: Share
-    log_every: Steps
-    checkpoint_seconds: Weight
 
 
-class Gan(Net):
-    patch: Patch
+class Gan(Training, Net):
     latent: Width
-    steps: Steps
-    batch_size: Batch
-    learning_rate: Positive
+    patch: Patch
     adam_beta1: Share
     r1_weight: Weight
     r1_every: Steps
     ema_decay: Share
-    log_every: Steps
-    checkpoint_seconds: Weight
 
 
 class Compare(Section):
@@ -229,9 +216,10 @@ class Keys(Section):
     FILE: ClassVar[Path] = Path("params.yaml")
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    precision: Literal["auto", "fp32", "bf16"]
-    schedule: Literal["linear", "linear_unscaled", "cosine", "sigmoid", "linear_zero_snr"]
+    device: Annotated[str, _one_of("auto", "cpu", "cuda", "mps")]
+    precision: Annotated[str, _one_of("auto", "fp32", "bf16")]
+    checkpoint_seconds: Weight
+    schedule: Annotated[str, _one_of(*SCHEDULES)]
     timesteps: Calls
     data: Data
     judge: Judge
@@ -243,7 +231,7 @@ class Keys(Section):
 
 
 class ScoreKeys(Keys):
-    """The keys of the chapter on the score, beside those of the spine."""
+    """The keys of the spine and those of the chapter on the score."""
 
     FILE: ClassVar[Path] = Path("chapters/score/params.yaml")
 
@@ -251,7 +239,7 @@ class ScoreKeys(Keys):
 
 
 class LatentKeys(Keys):
-    """The keys of the chapter on latent diffusion, beside those of the spine."""
+    """The keys of the spine and those of the chapter on latent diffusion."""
 
     FILE: ClassVar[Path] = Path("chapters/latent/params.yaml")
 
@@ -264,7 +252,7 @@ class LatentKeys(Keys):
 
 
 class BaselineKeys(Keys):
-    """The keys of the chapter on GAN and VAE, beside those of the spine."""
+    """The keys of the spine and those of the chapter on GAN and VAE."""
 
     FILE: ClassVar[Path] = Path("chapters/baselines/params.yaml")
 

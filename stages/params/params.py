@@ -1,14 +1,14 @@
-"""Params, validated: every key must stand in its file, and every wrong value is refused in one line.
+"""Validated params: every key must be in its file, and every wrong value is refused in one line.
 
-The spine has params.yaml, and every chapter a file of its own beside it; a stage names by the type of its params which
-of them it reads. Like its three parts (file: the text, keys: each key alone, rules: keys together) this module can only
-accept or refuse a run and never changes a result, so no stage lists any of them as a dependency.
+The spine has params.yaml and every chapter a params.yaml of its own; the type of a stage's params says which of them it
+reads. Like its three parts (`file` reads the text, `keys` checks each key, `rules` checks them together) this module
+only accepts or refuses a run and never changes a result, so no stage lists any of them as a dependency.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError, model_validator
 
@@ -18,25 +18,24 @@ from stages.params.rules import conflicts
 
 
 class Params(Keys):
-    """Values of all keys of the spine, each possible by itself and all of them together."""
+    """Values for all keys of the spine, each valid on its own and all of them together."""
 
     @classmethod
     def load(cls, root: Path) -> Self:
-        """The params in the files of a checkout. Raises ValueError, one line, for the first wrong key or line."""
+        """Read the params files of a checkout. Raises ValueError, one line, for the first wrong key or line."""
         content: dict[str, Any] = {}
-        stands_in = {key: kind.FILE for kind in _kinds(cls) for key in kind.__annotations__}
-        for path in dict.fromkeys(kind.FILE for kind in _kinds(cls)):
-            found = file.read(root / path)
-            for key in found:
-                if key in content:
-                    raise ValueError(f"{root / path}: {key}: the key stands in {root / stands_in[key]} too")
-                stands_in.setdefault(key, path)
-            content |= found
+        file_of = {key: root / kind.FILE for kind in _kinds(cls) for key in kind.__annotations__}
+        for path in [root / kind.FILE for kind in _kinds(cls)]:
+            for key, value in file.read(path).items():
+                expected = file_of.setdefault(key, path)
+                if expected != path:
+                    raise ValueError(f"{path}: {file.in_one_line(key)}: unknown key (it belongs in {expected})")
+                content[key] = value
         try:
-            return cls.validated(content)
-        except ValueError as error:
-            section = re.split(r"[.:]", str(error), maxsplit=1)[0]
-            raise ValueError(f"{root / stands_in[section]}: {error}") from error
+            return cls.model_validate(content)
+        except ValidationError as error:
+            problem = _first_problem(error)
+            raise ValueError(f"{file_of[problem.section]}: {problem.message}") from error
 
     @classmethod
     def validated(cls, content: dict[str, Any]) -> Self:
@@ -44,19 +43,19 @@ class Params(Keys):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise ValueError(_described(error.errors(include_url=False)[0])) from error
+            raise ValueError(_first_problem(error).message) from error
 
     def changed(self, changes: Sequence[str]) -> Self:
-        """With other values, each as `section.key=value`, or `file:section.key=value` as DVC takes it.
+        """These params with other values, each given as to DVC: `section.key=value` or `file:section.key=value`.
 
-        Raises ValueError for a key or value that cannot be.
+        Raises ValueError for an unknown key or a wrong value.
         """
         content = self.model_dump()
         for change in changes:
             path, _, text = change.partition("=")
             path = path.rpartition(":")[2]
             *sections, key = path.split(".")
-            section = content
+            section: Any = content
             for name in sections:
                 section = section.get(name) if isinstance(section, dict) else None
             if not isinstance(section, dict) or key not in section:
@@ -88,24 +87,32 @@ class AllParams(ScoreParams, LatentParams, BaselineParams, AllKeys):
 
 
 def _kinds(cls: type[Keys]) -> Iterator[type[Keys]]:
-    """The classes that say what stands in a file, the spine first."""
-    return (kind for kind in reversed(cls.__mro__) if "FILE" in vars(kind))
+    """The classes that say what is in a file, the spine first."""
+    return (kind for kind in reversed(cls.__mro__) if issubclass(kind, Keys) and "FILE" in vars(kind))
 
 
-def _described(error: Any) -> str:
-    """A validation error in one line: the key, the value, what is allowed."""
-    if not error["loc"]:  # of keys together
-        return str(error["ctx"]["error"])
-    key = file.in_one_line(".".join(map(str, error["loc"])))
-    match error["type"]:
+class _Problem(NamedTuple):
+    section: str  # or key at the top level
+    message: str
+
+
+def _first_problem(error: ValidationError) -> _Problem:
+    """The first of all validation errors in one line: the key, the value, what is allowed."""
+    found = error.errors(include_url=False)[0]
+    if not found["loc"]:  # of keys together
+        conflict = str(found["ctx"]["error"])
+        return _Problem(re.split("[.:]", conflict, maxsplit=1)[0], conflict)
+    key = file.in_one_line(".".join(map(str, found["loc"])))
+    value = file.shown(found["input"])
+    match found["type"]:
         case "missing":
-            return f"{key}: the key is missing (every key must stand in the file)"
+            message = f"{key}: the key is missing (every key must be in the file)"
         case "extra_forbidden":
-            return f"{key}: unknown key"
+            message = f"{key}: unknown key"
         case "value_error":
-            allowed = f"allowed: {error['ctx']['error']}"
+            message = f"{key}: {value} is not possible (allowed: {found['ctx']['error']})"
         case "model_type":
-            allowed = "allowed: a section with keys"
+            message = f"{key}: {value} is not possible (allowed: a section with keys)"
         case _:
-            allowed = error["msg"]
-    return f"{key}: {file.shown(error['input'])} is not possible ({allowed})"
+            message = f"{key}: {value} is not possible ({found['msg']})"
+    return _Problem(str(found["loc"][0]), message)

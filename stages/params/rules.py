@@ -1,20 +1,20 @@
-"""What the keys of params.yaml may hold together: the rules between one key and others.
+"""Which values of different keys go together.
 
-Every rule yields its conflicts, so the first of all rules is the one that a user reads.
+Every rule yields the conflicts that it finds; a user reads the first of all.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from diffusion.choices import DATA_SETS
 from stages.params.keys import BaselineKeys, Keys, Latent, LatentKeys, Net, ScoreKeys
 
-IMAGE_SIZES = {"digits": 8, "mnist5k": 28, "mnist": 28, "fashion_mnist": 28, "kmnist": 28}
 LEAST_SCALED = 21  # timesteps of a schedule whose betas are scaled by 1000 / T: with fewer, betas reach 1
 
 
 class Conflict(NamedTuple):
-    """A value that other keys do not go with, and what they allow."""
+    """A value that does not go with those of other keys, and what these allow."""
 
     key: str
     value: object
@@ -25,7 +25,7 @@ class Conflict(NamedTuple):
 
 
 def conflicts(keys: Keys) -> Iterator[Conflict]:
-    """Those of the rules for the keys at hand: the spine's, and those of its chapters."""
+    """All conflicts among the keys of the spine and of the chapters that `keys` includes."""
     for kind, rules in RULES.items():
         if isinstance(keys, kind):
             yield from chain.from_iterable(rule(keys) for rule in rules)
@@ -48,7 +48,7 @@ def schedule_can_be_built(keys: Keys) -> Iterator[Conflict]:
 
 
 def target_is_defined(keys: Keys) -> Iterator[Conflict]:
-    """Noise alone does not tell which image it hides."""
+    """Noise alone does not determine the image that it hides."""
     yield from _target(keys, "train")
 
 
@@ -96,7 +96,7 @@ def latent_steps_within_timesteps(keys: LatentKeys) -> Iterator[Conflict]:
 
 
 def latent_target_is_defined(keys: LatentKeys) -> Iterator[Conflict]:
-    """Noise alone does not tell which latent it hides."""
+    """Noise alone does not determine the latent that it hides."""
     yield from _target(keys, "train_latent")
 
 
@@ -131,8 +131,8 @@ def baseline_steps_within_timesteps(keys: BaselineKeys) -> Iterator[Conflict]:
 
 def baseline_images_can_be_halved(keys: BaselineKeys) -> Iterator[Conflict]:
     """The image size is halved from level to level of both baselines."""
-    for section, net in {"vae": keys.vae, "gan": keys.gan}.items():
-        yield from _levels(section, net, net.patch, image_size(keys))
+    yield from _levels("vae", keys.vae, keys.vae.patch, image_size(keys))
+    yield from _levels("gan", keys.gan, keys.gan.patch, image_size(keys))
 
 
 def baseline_batch_within_limit(keys: BaselineKeys) -> Iterator[Conflict]:
@@ -165,7 +165,7 @@ RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {
 
 def image_size(keys: Keys) -> int:
     """The side of the data set's images, in pixels."""
-    return IMAGE_SIZES.get(keys.data.dataset, keys.data.image_size)
+    return DATA_SETS[keys.data.dataset].image_size or keys.data.image_size
 
 
 def _steps(keys: Keys, section: str, names: Sequence[str]) -> Iterator[Conflict]:

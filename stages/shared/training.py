@@ -32,7 +32,6 @@ class Settings(Protocol):
     steps: int
     batch_size: int
     log_every: int
-    checkpoint_seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +51,9 @@ class Training:
     files: Sequence[Path]
     columns: Sequence[str] = HISTORY  # of history.csv, besides the step
 
-    def run(self, report: Path, save: Callable[[], None]) -> None:
+    def run(self, report: Path, checkpoint_seconds: float, save: Callable[[], None]) -> None:
         """Train, call `save`, write history.csv and timing.json to `report`. Raises Diverged as `trained` does."""
-        with self.trained(report) as checkpoints:
+        with self.trained(report, checkpoint_seconds) as checkpoints:
             save()
             nets = [part for part in self.state.values() if isinstance(part, nn.Module)]
             timing = {
@@ -68,7 +67,7 @@ class Training:
             write_json(report / "timing.json", timing)
 
     @contextmanager
-    def trained(self, report: Path) -> Iterator[Checkpoints]:
+    def trained(self, report: Path, checkpoint_seconds: float) -> Iterator[Checkpoints]:
         """Train and write history.csv to `report`, then run the block, which saves the result; the checkpoints stay
         until it has.
 
@@ -78,7 +77,7 @@ class Training:
         key = fingerprint(self.name, self.depends_on, str(device), precision, files=[*self.files, *sources()])
         history, header = report / "history.csv", ("step", *self.columns)
         written: list[tuple[float, ...]] = []
-        with Checkpoints(checkpoints_folder() / key, self.settings.checkpoint_seconds) as checkpoints:
+        with Checkpoints(checkpoints_folder() / key, checkpoint_seconds) as checkpoints:
             try:
                 write_table(history, header, self._rows(checkpoints, written))
             except Diverged as error:
@@ -122,7 +121,7 @@ def train_baseline(
     description = {"net": net_arguments(params, train), "class_names": list(train.class_names)}
     followed = params.model_dump(include={"seed", kind})
     training = Training(kind, update, state_of(learners), settings, machine, followed, [split], columns)
-    training.run(report, lambda: save_model(model, kind, saved.weights(), description))
+    training.run(report, params.checkpoint_seconds, lambda: save_model(model, kind, saved.weights(), description))
 
 
 def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
