@@ -110,6 +110,7 @@ def test_a_second_build_gives_the_same_bytes_and_leaves_the_other_pages_alone(bu
     before, after = files(built), files(reports.folder)
     assert before.keys() == after.keys()
     assert [path for path in before if before[path] != after[path]] == []
+    assert all([*(built / "figures" / name).glob("*.png")] for name in TITLES)
 
 
 def test_the_spine_reads_nothing_of_a_chapter(built, reports, page_params):
@@ -247,7 +248,7 @@ def test_only_digits_are_called_digits(built, reports, page_params):
         params = page_params[name] | {"data": page_params[name]["data"] | {"dataset": "folder"}}
         build(PAGES[name][0], reports.folder, params)
         text = markdown_of(reports.folder, name)
-        assert not re.search(r"\b[Dd]igits?\b", text)
+        assert not re.search(r"\b[Dd]igits?\b", text.replace("the last digits change", ""))
     edit_json(reports.folder / "data/card.json", dataset="fashion_mnist")
     assert reports.noun() == "garment"
 
