@@ -23,6 +23,7 @@ from diffusion.samplers.ddim import by_ddim
 from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.judged import open_judged
+from stages.shared.model_record import write_model_record
 from stages.shared.outputs import write_json, write_table
 
 FLOOR_DRAWS = 5
@@ -70,6 +71,7 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
     rows = clock([*models, *ddpm], settings.batch_sizes, settings.repeats, train.num_classes, params.seed)
     write_table(report / "timing.csv", CLOCK, rows)
     write_json(report / "timing.json", describe_machine(*machine))
+    write_model_record(report / "model.json", model, params.train.steps)
 
 
 def write_quality(report: Path, reference: Reference, models: Sequence[Compared], number: int, batch_size: int) -> None:

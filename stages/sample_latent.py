@@ -18,6 +18,7 @@ from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from stages.params.params import LatentParams
 from stages.shared.command import run
+from stages.shared.model_record import write_model_record
 from stages.shared.outputs import confusion_rows, write_json, write_table
 from stages.shared.prompted import SHARES, Prompted, Prompts
 
@@ -49,6 +50,7 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     write_attention(report, opened, prompts["unseen"], settings.steps, settings.scales[-1])
     write_comparison(report, opened, settings.num_samples, params.evaluate.verdict_steps, batch_size)
     write_clock(report, opened, params.benchmark.num_images, params.evaluate.verdict_steps, batch_size)
+    write_model_record(report / "model.json", model, params.train_latent.steps)
 
 
 def refuse_fewer_than_classes(num_samples: int, num_classes: int) -> None:

@@ -22,6 +22,7 @@ from stages.shared.bits import write_bits
 from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.mixtures import write_mixtures
+from stages.shared.model_record import write_model_record
 from stages.shared.outputs import write_table
 from stages.shared.samplers import QUALITY_COLUMNS, SHEET_COLUMNS, quality_rows, sample_classes, save_samplers
 
@@ -44,6 +45,7 @@ def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, report: P
     test = reference.test.take(order)
     write_bits(report, exact, reference.train, test, settings, params.seed)
     write_inversion(report, exact, test.images, settings, params.seed)
+    write_model_record(report / "model.json", model, params.train.steps)
 
 
 def write_samplers(

@@ -13,11 +13,12 @@ from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
+from stages.shared.model_record import write_model_record
 from stages.shared.training import Learners, Training, made_for, refuse_larger_batch
 
 
 def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
-    """Train on --data, write the EMA weights to --model and the loss curve and timing to --report."""
+    """Train on --data, write the EMA weights to --model and loss curve, timing and record of the model to --report."""
     machine = machine_of(params)
     split = data / "train.safetensors"
     train = load_split(split)
@@ -26,11 +27,12 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     update, learners = training_of(params, train, *machine)
     followed = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
     training = Training("denoiser", update, state_of(learners), params.train, machine, followed, [split])
-    training.run(
-        report,
-        params.checkpoint_seconds,
-        lambda: save_denoiser(model, learners["denoiser"].ema.state_dict(), description),
-    )
+
+    def save() -> None:
+        save_denoiser(model, learners["denoiser"].ema.state_dict(), description)
+        write_model_record(report / "model.json", model, params.train.steps)
+
+    training.run(report, params.checkpoint_seconds, save)
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:

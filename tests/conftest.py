@@ -1,7 +1,11 @@
-"""The one run of the pipeline that all tests of DVC share."""
+"""The one run of the pipeline that all tests of DVC and of the pages share."""
+
+import shutil
+from pathlib import Path
 
 import pytest
 from pipeline import Repository, smoke_run, working_tree
+from run_reports import HOSTILE, STUDIES, build_all, enlarge, params_of, rename_classes, run_reports
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +21,30 @@ def repository(finished):
     """The same, for tests that change it: it is brought back behind them."""
     yield finished
     finished.go_back()
+
+
+@pytest.fixture(scope="session")
+def page_params(finished) -> dict[str, dict]:
+    """The params of every page of the smoke run."""
+    return params_of(finished.path)
+
+
+@pytest.fixture(scope="session")
+def built(finished, page_params, tmp_path_factory) -> Path:
+    """The smoke run's reports with the figures of a larger run, and their four pages."""
+    folder = run_reports(finished.path, tmp_path_factory.mktemp("built") / "reports")
+    enlarge(folder)
+    build_all(folder, page_params)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def odd(finished, page_params, tmp_path_factory) -> Path:
+    """The smoke run's reports with hostile names of classes, too few samples for an FID, and no studies."""
+    folder = run_reports(finished.path, tmp_path_factory.mktemp("odd") / "reports")
+    rename_classes(folder, HOSTILE)
+    for study in STUDIES:
+        shutil.rmtree(folder / study)
+    params = {name: content | {"data": content["data"] | {"root": HOSTILE[2]}} for name, content in page_params.items()}
+    build_all(folder, params)
+    return folder

@@ -1,13 +1,14 @@
-"""The page in a real browser: Debian's chromium, no network, a phone and a desk, light and dark."""
+"""The pages in a real browser: Debian's chromium, no network, a phone and a desk, light and dark."""
 
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-from fake_reports import HOSTILE, built_reports, odd_reports
+from run_reports import CHAPTERS, HOSTILE
 
-from report.reading import literal
+from report.page import TITLES
+from report.reading import Reports, literal
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
@@ -29,13 +30,13 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> str:
-    return address_of(built_reports(tmp_path_factory.getbasetemp()))
+@pytest.fixture
+def address(built) -> str:
+    return address_of(built)
 
 
-def address_of(reports: Path) -> str:
-    return Path(os.path.abspath(reports / "index.html")).as_uri()
+def address_of(reports: Path, name: str = "index") -> str:
+    return Path(os.path.abspath(reports / f"{name}.html")).as_uri()
 
 
 @pytest.fixture
@@ -61,12 +62,13 @@ def open_page(browser, address):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_fits_its_width_and_says_nothing_to_the_console(open_page, width):
-    page = open_page(width)
+@pytest.mark.parametrize(("name", "pictures"), [("index", 20), ("score", 6), ("latent", 5), ("baselines", 3)])
+def test_the_page_fits_its_width_and_says_nothing_to_the_console(open_page, built, name, pictures, width):
+    page = open_page(width, address=address_of(built, name))
     page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     broken = "Array.from(document.images).filter(image => !image.complete || image.naturalWidth === 0).length"
-    assert page.evaluate("document.images.length") > 20 and page.evaluate(broken) == 0
+    assert page.evaluate("document.images.length") >= pictures and page.evaluate(broken) == 0
     assert page.heard == []
 
 
@@ -122,7 +124,7 @@ def test_numbers_in_powers_of_ten_sort_by_value(open_page):
     page = open_page(1280)
     table = page.locator("#forward table").first
     table.get_by_role("button", name="SNR", exact=True).click()
-    assert [int(text.replace(",", "")) for text in column(table, 0)] == [1000, 751, 501, 251, 101, 1]
+    assert [int(text.replace(",", "")) for text in column(table, 0)] == [50, 38, 25, 13, 5, 1]
 
 
 def test_dark_mode_is_dark_and_pictures_stay_on_light_cards(open_page):
@@ -137,15 +139,16 @@ def test_dark_mode_is_dark_and_pictures_stay_on_light_cards(open_page):
 
 def test_the_contents_lead_to_every_section(open_page):
     page = open_page(1280)
-    anchors = page.evaluate("Array.from(document.querySelectorAll('nav a')).map(a => a.getAttribute('href').slice(1))")
+    links = "Array.from(document.querySelectorAll('nav.contents a')).map(a => a.getAttribute('href').slice(1))"
+    anchors = page.evaluate(links)
     assert anchors == page.evaluate("Array.from(document.querySelectorAll('main section')).map(s => s.id)")
-    page.locator("nav a[href='#samplers']").click()
+    page.locator("nav.contents a[href='#samplers']").click()
     assert abs(page.evaluate("document.querySelector('#samplers').getBoundingClientRect().top")) < 100
 
 
-def test_names_of_classes_are_text_and_nothing_that_runs_or_loads(open_page, tmp_path_factory):
+def test_names_of_classes_are_text_and_nothing_that_runs_or_loads(open_page, odd):
     """As a browser sees it: no script but the page's own, no picture but those inside, no word to the console."""
-    page = open_page(1280, address=address_of(odd_reports(tmp_path_factory.getbasetemp())))
+    page = open_page(1280, address=address_of(odd))
     rows = page.locator("#data tbody tr td:first-child").all_inner_texts()
     assert rows == [literal(name) for name in HOSTILE]
     assert page.evaluate("document.scripts.length") == 1
@@ -161,3 +164,51 @@ def test_a_policy_that_fits_is_the_only_thing_that_lets_the_style_and_the_script
         changed.write_text(text.replace(f"</{tag}>", f" </{tag}>"), encoding="utf-8")
         page = open_page(1280, address=changed.as_uri())
         assert len(page.heard) == 1 and "Content Security Policy" in page.heard[0]
+
+
+def test_the_pages_lead_to_each_other_from_disk(open_page):
+    page = open_page(1280)
+    for title in [*list(TITLES.values())[1:], TITLES["index"]]:
+        page.locator("nav.pages").get_by_role("link", name=title).click()
+        assert page.locator("h1").inner_text() == title
+        assert page.locator("nav.pages a[aria-current]").inner_text().startswith(title)
+    assert page.heard == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_warns_where_the_model_that_the_link_names_is_another(open_page, built, name):
+    """Under the page's own policy; nothing but a digest is taken from the address."""
+    own, address = Reports(built, name).model("train/model.json").digest, address_of(built, name)
+
+    def warning(query: str) -> str | None:
+        page = open_page(1280, address=f"{address}{query}")
+        assert page.heard == []
+        box = page.get_by_role("status")
+        return box.inner_text() if box.is_visible() else None
+
+    assert warning("") is None and warning(f"?model={own}") is None and warning(f"?model={own}#claims") is None
+    assert warning("?model=<b>none</b>") is None and warning("?model=0123") is None
+    told = warning("?model=0123456789ab")
+    assert "the pipeline now has 0123456789ab" in told and own in told and f"dvc repro chapters/{name}/dvc.yaml" in told
+
+
+def test_links_carry_the_current_model_from_the_spine_through_the_chapters(open_page, built, tmp_path):
+    """The spine has been trained again, the chapters have not."""
+    reports = Path(shutil.copytree(built, tmp_path / "reports"))
+    spine, own = reports / "index.html", Reports(built, "index").model("train/model.json").digest
+    spine.write_text(spine.read_text(encoding="utf-8").replace(f"?model={own}", "?model=0123456789ab"), "utf-8")
+    page = open_page(1280, address=address_of(reports))
+    for name in CHAPTERS:
+        page.locator("nav.pages").get_by_role("link", name=TITLES[name]).click()
+        assert "the pipeline now has 0123456789ab" in page.get_by_role("status").inner_text()
+    page.locator("nav.pages").get_by_role("link", name=TITLES["index"]).click()
+    assert page.get_by_role("status").count() == 0 and page.heard == []
+
+
+def test_a_chapter_that_warned_when_it_was_built_is_quiet_once_its_model_is_back(open_page, built, tmp_path):
+    own = Reports(built, "score").model("score/model.json").digest
+    stale = tmp_path / "score.html"
+    text = (built / "score.html").read_text(encoding="utf-8")
+    stale.write_text(text.replace(f'data-model="{own}" hidden', f'data-model="{own}"'), encoding="utf-8")
+    assert open_page(1280, address=stale.as_uri()).get_by_role("status").is_visible()
+    assert open_page(1280, address=f"{stale.as_uri()}?model={own}").get_by_role("status").is_hidden()

@@ -22,10 +22,10 @@ from test_failures import rewritten
 from diffusion.tensors import load_tensors
 
 FROM_TRAIN_ON = {"train", "evaluate", "benchmark", "guidance", "report"}
-NEEDED = {  # by a chapter, of the spine
-    "score": {"prepare", "judge", "train", "evaluate", "benchmark"},
+NEEDED = {  # by a chapter, besides its own stages
+    "score": {"prepare", "judge", "train", "evaluate"},
     "latent": {"prepare", "judge", "train", "evaluate", "benchmark"},
-    "baselines": {"prepare", "judge", "train", "evaluate", "benchmark"},
+    "baselines": {"prepare", "judge", "train", "score"},
 }
 KINDS = {".safetensors", ".csv", ".json", ".png", ".html", ".md", ".txt"}
 DRAWN_FROM_CLOCKS = ("reports/index.html", "reports/README.md", "reports/figures/", "dvc.lock")
@@ -73,7 +73,7 @@ def test_a_preset_of_everything_is_one_of_the_spine_too(repository):
 
 EDITS = {  # of a file, and the stages that it makes stale at most
     "src/report/templates/page.html.j2": PAGES,
-    "src/report/plots/style.py": PAGES | {"schedules"},
+    "src/report/plots/style.py": PAGES,
     "src/diffusion/quality/metrics.py": (
         {"judge", "schedules", "evaluate", "guidance", "sample_latent", "score", "compare"}
     ),

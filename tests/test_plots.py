@@ -12,11 +12,11 @@ from PIL import Image
 from report.plots.confusion import confusions
 from report.plots.grid import picture_grid
 from report.plots.guidance import fidelity_by_limit, fidelity_coverage, measures_by_scale
-from report.plots.samplers import quality_by_calls, speed_quality
+from report.plots.samplers import Panel, quality_by_calls, speed_quality
 from report.plots.schedules import recognisability_curves, schedule_curves
 from report.plots.score import by_noise_level, score_fields, trajectories
 from report.plots.sheet import labelled_sheet
-from report.plots.style import line
+from report.plots.style import LINES, Look, line
 from report.plots.training import training_loss, training_losses
 
 T = np.arange(1, 11)
@@ -27,13 +27,15 @@ CURVES = {
 SEEN = pd.DataFrame({"schedule": ["linear"] * 10, "t": T, "log_snr": -T, "accuracy": 1 / T})
 POINTS = pd.DataFrame(
     {
-        "sampler": ["DDIM", "DDIM", "DDPM"],
+        "label": ["DDIM", "DDIM", "DDPM"],
         "calls": [10, 50, 1000],
         "seconds": [0.2, 1, 20],
         "value": [2, 1, 1],
         "error": [0.1, np.nan, 0.2],
     }
 )
+UNMEASURED = POINTS.assign(value=[2, 1, np.nan])
+LOOKS = {"DDIM": Look("#0072B2", LINES[1], "s", "left"), "DDPM": Look("#000000", LINES[0], "o")}
 SCALES = pd.DataFrame(
     {"scale": [0.0, 1.0, 7.5], "accuracy": [0.1, 0.9, 1], "precision": 0.9, "coverage": [0.8, 0.8, 0.4]}
 )
@@ -54,10 +56,13 @@ DRAWINGS = {
     "recognisability": lambda path: recognisability_curves(path, SEEN, 0.1),
     "loss": lambda path: training_loss(path, pd.DataFrame({"step": T, "loss": 1 / T}), "loss"),
     "losses": lambda path: training_losses(
-        path, {str(k): pd.DataFrame({"step": T, "loss": k / T}) for k in range(1, 5)}, "loss"
+        path, {name: pd.DataFrame({"step": T, "loss": 1 / T}) for name in LOOKS}, LOOKS, "loss"
     ),
-    "speed": lambda path: speed_quality(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (10, 1))], 16),
-    "calls": lambda path: quality_by_calls(path, [("KID", POINTS, (0.0, 0.1)), ("FID", POINTS, (None, 0.0))]),
+    "speed": lambda path: speed_quality(path, Panel("KID", POINTS, 0.0, 0.1), LOOKS, "seconds"),
+    "speed alone": lambda path: speed_quality(path, Panel("FID", UNMEASURED, None, 0.0), LOOKS, "seconds"),
+    "calls": lambda path: quality_by_calls(
+        path, [Panel("KID", POINTS, 0.0, 0.1), Panel("FID", POINTS, None, 0.0)], LOOKS
+    ),
     "tradeoff": lambda path: fidelity_coverage(path, SCALES, {"coverage": 0.9, "precision": 0.9}),
     "tradeoff, no floor": lambda path: fidelity_coverage(path, SCALES, {"coverage": None, "precision": None}),
     "limits": lambda path: fidelity_by_limit(path, SCALES.assign(limit=["everywhere", "everywhere", "interval"])),

@@ -39,8 +39,8 @@ SAMPLERS = {
     "dpmpp_2m": Shown("DPM-Solver++(2M)", "#D55E00"),
     "sde_dpmpp_2m": Shown("SDE-DPM-Solver++(2M)", "#CC79A7"),
     "unipc": Shown("UniPC", "#009E73"),
-    "euler_maruyama": Shown("Euler-Maruyama", "#7B3F00"),
-    "predictor_corrector": Shown("predictor-corrector", "#56B4E9"),
+    "euler_maruyama": Shown("Euler–Maruyama", "#7B3F00"),
+    "predictor_corrector": Shown("predictor–corrector", "#56B4E9"),
 }
 SOLVERS = ("heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc")  # samplers of second order, which are compared with DDIM
 

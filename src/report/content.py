@@ -1,4 +1,4 @@
-"""What a page is made of: sections of text, pictures and tables, the same ones for HTML and for Markdown."""
+"""What a page is made of: sections of text, pictures and tables, the same for HTML and for Markdown."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and the number to sort by (None: sort by what is shown)."""
+    """The text shown, and the number to sort by (None: sort by the text)."""
 
     text: str
     value: float | None = None
@@ -57,7 +57,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Folded:
-    """Blocks behind a summary that one opens; left out of the Markdown page."""
+    """Blocks behind a summary that opens on a click; left out of the Markdown page."""
 
     summary: str
     blocks: tuple["Block", ...]
@@ -69,7 +69,7 @@ Block = Text | Picture | Gallery | Table | Folded
 
 @dataclass(frozen=True)
 class Section:
-    """A chapter that starts with its answer: one string, one paragraph."""
+    """Blocks under a heading, after the answer to it: one paragraph per string; `label` names the exercise, if any."""
 
     anchor: str
     title: str
@@ -80,7 +80,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Tile:
-    """One headline figure: what it is, its value, and what to hold it against."""
+    """One headline figure: its name, its value, and what to compare it with."""
 
     name: str
     value: str

@@ -5,28 +5,42 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from diffusion.choices import DATA_SETS
 from report.content import Picture
 
 NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind", "model", "bound")
 FIGURES = "figures"
-MANY_ROWS = 20  # of classes: names beside more of them could not be read
-EXERCISES = "exercises/about.json"  # there once `make study STUDY=exercises` has written all else
+MANY_ROWS = 20  # of classes: the names of more would be too small to read
+SHORT_DIGEST = 12  # characters of a model's digest that pages show and links carry
+EXERCISES = "exercises/about.json"  # written last by `make study STUDY=exercises`
+STABILITY = "stability/runs.csv"  # written by `make study STUDY=stability`
+
+
+class Model(NamedTuple):
+    """Which model figures belong to: the first digits of its file's SHA-256, and how it was trained."""
+
+    digest: str
+    schedule: str
+    timesteps: int
+    target: str
+    steps: int
 
 
 @dataclass(frozen=True)
 class Reports:
-    """A folder of reports. Names are relative to it; a missing file raises OSError, a damaged one ValueError.
+    """A folder of reports, as `page` reads it. Names are relative to it.
 
-    Every text that comes out of it is `literal`.
+    A missing file raises OSError, a damaged one ValueError. Every text that comes out of it is `literal`.
     """
 
     folder: Path
+    page: str  # whose own pictures lie in a folder of their own
 
     def __contains__(self, name: str) -> bool:
         return (self.folder / name).exists()
@@ -53,6 +67,14 @@ class Reports:
         except ValueError as error:
             raise ValueError(f"{path}: not a valid table ({error}); run its stage again") from error
 
+    def model(self, name: str) -> Model:
+        """The record of a model (JSON)."""
+        content = self.record(name)
+        missing = [key for key in ("sha256", *Model._fields[1:]) if key not in content]
+        if missing:
+            raise ValueError(f"{self.folder / name}: {missing[0]} is missing; run its stage again")
+        return Model(str(content["sha256"])[:SHORT_DIGEST], *(content[key] for key in Model._fields[1:]))
+
     def tiles(self, name: str, rows: int, columns: int, gap: int = 2) -> np.ndarray:
         """The pictures (R, K, H, W) or (R, K, H, W, 3), uint8, of a bare sheet with `gap` pixels between them."""
         with Image.open(self.folder / name) as sheet:
@@ -62,22 +84,27 @@ class Reports:
         tiles = padded.reshape(rows, height, columns, width, *pixels.shape[2:]).swapaxes(1, 2)
         return tiles[:, :, : height - gap, : width - gap]
 
+    def noun(self) -> str:
+        """What one image of the data set shows: a digit, a garment; `image` where that is not known."""
+        data_set = DATA_SETS.get(self.record("data/card.json")["dataset"])
+        return data_set.noun if data_set else "image"
+
     def class_names(self) -> list[str]:
-        """In the order of their labels."""
+        """The names of the classes in the order of their labels."""
         return self.table("data/counts.csv")["class"].tolist()
 
     def row_names(self) -> list[str]:
-        """The names of the classes for the rows of a sheet that has a row of each; none where they are many."""
+        """The names of the classes for a sheet with a row for each; none where there are many."""
         names = self.class_names()
         return names if len(names) <= MANY_ROWS else []
 
     def figure(self, name: str) -> Path:
-        """Where the report's own picture `name` is to be drawn."""
-        return self.folder / FIGURES / name
+        """Where the page's own picture `name` is to be drawn."""
+        return self.folder / FIGURES / self.page / name
 
     def drawn(self, name: str, caption: str, alt: str) -> Picture:
-        """The report's own picture `name`, once it is drawn."""
-        return self.picture(f"{FIGURES}/{name}", caption, alt)
+        """The page's own picture `name`, once it is drawn."""
+        return self.picture(f"{FIGURES}/{self.page}/{name}", caption, alt)
 
     def picture(self, name: str, caption: str, alt: str) -> Picture:
         """A PNG as a block of the page."""
@@ -93,7 +120,7 @@ def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def literal(text: str) -> str:
-    """Text from outside with another sign for the backtick, which on the page marks `code` of its own."""
+    """Text from outside with another character for the backtick, which marks `code` on the page."""
     return text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them, and words that follow from numbers."""
+"""Numbers as people write them, and words that follow from numbers."""
 
 import math
 from collections.abc import Sequence
@@ -29,9 +29,14 @@ def whole(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:,.0f}".replace("-", "−")
 
 
-def calls_of(calls: float) -> str:
-    """1 call, 50 calls."""
-    return f"{whole(calls)} call{'s' if calls > 1 else ''}"
+def nfe(calls: float) -> str:
+    """A number of network evaluations: 50 NFE."""
+    return f"{whole(calls)}{NB}NFE"
+
+
+def with_article(noun: str) -> str:
+    """A digit, an image."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def fixed(value: float | None, decimals: int = 2) -> str:
@@ -72,7 +77,7 @@ def listing(items: Sequence[str]) -> str:
 
 
 def movement(before: float, after: float, tolerance: float, rises: str, falls: str, stays: str) -> str:
-    """One of three wordings: a change within `tolerance` is none."""
+    """One of three wordings; a change within `tolerance` counts as none."""
     if abs(after - before) <= tolerance:
         return stays
     return rises if after > before else falls

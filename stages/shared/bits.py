@@ -108,9 +108,9 @@ def uniform_noise(images: Tensor, seed: int) -> Tensor:
 
 
 KINDS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "test digits": lambda images, _: images,
-    "digits upside down": upside_down,
-    "digits, pixels shuffled": shuffled,
+    "test images": lambda images, _: images,
+    "test images, upside down": upside_down,
+    "test images, pixels shuffled": shuffled,
     "uniform noise": uniform_noise,
 }
 

@@ -23,8 +23,8 @@ def write_json(path: Path, figures: dict[str, Any]) -> None:
     write_text(path, json.dumps(figures, indent=2, allow_nan=False) + "\n")
 
 
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file; floats to 6 digits, None as empty.
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], digits: int = 6) -> None:
+    """Write a CSV file; floats to `digits` significant digits, None as empty.
 
     It is written row by row to `NAME.partial` and gets its name with the last one: a table under way can be looked at,
     and where the rows end in an error or a kill, those so far are kept there.
@@ -33,5 +33,5 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row in rows:
-            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
+            writer.writerow([f"{value:.{digits}g}" if isinstance(value, float) else value for value in row])
             file.flush()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from report.plots.style import panels, save, styled
 
@@ -26,6 +27,12 @@ def confusions(path: Path, matrices: Mapping[str, np.ndarray], class_names: Sequ
         ticks = range(len(class_names))
         axes.set_xticks(ticks, class_names, fontsize=8, rotation=0 if max(map(len, class_names)) < 3 else 60)
         axes.set_yticks(ticks, class_names, fontsize=8)
-        axes.set(title=title, xlabel="read as", ylabel="class")
+        axes.set(title=title, xlabel="recognised as", ylabel="class")
         axes.grid(False)
     save(figure, path)
+
+
+def confusion_matrix(counts: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Counts (classes, classes) from `actual, predicted, count`; pairs that do not occur are 0."""
+    wide = counts.pivot_table(index="actual", columns="predicted", values="count", aggfunc="sum", fill_value=0)
+    return wide.reindex(index=names, columns=names, fill_value=0).to_numpy()

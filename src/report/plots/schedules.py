@@ -6,17 +6,19 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from report.plots.style import COLOURS, FLOOR_COLOUR, MARKERS, line, panel, panels, powers_of_ten, save, styled
+from diffusion.choices import SCHEDULES
+from report.looks import schedule_look
+from report.plots.style import COLOURS, FLOOR_COLOUR, line, panel, panels, powers_of_ten, save, styled
 
 
 @styled
 def schedule_curves(
     path: Path, tables: Mapping[str, pd.DataFrame], column: str, label: str, log_scale: bool = False
 ) -> None:
-    """One column of several schedules (tables with `t` and that column) against t on shared axes."""
+    """One column of several schedules (tables with `t` and that column, by name) against t on shared axes."""
     figure, axes = panel(7.6, 4.2)
     for index, (name, table) in enumerate(tables.items()):
-        axes.plot(table["t"], table[column], label=name, **line(index))
+        axes.plot(table["t"], table[column], label=SCHEDULES[name].label, **line(index, schedule_look(name)))
     axes.set(xlabel="t (0 = clean image)", ylabel=label)
     if log_scale:
         axes.set_yscale("log")
@@ -33,8 +35,9 @@ def recognisability_curves(path: Path, table: pd.DataFrame, chance: float) -> No
     """
     figure, ((by_time, by_noise),) = panels(10.2, 4.1, columns=2, sharey=True)
     for index, (name, rows) in enumerate(table.groupby("schedule", sort=False)):
-        marks = {"marker": MARKERS[index % len(MARKERS)], "markersize": 4, "markevery": max(1, len(rows) // 9)}
-        by_time.plot(rows["t"], rows["accuracy"], label=name, **line(index), **marks)
+        look = schedule_look(name)
+        marks = {"marker": look.marker, "markersize": 4, "markevery": max(1, len(rows) // 9)}
+        by_time.plot(rows["t"], rows["accuracy"], label=SCHEDULES[name].label, **line(index, look), **marks)
     curve = table.drop_duplicates("log_snr").sort_values("log_snr")
     by_noise.plot(curve["log_snr"], curve["accuracy"], color=COLOURS[-1], marker="o", markersize=4)
     for axes in (by_time, by_noise):
@@ -43,7 +46,7 @@ def recognisability_curves(path: Path, table: pd.DataFrame, chance: float) -> No
     by_time.set(xlabel="t", ylabel="accuracy on noised test images", ylim=(0, 1.02))
     by_noise.set(xlabel="log-SNR (natural log; noise grows to the right)")
     by_noise.invert_xaxis()
-    by_noise.text(0.01, 0.515, "half are read right", transform=by_noise.get_yaxis_transform(), color=FLOOR_COLOUR)
+    by_noise.text(0.01, 0.515, "half are recognised", transform=by_noise.get_yaxis_transform(), color=FLOOR_COLOUR)
     by_noise.text(0.01, chance + 0.015, "chance", transform=by_noise.get_yaxis_transform(), color=FLOOR_COLOUR)
     by_time.yaxis.set_major_formatter(PercentFormatter(1))
     by_time.legend(loc="lower left", bbox_to_anchor=(0, chance + 0.02))

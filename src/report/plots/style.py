@@ -7,6 +7,7 @@ be read. The same data give the same bytes: no dates, no versions.
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 
@@ -47,6 +48,15 @@ STYLE = {
 styled = matplotlib.rc_context(STYLE)
 
 
+class Look(NamedTuple):
+    """How a series is drawn."""
+
+    colour: str
+    dashes: object  # as matplotlib takes them
+    marker: str
+    fill: str = "full"  # of the marker: full, left or none
+
+
 def panel(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of this size in inches with one pair of axes."""
     return plt.subplots(figsize=(width, height))
@@ -66,9 +76,12 @@ def save(figure: Figure, path: Path) -> None:
         plt.close(figure)
 
 
-def line(index: int) -> dict[str, object]:
-    """Colour, dashes and width of the index-th line: later lines are thinner, so that equal curves are both seen."""
-    dashes, colour = LINES[index % len(LINES)], COLOURS[index % len(COLOURS)]
+def line(index: int, look: Look | None = None) -> dict[str, object]:
+    """Colour, dashes and width of the index-th line: later lines are thinner, so that equal curves are both seen.
+
+    Colour and dashes are those of `look` where the line has one of its own.
+    """
+    colour, dashes = look[:2] if look else (COLOURS[index % len(COLOURS)], LINES[index % len(LINES)])
     return {"color": colour, "linestyle": dashes, "linewidth": max(1.4, 3.0 - 0.5 * index)}
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from report.plots.style import COLOURS, line, panel, save, short_number, styled
+from report.plots.style import COLOURS, Look, line, panel, save, short_number, styled
 
 
 @styled
@@ -20,11 +20,11 @@ def training_loss(path: Path, history: pd.DataFrame, label: str) -> None:
 
 
 @styled
-def training_losses(path: Path, histories: Mapping[str, pd.DataFrame], label: str) -> None:
-    """The same for several trainings (tables with `step, loss`) on shared axes."""
+def training_losses(path: Path, histories: Mapping[str, pd.DataFrame], looks: Mapping[str, Look], label: str) -> None:
+    """The same for several trainings (tables with `step, loss`, and looks, by name) on shared axes."""
     figure, axes = panel(7.6, 4.2)
     for index, (name, history) in enumerate(histories.items()):
-        axes.plot(history["step"], history["loss"], label=name, **line(index))
+        axes.plot(history["step"], history["loss"], label=name, **line(index, looks[name]))
     _loss_by_step(axes, label)
     axes.legend()
     save(figure, path)

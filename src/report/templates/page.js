@@ -1,4 +1,16 @@
 "use strict";
+// The pipeline's page links its chapters with the digest of the current model; a chapter made with another one says so
+// and passes the digest on to the chapters that it links.
+const current = new URLSearchParams(location.search).get("model") ?? "";
+if (/^[0-9a-f]{12}$/.test(current)) {
+  const warning = document.querySelector(".warning");
+  if (warning) {
+    warning.querySelector(".current").textContent = current;
+    warning.hidden = warning.dataset.model === current;
+  }
+  for (const link of document.querySelectorAll(".pages .chapter")) link.search = `?model=${current}`;
+}
+
 // Tables become sortable: a button in every heading; numbers by their full value, text by the alphabet, empty last.
 function sortValue(row, column) {
   const cell = row.cells[column];

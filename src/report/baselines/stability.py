@@ -1,0 +1,55 @@
+"""Trainings with other seeds and learning rates: the committed results of `make study STUDY=stability`."""
+
+from typing import Any
+
+import pandas as pd
+
+from report.baselines.entries import STEADY, stability
+from report.baselines.models import NAMES
+from report.content import Section, Table, table
+from report.reading import STABILITY, Reports
+from report.wording import number, percent, whole
+
+
+def section(reports: Reports, params: dict[str, Any]) -> Section | None:
+    """Failed runs and the spread of the seeds; nothing where there are no results."""
+    if STABILITY not in reports:
+        return None
+    runs = reports.table(STABILITY)
+    return Section("stability", "Training stability", (stability_answer(runs),), (stability_table(runs),))
+
+
+def stability_answer(runs: pd.DataFrame) -> str:
+    """How many runs of every model failed, and how accurate the others' samples were."""
+    parts = [f"{name}: {stability(model, runs).text}" for model, name in NAMES.items()]
+    return f"{'. '.join(parts)}."
+
+
+def stability_table(runs: pd.DataFrame) -> Table:
+    """A row per model, number of steps and learning rate."""
+    groups = runs.groupby(["model", "steps", "learning_rate"], sort=False)
+    shown = groups.agg(
+        runs=("seed", "size"),
+        diverged=("diverged_at", "count"),
+        accuracy=("accuracy", "mean"),
+        accuracy_std=("accuracy", "std"),
+        fid=("fid", "mean"),
+        fid_std=("fid", "std"),
+    ).reset_index()
+    columns = [
+        ("model", "Model", NAMES.get),
+        ("learning_rate", "Learning rate", number),
+        ("steps", "Steps", whole),
+        ("runs", "Seeds", whole),
+        ("diverged", "Diverged", whole),
+        ("accuracy", "Class accuracy", percent),
+        ("accuracy_std", "± seeds", percent),
+        ("fid", "FID", number),
+        ("fid_std", "± seeds", lambda value: number(value, 2)),
+    ]
+    caption = (
+        "Trainings with other seeds and with a larger learning rate (`make study STUDY=stability`); mean and standard "
+        f"deviation of the seeds, n = {whole(runs['n'].iloc[0])} samples each. A run has failed if it diverges or its "
+        f"class accuracy is under {percent(STEADY)} of the best run's."
+    )
+    return table(shown, columns, caption)

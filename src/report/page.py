@@ -1,0 +1,108 @@
+"""A page, and how it is built from a folder of reports and nothing else: for browsers and in Markdown."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffusion.files import write_text
+from report.content import Section, Tile
+from report.reading import FIGURES, Model, Reports
+from report.render import render_html, render_markdown
+from report.wording import listing, whole
+
+SPINE = "index"
+TITLES = {  # of every page, the spine and then its chapters
+    SPINE: "Diffusion, measured",
+    "score": "The score-based view",
+    "latent": "Latent diffusion with text",
+    "baselines": "Diffusion, GAN and VAE",
+}
+CURRENT = "train/model.json"  # the spine's model, as it is now
+SectionOf = Callable[[Reports, dict[str, Any]], Section | None]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What stands on a page: a row of `sections` per section, which may return none where nothing was measured.
+
+    `models` names the records of the models that the page was made with; `denoiser` is the one that the spine trains.
+    """
+
+    name: str  # one of TITLES
+    headline: Callable[[Reports], str]
+    tiles: Callable[[Reports], list[Tile]]
+    models: Mapping[str, str]
+    sections: tuple[SectionOf, ...]
+
+
+class Link(NamedTuple):
+    """A page as the others link it."""
+
+    title: str
+    html: str
+    markdown: str
+    is_chapter: bool
+    is_current: bool
+
+
+class Made(NamedTuple):
+    """Which models a page was made with, in words, and whether the spine has another one by now."""
+
+    text: str
+    digest: str
+    current: str
+    command: str
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the figures belong to another model than the current one."""
+        return self.digest != self.current
+
+
+def build(page: Page, folder: Path, params: dict[str, Any]) -> None:
+    """Draw the figures of a page and write its two files into `folder`, as HTML and as Markdown.
+
+    `params` are nested dicts. Nothing outside of `folder` is read, and the same files give the same bytes. Raises
+    OSError for a missing file and ValueError, one line, for a damaged one.
+    """
+    reports = Reports(folder, page.name)
+    for stale in folder.glob(f"{FIGURES}/{page.name}/*.png"):
+        stale.unlink()
+    made = made_with(reports, page)
+    content = {
+        "title": TITLES[page.name],
+        "is_chapter": page.name != SPINE,
+        "links": links(page.name),
+        "params": params,
+        "made": made,
+        "headline": page.headline(reports),
+        "tiles": page.tiles(reports),
+        "sections": [section for of in page.sections if (section := of(reports, params)) is not None],
+    }
+    html, markdown = (folder / name for name in file_names(page.name))
+    write_text(html, render_html(folder, content))
+    write_text(markdown, render_markdown(content))
+
+
+def file_names(name: str) -> tuple[str, str]:
+    """The files of a page: for a browser, and in Markdown."""
+    return f"{name}.html", "README.md" if name == SPINE else f"{name}.md"
+
+
+def links(current: str) -> list[Link]:
+    """All pages, as relative links of the page `current`."""
+    return [Link(title, *file_names(name), name != SPINE, name == current) for name, title in TITLES.items()]
+
+
+def made_with(reports: Reports, page: Page) -> Made:
+    """The models of a page beside the one that the spine has now."""
+    models = {name: reports.model(record) for name, record in page.models.items()}
+    texts = [f"{name} {_described(model)}" for name, model in models.items()]
+    current = reports.model(CURRENT).digest
+    command = f"dvc repro chapters/{page.name}/dvc.yaml"
+    return Made(f"Made with {listing(texts)}.", models["denoiser"].digest, current, command)
+
+
+def _described(model: Model) -> str:
+    return f"`{model.digest}` (`{model.schedule}` schedule, T = {whole(model.timesteps)}, {whole(model.steps)} steps)"

@@ -1,0 +1,153 @@
+"""Network evaluations against quality: the committed results of `make frontier` and `make distill`."""
+
+from typing import Any
+
+import pandas as pd
+
+from report.content import Block, Picture, Table, Text, table
+from report.looks import SPACINGS, STUDENT, sampler_label, sampler_look
+from report.plots.samplers import Panel, quality_by_calls
+from report.reading import Reports, flat
+from report.wording import differ, duration, fixed, nfe, number, percent, spread, whole
+
+FRONTIER = "frontier"
+FEW, MORE = 10, 20  # network evaluations that are compared with DDPM's
+STUDENT_NAME = "distilled student"
+MEASURES = {"fid": "FID (lower is better)", "precision": "precision", "coverage": "coverage"}
+
+
+def frontier_blocks(reports: Reports, params: dict[str, Any]) -> list[Block]:
+    """Text, picture and table of every sampler at several numbers of evaluations, and of students if there are any.
+
+    The JSON files are written last, so without them a table is incomplete.
+    """
+    if f"{FRONTIER}/about.json" not in reports:
+        return []
+    rows = averaged(reports.table(f"{FRONTIER}/frontier.csv"))
+    about = reports.record(f"{FRONTIER}/about.json")
+    shown, texts = best_spacings(rows), [*map(Text, other_params(about["params"], params)), Text(answer(rows))]
+    if students_belong(reports, about):
+        distilled = averaged(reports.table(f"{FRONTIER}/distilled.csv")).assign(label=STUDENT_NAME)
+        texts.append(Text(students_answer(distilled, reports.record(f"{FRONTIER}/distilled.json")["seconds"])))
+        students = distilled[distilled["model"] == "student"].sort_values("calls")
+        shown, rows = pd.concat([shown, students]), pd.concat([rows, students])
+    return [*texts, frontier_picture(reports, shown), frontier_table(rows)]
+
+
+def students_belong(reports: Reports, about: dict[str, Any]) -> bool:
+    """Whether there are students, and of the model that the samplers were measured on."""
+    name = f"{FRONTIER}/distilled.json"
+    return name in reports and reports.record(name)["model_md5"] == about["model_md5"]
+
+
+def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[str]:
+    """A warning where what follows was measured on a model of other params than this page is about."""
+    here = {key: params[key] for key in measured}
+    different = [f"`{key}`: {there}" for key, there in flat(measured).items() if flat(here).get(key) != there]
+    return [f"What follows was measured on another model, with {', '.join(different)}."] if different else []
+
+
+def averaged(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per setting: every figure's mean over the sampling seeds, and its standard deviation as `..._std`."""
+    key = [*(name for name in ("model",) if name in rows), "sampler", "steps", "eta", "times", "calls", "n"]
+    figures = [name for name in rows.columns if name not in (*key, "seed")]
+    groups = rows.groupby(key, sort=False, dropna=False)
+    means, stds = groups[figures].mean(), groups[figures].std().fillna(0).add_suffix("_std")
+    table = means.join(stds).assign(seeds=groups.size()).reset_index()
+    return table.assign(label=[sampler_label(s, eta) for s, eta in zip(table["sampler"], table["eta"], strict=True)])
+
+
+def best_spacings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of every sampler the rows of the timestep spacing with its lowest FID, which its `label` then names."""
+    chosen = []
+    for name, of_sampler in rows.groupby("label", sort=False):
+        best = of_sampler.loc[of_sampler["fid"].idxmin(), "times"]
+        several = of_sampler["times"].nunique() > 1
+        one = of_sampler[of_sampler["times"] == best].sort_values("calls")
+        chosen.append(one.assign(label=f"{name}, {SPACINGS[best]}" if several else name))
+    return pd.concat(chosen)
+
+
+def answer(rows: pd.DataFrame) -> str:
+    """How far the best sampler with at most 10 and with at most 20 evaluations is from DDPM with all of them."""
+    ddpm = rows[rows["sampler"] == "ddpm"].iloc[0]
+    parts, last = [], None
+    for calls in (FEW, MORE):
+        few = rows[rows["calls"] <= calls]
+        best = few.loc[few["fid"].idxmin()]
+        if best.name == last:
+            parts.append(f"none with up to {whole(calls)} has a lower one")
+            continue
+        last = best.name
+        same = not differ(best["fid"], ddpm["fid"], best["fid_std"], ddpm["fid_std"])
+        parts.append(
+            f"with {nfe(best['calls'])}, {best['label']} (timesteps {SPACINGS[best['times']]}) reaches FID "
+            f"{spread(best['fid'], best['fid_std'])}, {number(best['fid'] / ddpm['fid'])} times that of DDPM"
+            f"{' (no difference beyond the spread of the seeds)' if same else ''}, and {percent(best['accuracy'])} "
+            "class accuracy"
+        )
+    return (
+        f"DDPM with {whole(ddpm['calls'])} network evaluations (NFE) has FID {spread(ddpm['fid'], ddpm['fid_std'])} "
+        f"and {percent(ddpm['accuracy'])} class accuracy (n = {whole(ddpm['n'])}, mean and standard deviation of "
+        f"{whole(ddpm['seeds'])} sampling seeds): {'; '.join(parts)}."
+    )
+
+
+def students_answer(rows: pd.DataFrame, seconds: float) -> str:
+    """How far students with few evaluations are from their teacher."""
+    (teacher,) = rows[rows["model"] == "teacher"].to_dict("records")
+    parts = [
+        f"{nfe(row['calls'])}: FID {spread(row['fid'], row['fid_std'])}, "
+        f"{number(row['fid'] / teacher['fid'])} times the teacher's, and {percent(row['accuracy'])} class accuracy"
+        for row in rows[rows["model"] == "student"].sort_values("calls", ascending=False).to_dict("records")
+    ]
+    return (
+        f"Students distilled from the model in {duration(seconds)} (`make distill`; each takes in one step what its "
+        f"teacher takes in two) against the model with {nfe(teacher['calls'])} (DDIM, FID "
+        f"{spread(teacher['fid'], teacher['fid_std'])}, {percent(teacher['accuracy'])} class accuracy). "
+        f"{'; '.join(parts)}."
+    )
+
+
+def frontier_picture(reports: Reports, shown: pd.DataFrame) -> Picture:
+    """FID, precision and coverage against network evaluations, with the floors of the verdict."""
+    verdict = reports.record("evaluate/metrics.json")
+    floors = verdict["floor"] | {"fid": verdict["fid_floor"]["mean"]}
+    panels = [
+        Panel(
+            heading,
+            shown.assign(value=shown[name], error=shown[f"{name}_std"]),
+            floors[name],
+            (verdict["fid_floor"]["std"] or 0.0) if name == "fid" else 0.0,
+        )
+        for name, heading in MEASURES.items()
+    ]
+    looks = {
+        label: STUDENT if label == STUDENT_NAME else sampler_look(sampler, eta)
+        for label, sampler, eta in shown[["label", "sampler", "eta"]].itertuples(index=False)
+    }
+    quality_by_calls(reports.figure("frontier.png"), panels, looks)
+    caption = (
+        f"Network evaluations per image (logarithmic) against quality; n = {whole(shown['n'].iloc[0])}, mean of "
+        f"{whole(shown['seeds'].iloc[0])} sampling seeds, bars one standard deviation between them. Every solver with "
+        "the timestep spacing that has its lowest FID."
+    )
+    return reports.drawn("frontier.png", caption, "Quality of every sampler against its network evaluations")
+
+
+def frontier_table(rows: pd.DataFrame) -> Table:
+    """Every setting, by evaluations and then by FID."""
+    shown = rows.assign(times=rows["times"].map(SPACINGS)).sort_values(["calls", "fid"])
+    columns = [
+        ("calls", "NFE", whole),
+        ("label", "Sampler", str),
+        ("times", "Timesteps", str),
+        ("fid", "FID", number),
+        ("fid_std", "± seeds", lambda value: number(value, 2)),
+        ("accuracy", "Class accuracy", percent),
+        ("precision", "Precision", fixed),
+        ("recall", "Recall", fixed),
+        ("density", "Density", fixed),
+        ("coverage", "Coverage", fixed),
+    ]
+    return table(shown, columns, "Every sampler and timestep spacing (`make frontier`), by NFE and FID.")

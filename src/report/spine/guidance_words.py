@@ -1,0 +1,68 @@
+"""What guidance changes, in words: each direction follows from the figures and their errors."""
+
+import pandas as pd
+
+from report.wording import fixed, listing, movement, percent, share_error, whole
+
+TOLERANCE = 0.02
+CONDITIONAL = 1.0  # the scale of conditional sampling without guidance
+
+
+def ends(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
+    """Conditional sampling (w = 1, or the weakest above) and the strongest guidance; None where they are one."""
+    above = rows[rows["scale"] >= CONDITIONAL].sort_values("scale")
+    return None if len(above) < 2 else (above.iloc[0], above.iloc[-1])
+
+
+def guidance_answer(rows: pd.DataFrame) -> list[str]:
+    """Sentences on what stronger guidance does."""
+    pair = ends(rows)
+    sentences = [] if pair is None else [_fidelity_sentence(*pair), _cost_sentence(*pair)]
+    weak = rows[rows["scale"] < CONDITIONAL].sort_values("scale")
+    if len(weak):
+        first = weak.iloc[0]
+        kind = "Unconditional samples (w = 0)" if first["scale"] == 0 else f"Samples at w = {first['scale']:g}"
+        sentences.append(
+            f"{kind} are recognised as the class asked for in {percent(first['accuracy'])} of n = {whole(first['n'])} "
+            "cases."
+        )
+    return sentences or ["One scale alone shows no trend: add more to `guidance.scales`."]
+
+
+def change(weak: pd.Series, strong: pd.Series, measure: str) -> str:
+    """`rises`, `falls` or `stays`: by more than 0.02, and for accuracy also more than two standard errors."""
+    tolerance = TOLERANCE
+    if measure == "accuracy":
+        errors = (share_error(row["accuracy"], row["n"]) for row in (weak, strong))
+        tolerance = 2 * sum(error**2 for error in errors) ** 0.5
+    return movement(weak[measure], strong[measure], tolerance, "rises", "falls", "stays")
+
+
+def _fidelity_sentence(weak: pd.Series, strong: pd.Series) -> str:
+    verb = {
+        "rises": "raises class fidelity",
+        "falls": "does not help class fidelity but lowers it",
+        "stays": "leaves class fidelity where it was, within the error",
+    }[change(weak, strong, "accuracy")]
+    sharper = {"rises": "sharper", "falls": "softer", "stays": "about as sharp"}[change(weak, strong, "sharpness")]
+    return (
+        f"Guidance with w = {strong['scale']:g} instead of {weak['scale']:g} {verb} ({percent(weak['accuracy'])} to "
+        f"{percent(strong['accuracy'])} recognised as the class asked for, n = {whole(strong['n'])} each), and images "
+        f"become {sharper} (gradient energy {fixed(weak['sharpness'])} to {fixed(strong['sharpness'])} of that of real "
+        "images)."
+    )
+
+
+def _cost_sentence(weak: pd.Series, strong: pd.Series) -> str:
+    parts = [
+        f"{name} {change(weak, strong, key)} from {fixed(weak[key])} to {fixed(strong[key])}"
+        for key, name in (("coverage", "coverage"), ("diversity", "diversity within a class"))
+        if pd.notna(weak[key]) and pd.notna(strong[key])
+    ]
+    falls = [key for key in ("coverage", "diversity") if pd.notna(weak[key]) and change(weak, strong, key) == "falls"]
+    opening = "The price is variety" if falls else "No price in variety was measured"
+    pixels = (
+        f"{percent(strong['saturation'])} of the predicted pixels lie beyond the range of images before clipping, "
+        f"against {percent(weak['saturation'])} at w = {weak['scale']:g}"
+    )
+    return f"{opening}: {listing([*parts, pixels])}."

@@ -1,0 +1,187 @@
+"""Exercise 4: every sampler's quality joined with its clock."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from report.content import Block, Picture, Section, Table, table
+from report.looks import sampler_label, sampler_look
+from report.plots.samplers import Panel, quality_by_calls, speed_quality
+from report.plots.sheet import labelled_sheet
+from report.reading import Reports, png_size
+from report.spine.eta import eta_answer, eta_blocks
+from report.spine.frontier import frontier_blocks
+from report.wording import differ, duration, fixed, listing, number, percent, spread, whole
+
+SAMPLERS_KEY = ["sampler", "steps", "eta", "times"]
+COMPARED_STEPS = 50
+
+
+def section(reports: Reports, params: dict[str, Any]) -> Section:
+    """Speed and quality of every sampler, then eta, then the reverse process as a film."""
+    rows, eta = joined(reports), reports.table("evaluate/eta.csv")
+    answer = (speed_answer(rows), quality_answer(rows), *eta_answer(eta))
+    speed, calls = tradeoff_pictures(reports, rows)
+    blocks = (
+        speed,
+        samplers_table(rows),
+        samplers_picture(reports, rows),
+        calls,
+        *frontier_blocks(reports, params),
+        *eta_blocks(reports, eta),
+        *film_blocks(reports),
+    )
+    return Section("samplers", "DDIM and speed", answer, blocks, "Exercise 4")
+
+
+def joined(reports: Reports) -> pd.DataFrame:
+    """A row per sampler setting: quality on the first images (comparable) and on all, and the clock.
+
+    Columns: sampler, steps, eta, times, label, n, kid, kid_std, accuracy, n_all, fid_all, kid_all, kid_std_all,
+    accuracy_all, and those of benchmark/timing.csv.
+    """
+    quality, clock = reports.table("evaluate/samplers.csv"), reports.table("benchmark/timing.csv")
+    first, whole_set = (quality[quality["subset"] == subset].drop(columns="subset") for subset in ("first", "all"))
+    rows = first.merge(whole_set, on=SAMPLERS_KEY, suffixes=("", "_all")).merge(clock, on=SAMPLERS_KEY)
+    rows["label"] = [sampler_label(sampler, eta) for sampler, eta in zip(rows["sampler"], rows["eta"], strict=True)]
+    return rows
+
+
+def compared(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """The exercise's pair: DDPM, and deterministic DDIM with the number of steps nearest to 50."""
+    ddpm = rows[rows["sampler"] == "ddpm"].iloc[0]
+    ddim = rows[(rows["sampler"] == "ddim") & (rows["eta"] == 0)]
+    return ddpm, ddim.loc[(ddim["steps"] - COMPARED_STEPS).abs().idxmin()]
+
+
+def speed_answer(rows: pd.DataFrame) -> str:
+    """The wall-clock of the exercise's pair."""
+    ddpm, ddim = compared(rows)
+    ratio = ddpm["seconds"] / ddim["seconds"]
+    faster = f"DDIM is {number(ratio)} times faster" if ratio > 1 else f"DDIM is not faster ({number(ratio)} times)"
+    return (
+        f"{whole(ddpm['images'])} images take {duration(ddpm['seconds'])} by DDPM with {whole(ddpm['calls'])} network "
+        f"evaluations (NFE) and {duration(ddim['seconds'])} by DDIM (η = 0) with {whole(ddim['calls'])}: {faster} "
+        f"(median of {whole(ddpm['repeats'])} runs)."
+    )
+
+
+def quality_answer(rows: pd.DataFrame) -> str:
+    """Whether the exercise's pair differ in quality by more than two standard errors, on equally many images."""
+    ddpm, ddim = compared(rows)
+    figures = f"KID {spread(ddim['kid'], ddim['kid_std'])} against {spread(ddpm['kid'], ddpm['kid_std'])} of DDPM"
+    recognised = f"{percent(ddim['accuracy'])} against {percent(ddpm['accuracy'])} are recognised"
+    verdict = {"same": "no difference beyond the error", "worse": "DDIM is worse", "better": "DDIM is better"}
+    return (
+        f"In quality, on {whole(ddpm['n'])} images each, {verdict[quality_change(ddpm, ddim)]}: {figures}; "
+        f"{recognised} as the class asked for."
+    )
+
+
+def quality_change(before: pd.Series, after: pd.Series) -> str:
+    """`same`, `worse` or `better`: the KID of `after` against that of `before`, by two standard errors."""
+    if not differ(before["kid"], after["kid"], before["kid_std"], after["kid_std"]):
+        return "same"
+    return "worse" if after["kid"] > before["kid"] else "better"
+
+
+def tradeoff_pictures(reports: Reports, rows: pd.DataFrame) -> tuple[Picture, Picture]:
+    """Quality against seconds and against network evaluations."""
+    images, panel = whole(rows["images"].iloc[0]), tradeoff(rows, reports.record("evaluate/metrics.json"))
+    looks = {
+        label: sampler_look(sampler, eta)
+        for label, sampler, eta in rows[["label", "sampler", "eta"]].itertuples(index=False)
+    }
+    speed_quality(reports.figure("speed_quality.png"), panel, looks, f"seconds for {images} images")
+    quality_by_calls(reports.figure("calls.png"), [panel], looks)
+    few = panel.table["value"].isna()
+    names = listing(list(dict.fromkeys(panel.table["label"][few])))
+    seconds_alone = f" A vertical line shows the seconds alone: {names} has too few samples." if names else ""
+    floor = "" if panel.floor is None else "; the horizontal line is what real images score"
+    speed = reports.drawn(
+        "speed_quality.png",
+        f"Seconds for {images} images (logarithmic) against quality; labels are numbers of network evaluations. Left "
+        f"and low is good{floor}.{seconds_alone}",
+        "Quality of each sampler against its time",
+    )
+    calls = reports.drawn(
+        "calls.png",
+        "The same quality against the number of network evaluations.",
+        "Quality of each sampler against its number of network evaluations",
+    )
+    return speed, calls
+
+
+def tradeoff(rows: pd.DataFrame, verdict: dict[str, Any]) -> Panel:
+    """FID on all images of a sampler, missing where these are too few; KID on the first where no sampler has an FID.
+
+    The floor of an FID is that of another measurement unless it is of as many images.
+    """
+    with_fid = rows["fid_all"].notna()
+    measure = "fid" if with_fid.any() else "kid"
+    n = rows["n_all"][with_fid].min() if with_fid.any() else rows["n"].iloc[0]
+    value, error = (rows["fid_all"], 0.0) if with_fid.any() else (rows["kid"], rows["kid_std"])
+    floor = verdict[f"{measure}_floor"]
+    mean = floor["mean"] if floor.get("n", n) == n else None
+    table = rows.assign(value=value, error=error)
+    return Panel(f"{measure.upper()} (n = {whole(n)}, lower is better)", table, mean, floor["std"] or 0.0)
+
+
+def samplers_table(rows: pd.DataFrame) -> Table:
+    """Quality and clock side by side."""
+    columns = [
+        ("label", "Sampler", str),
+        ("calls", "NFE", whole),
+        ("seconds", "Seconds", number),
+        ("images_per_second", "Images/s", number),
+        ("overhead", "Overhead", fixed),
+        ("kid", "KID", number),
+        ("kid_std", "± error", lambda value: number(value, 2)),
+        ("accuracy", "Class accuracy", percent),
+        ("n_all", "n, all", whole),
+        ("kid_all", "KID, all", number),
+        ("accuracy_all", "Accuracy, all", percent),
+    ]
+    if rows["fid_all"].notna().any():
+        columns.append(("fid_all", "FID, all", number))
+    caption = (
+        f"Seconds: median for {whole(rows['images'].iloc[0])} images. Overhead: time over that of the same number of "
+        f"bare network evaluations (NFE). KID and class accuracy: the first {whole(rows['n'].iloc[0])} images of every "
+        "sampler, with the same start noise and classes, so that rows compare; “all” are all images drawn with it."
+    )
+    return table(rows, columns, caption)
+
+
+def film_blocks(reports: Reports) -> list[Block]:
+    """The reverse process: the sampler's state, and the network's estimate."""
+    times = [f"{t:,.0f}" for t in reports.table("evaluate/film.csv")["t"]]
+    captions = {
+        "x_t": "The reverse process by DDPM: xₜ from noise to image; the numbers are t.",
+        "x_0": "The network's estimate of x₀ at the same times: at first the mean of what is possible, then one "
+        "image of it.",
+    }
+    blocks: list[Block] = []
+    for name, caption in captions.items():
+        sheet = reports.folder / f"evaluate/film_{name}.png"
+        labelled_sheet(reports.figure(f"film_{name}.png"), sheet, _film_rows(reports, sheet, len(times)), times)
+        blocks.append(reports.drawn(f"film_{name}.png", caption, caption))
+    return blocks
+
+
+def samplers_picture(reports: Reports, rows: pd.DataFrame) -> Picture:
+    """A row of images per sampler."""
+    names = [f"{name}, {calls:,}" for name, calls in zip(rows["label"], rows["calls"], strict=True)]
+    labelled_sheet(reports.figure("samplers.png"), reports.folder / "evaluate/samplers.png", names)
+    caption = (
+        "The same 16 start noises and classes by every sampler; the number is its network evaluations. Deterministic "
+        "samplers with enough steps agree on the image."
+    )
+    return reports.drawn("samplers.png", caption, "Images of every sampler from the same start noise, a row each")
+
+
+def _film_rows(reports: Reports, sheet: Path, columns: int) -> list[str]:
+    """Names of the rows where a film has one of every class."""
+    width, height = png_size(sheet)
+    names = reports.row_names()
+    return names if round(height / (width / columns)) == len(names) else []

@@ -1,0 +1,113 @@
+"""The verdict: every measure of the samples beside what real images score."""
+
+from typing import Any
+
+import pandas as pd
+
+from report.content import Cell, Folded, Picture, Section, Table, Text, table
+from report.plots.confusion import confusion_matrix, confusions
+from report.plots.sheet import labelled_sheet
+from report.reading import Reports
+from report.spine.headline import spread_of
+from report.wording import fixed, number, percent, whole
+
+
+def section(reports: Reports, params: dict[str, Any]) -> Section:
+    """The samples, their measures, and the classes one by one."""
+    verdict, judge = reports.record("evaluate/metrics.json"), reports.record("judge/metrics.json")
+    by_class = reports.table("evaluate/by_class.csv")
+    floor_images = verdict["fid_floor"].get("n") or verdict["n"]
+    basis = (
+        f"All measures compare {whole(verdict['n'])} samples with the {verdict['reference']}, in the features of the "
+        f"judge ({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against "
+        "the same test images; no model can be expected to score better."
+    )
+    labelled_sheet(reports.figure("samples.png"), reports.folder / "evaluate/samples.png", reports.row_names())
+    samples = reports.drawn(
+        "samples.png",
+        "Samples, not selected: ten per class, a row for each class asked for.",
+        "Grid of generated images, a row per class",
+    )
+    return Section(
+        "verdict",
+        "The verdict",
+        (*coverage_answer(verdict), weakest_class(by_class)),
+        (samples, Text(basis), measures(verdict, judge), classes(by_class), confusion(reports, verdict)),
+    )
+
+
+def coverage_answer(verdict: dict[str, Any]) -> list[str]:
+    """Fidelity and variety beside those of real images; nothing where there are too few samples."""
+    coverage, floor = verdict["coverage"], verdict["floor"].get("coverage")
+    if coverage is None or floor is None:
+        return []
+    precision, real = verdict["precision"], verdict["floor"]["precision"]
+    lost = ["fidelity", "variety"] if real - precision >= floor - coverage else ["variety", "fidelity"]
+    return [
+        f"{percent(precision)} of the samples look like real images (real images: {percent(real)}), and they cover "
+        f"{percent(coverage)} of the real ones (real images: {percent(floor)}): the model loses more in {lost[0]} than "
+        f"in {lost[1]}."
+    ]
+
+
+def weakest_class(by_class: pd.DataFrame) -> str:
+    """The class that is recognised least often."""
+    worst = by_class.loc[by_class["accuracy"].idxmin()]
+    return (
+        f"The weakest class is {worst['class']}: {whole(worst['accuracy'] * worst['n'])} of its {whole(worst['n'])} "
+        "samples are recognised."
+    )
+
+
+def measures(verdict: dict[str, Any], judge: dict[str, Any]) -> Table:
+    """Every measure of the samples and of real images."""
+    floor = verdict["floor"]
+    rows = [
+        (
+            "FID",
+            number(verdict["fid"]),
+            spread_of(verdict["fid_floor"]),
+            "distance between the two distributions of features; lower is better",
+        ),
+        (
+            "KID",
+            spread_of(verdict["kid"]),
+            spread_of(verdict.get("kid_floor")),
+            "the same without FID's bias at small n; lower is better",
+        ),
+        (
+            "Class accuracy",
+            percent(verdict["accuracy"]),
+            percent(judge["accuracy"]),
+            "samples recognised as the class asked for",
+        ),
+        ("Precision", fixed(verdict["precision"]), fixed(floor.get("precision")), "samples that look like real images"),
+        ("Recall", fixed(verdict["recall"]), fixed(floor.get("recall")), "real images that the model could have made"),
+        ("Density", fixed(verdict["density"]), fixed(floor.get("density")), "precision, weighted by how typical"),
+        ("Coverage", fixed(verdict["coverage"]), fixed(floor.get("coverage")), "real images with a sample near them"),
+    ]
+    cells = tuple(tuple(Cell(text) for text in row) for row in rows)
+    caption = f"n = {whole(verdict['n'])} samples; floor: real training images against the same test images."
+    return Table(caption, ("Measure", "Samples", "Real images", "Meaning"), (False, True, True, False), cells)
+
+
+def classes(by_class: pd.DataFrame) -> Folded:
+    """Class accuracy, class by class."""
+    columns = [("class", "Class asked for", str), ("n", "Samples", whole), ("accuracy", "Recognised", percent)]
+    return Folded("Accuracy by class", (table(by_class, columns, "Class accuracy of the samples of the verdict."),))
+
+
+def confusion(reports: Reports, verdict: dict[str, Any]) -> Picture:
+    """What the judge recognises, in real images and in samples."""
+    names = reports.class_names()
+    matrices = {
+        "real test images": confusion_matrix(reports.table("judge/confusion.csv"), names),
+        "samples": confusion_matrix(reports.table("evaluate/confusion.csv"), names),
+    }
+    confusions(reports.figure("confusion.png"), matrices, names)
+    caption = (
+        f"Rows: the class of real images (left), or the class asked for (right, n = {whole(verdict['n'])} samples); "
+        "columns: the class that the judge recognises. What lies off the diagonal on the left are the judge's own "
+        "mistakes."
+    )
+    return reports.drawn("confusion.png", caption, "Confusion matrices of real images and of samples")
