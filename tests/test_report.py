@@ -110,6 +110,7 @@ def test_a_second_build_gives_the_same_bytes_and_leaves_the_other_pages_alone(bu
     before, after = files(built), files(reports.folder)
     assert before.keys() == after.keys()
     assert [path for path in before if before[path] != after[path]] == []
+    assert all([*(built / "figures" / name).glob("*.png")] for name in TITLES)
 
 
 def test_the_spine_reads_nothing_of_a_chapter(built, reports, page_params):

@@ -21,11 +21,10 @@ def sampler_label(sampler: str, eta: float) -> str:
 
 def sampler_look(sampler: str, eta: float) -> Look:
     """A sampler's look: the larger eta, the more broken is the line, and the emptier the marker."""
+    fill = "full" if math.isnan(eta) or eta == 0 else "left" if eta < 1 else "none"
     dashes = 0 if math.isnan(eta) else min(len(LINES) - 1, round(4 * eta))
     marker = MARKERS[list(SAMPLERS).index(sampler) % len(MARKERS)]
-    return Look(
-        SAMPLERS[sampler].colour, LINES[dashes], marker, "full" if not dashes else "left" if eta < 1 else "none"
-    )
+    return Look(SAMPLERS[sampler].colour, LINES[dashes], marker, fill)
 
 
 def schedule_look(schedule: str, variant: int = 0) -> Look:

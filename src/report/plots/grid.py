@@ -19,7 +19,7 @@ def picture_grid(
 ) -> None:
     """Pictures (R, K, H, W) or (R, K, H, W, 3), uint8, with a heading per column, a name per row and a note under each.
 
-    The forward process is one row of these, two schedules on the same digit are two.
+    The forward process is one row of these, two schedules on the same image are two.
     """
     num_rows, num_columns = images.shape[:2]
     width, height = 1.35 * num_columns + (0.4 if rows else 0.1), 1.68 * num_rows + 0.4
