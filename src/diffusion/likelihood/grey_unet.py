@@ -16,7 +16,7 @@ from diffusion.data import to_float, to_uint8
 from diffusion.denoiser import EMBEDDED_TIMES, Denoiser
 from diffusion.likelihood.bounds import Decode, bits_per_dim, least_noisy, log_snr_range
 from diffusion.likelihood.greys import GREYS, Greys
-from diffusion.nets.unet import UNet
+from diffusion.nets.table import build_net
 from diffusion.objective import Draws, Loss
 from diffusion.runtime import autocast
 from diffusion.samplers.ode import FIRST_TIME
@@ -73,11 +73,11 @@ class GreyUNet(nn.Module):
         self.register_buffer("log_weight", torch.cat([share[frequent], bins]).log())
         self.register_buffer("mean", torch.cat([greys.value[frequent], middle]))
         self.register_buffer("std", torch.cat([torch.zeros(self.atoms), torch.full((NORMALS,), 1 / NORMALS)]))
-        self.unet = UNet(
-            image_channels=image_channels * (1 + self.atoms),
-            output_channels=image_channels * (self.atoms + 3 * NORMALS + COPIES),
-            **unet,
-        )
+        channels = {
+            "image_channels": image_channels * (1 + self.atoms),
+            "output_channels": image_channels * (self.atoms + 3 * NORMALS + COPIES),
+        }
+        self.unet = build_net(unet | channels)
         self.null = self.unet.null
 
     def forward(self, x_t: Tensor, time: Tensor, label: Tensor) -> Tensor:
