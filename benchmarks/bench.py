@@ -43,7 +43,7 @@ def main() -> None:
     rate, ratios = training(params, denoiser, update, optimiser, shape)
     print(f"{f'training, batch {params.train.batch_size}':24} {rate:10.0f} {ratios}")
     rate, ratios = sampling(params, denoiser, shape, device)
-    print(f"{f'sampling, batch {params.evaluate.batch_size}':24} {rate:10.1f} {ratios}   DDIM, NFE {SAMPLING_STEPS}")
+    print(f"{f'sampling, batch {params.sampling.batch_size}':24} {rate:10.1f} {ratios}   DDIM, NFE {SAMPLING_STEPS}")
 
 
 def training(
@@ -72,7 +72,7 @@ def sampling(
     params: Params, denoiser: Denoiser, shape: tuple[int, int, int], device: torch.device
 ) -> tuple[float, str]:
     """Images per second of DDIM, and its time relative to as many bare evaluations of the network."""
-    number = params.evaluate.batch_size
+    number = params.sampling.batch_size
     label = classes_in_turn(number, CLASSES).to(device)
     walk = by_ddim(SAMPLING_STEPS)
     denoise = clipped(conditional(denoiser, label))

@@ -29,7 +29,7 @@ from stages.params.params import AllParams, Params
 
 SIZE = 28
 PRESET = Path("presets/smoke.args")
-SMALL = ["data.dataset=mnist5k", "model.patch=2", "model.channels=[8]", "evaluate.verdict_steps=2", "guidance.steps=2"]
+SMALL = ["data.dataset=mnist5k", "model.patch=2", "model.channels=[8]", "sampling.num_steps=2", "guidance.num_steps=2"]
 FOLDER_CLASSES = 10
 MEBI = 2**20
 DATA, REPORT = Path("data"), Path("report")

@@ -68,7 +68,7 @@ def measured(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) ->
     """The ruler's figures of samples by DDIM (eta = 0, w = 1)."""
     labels = classes_in_turn(NUM_SAMPLES, data.num_classes)
     model = of_denoiser(denoiser, data.shape, by_ddim(SAMPLING_STEPS))
-    return ruler.measure(model.images(labels, params.seed, "sample", params.evaluate.batch_size), labels)
+    return ruler.measure(model.images(labels, params.seed, "sample", params.sampling.batch_size), labels)
 
 
 if __name__ == "__main__":

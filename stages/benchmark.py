@@ -35,7 +35,7 @@ def main(params: Params, *, model: Path, report: Path) -> None:
     shape = (number, net["image_channels"], net["image_size"], net["image_size"])
     bench = Bench(denoiser, shape, classes_in_turn(number, net["num_classes"]).to(machine.device), params.seed)
     bench.call_bare(OVERHEAD_STEPS)  # warm-up
-    compared = tqdm(comparison(params.timesteps, **params.evaluate.comparison()), desc="benchmark", unit="sampler")
+    compared = tqdm(comparison(params.timesteps, **params.sampling.comparison()), desc="benchmark", unit="sampler")
     rows = [bench.row(setting, params.benchmark.repeats) for setting in compared]
     write_table(report / "timing.csv", COLUMNS, rows)
     write_json(report / "timing.json", describe_machine(*machine))

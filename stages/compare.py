@@ -45,7 +45,7 @@ class Compared(NamedTuple):
 
 def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Path, judge: Path, report: Path) -> None:
     """Compare --model, --gan and --vae on the data in --data by --judge; write to --report."""
-    settings, batch_size = params.compare, params.evaluate.batch_size
+    settings, batch_size = params.compare, params.sampling.batch_size
     denoiser, reference = open_judged(params, data, model, judge)
     machine, train = (denoiser.device, denoiser.precision), reference.train
     (gan_model, of_gan), (vae_model, of_vae) = load_gan(gan, *machine), load_vae(vae, *machine)
@@ -56,7 +56,7 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
         return Compared("diffusion", steps, of_denoiser(denoiser, train.shape, by_ddim(steps, eta)), train.num_classes)
 
     models = [
-        *map(diffusion, settings.steps),
+        *map(diffusion, settings.ddim_steps),
         Compared("gan", 1, of_one_call(gan_model, of_gan["net"]["latent"], machine[0])),
         Compared("vae", 1, of_one_call(vae_model, of_vae["net"]["latent"], machine[0])),
     ]
@@ -67,7 +67,7 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
     floor = floor_of(reference, settings.num_samples)
     write_json(report / "metrics.json", {"floor": floor, "parameters": parameters})
 
-    ddpm = [] if params.timesteps in settings.steps else [diffusion(params.timesteps, eta=1.0)]
+    ddpm = [] if params.timesteps in settings.ddim_steps else [diffusion(params.timesteps, eta=1.0)]
     rows = clock([*models, *ddpm], settings.batch_sizes, settings.repeats, train.num_classes, params.seed)
     write_table(report / "timing.csv", CLOCK, rows)
     write_json(report / "timing.json", describe_machine(*machine))

@@ -30,12 +30,12 @@ GRID_IMAGES, GRID_COLUMNS = 16, 4
 
 def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
     """Judge the samplers of --model against the data in --data by --judge; write to --report."""
-    settings = params.evaluate
+    settings = params.sampling
     denoiser, reference = open_judged(params, data, model, judge)
     sample = partial(sample_classes, denoiser, reference, settings.batch_size)
 
-    verdict_setting = SamplerSetting("ddim", settings.verdict_steps, 0.0)
-    samples = sample(verdict_setting, settings.num_samples)
+    verdict_setting = SamplerSetting("ddim", settings.num_steps, 0.0)
+    samples = sample(verdict_setting, params.evaluate.num_samples)
     write_verdict(report, reference, samples, verdict_setting)
 
     ddpm, *others = comparison(params.timesteps, **settings.comparison())

@@ -37,7 +37,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) 
     denoiser, reference = open_judged(params, data, model, judge)
     names = reference.train.class_names
     labels = classes_in_turn(len(names) * settings.samples_per_class, len(names))
-    measure = partial(sample_and_judge, denoiser, reference, labels, settings.steps, params.evaluate.batch_size)
+    measure = partial(sample_and_judge, denoiser, reference, labels, settings.num_steps, params.sampling.batch_size)
 
     rows, confusions, classes, first_of_class = [], [], [], []
     for scale in settings.scales:

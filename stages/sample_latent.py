@@ -30,7 +30,7 @@ GROUPS = {"unseen": False, "seen": True}  # prompts of combinations that trainin
 
 def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge: Path, report: Path) -> None:
     """Sample --model by prompts, judge the images, write to --report."""
-    settings, batch_size = params.sample_latent, params.evaluate.batch_size
+    settings, batch_size = params.sample_latent, params.sampling.batch_size
     opened = Prompted.open(params, data, captions, model, judge)
     refuse_fewer_than_classes(settings.num_samples, len(opened.captions.class_words))
     prompts = {group: opened.prompts(settings.num_prompts, seen) for group, seen in GROUPS.items()}
@@ -38,7 +38,7 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     counts: list[list[object]] = []
     for scale in settings.scales:
         for group, asked in prompts.items():
-            images = opened.draw(asked.texts, settings.steps, scale, group, batch_size)
+            images = opened.draw(asked.texts, settings.num_steps, scale, group, batch_size)
             note(shares, counts, opened, images, asked, [group, scale])
             if group == "unseen":
                 save_sheet(report / f"sheet_{scale:g}.png", by_combination(opened, asked, images), SHEET_COLUMNS)
@@ -48,9 +48,9 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     write_table(report / "confusion.csv", ["group", "scale", "property", "asked", "measured", "count"], counts)
     names = [words_of(combination, opened.captions) for combination in opened.captions.held_out]
     write_table(report / "sheet.csv", ["row", "prompt"], enumerate(names))
-    write_attention(report, opened, prompts["unseen"], settings.steps, settings.scales[-1])
-    write_comparison(report, opened, settings.num_samples, params.evaluate.verdict_steps, batch_size)
-    write_clock(report, opened, params.benchmark.num_images, params.evaluate.verdict_steps, batch_size)
+    write_attention(report, opened, prompts["unseen"], settings.num_steps, settings.scales[-1])
+    write_comparison(report, opened, settings.num_samples, params.sampling.num_steps, batch_size)
+    write_clock(report, opened, params.benchmark.num_images, params.sampling.num_steps, batch_size)
     write_model_record(report / "model.json", model, params.train_latent.steps)
 
 

@@ -55,7 +55,7 @@ def write_samplers(
 
     Predictor-corrector takes fewer steps than Euler-Maruyama, so that both take about as many evaluations.
     """
-    settings, number = params.score, params.evaluate.sampler_samples
+    settings, number = params.score, params.sampling.sampler_samples
     per_step = SAMPLERS["predictor_corrector"].evaluations
     rows = [
         *(SamplerSetting("euler_maruyama", steps) for steps in settings.sde_steps),
@@ -65,13 +65,13 @@ def write_samplers(
     images, evaluations = {}, []
     for setting in rows:
         with evaluations_noted(denoiser) as seen:
-            images[setting] = sample_classes(denoiser, reference, params.evaluate.batch_size, setting, number)
+            images[setting] = sample_classes(denoiser, reference, params.sampling.batch_size, setting, number)
         evaluations.append(sum(seen) / number)
     with evaluations_noted(exact) as seen:
         solved = solve_classes(exact, reference, number, settings.tolerance)
     evaluations.append(sum(seen) / len(solved))
     images[SamplerSetting("adaptive", round(evaluations[-1]), times="adaptive")] = solved[:number]
-    judged = quality_rows(reference, images, params.evaluate.ddpm_samples)
+    judged = quality_rows(reference, images, params.sampling.ddpm_samples)
     table = ([*row, calls] for row, calls in zip(judged, 2 * evaluations, strict=True))  # on all images, on the first
     write_table(report / "samplers.csv", [*QUALITY_COLUMNS, "calls"], table)
     save_samplers(report / "samplers.png", images)

@@ -51,7 +51,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, students: Path
         ]
         for num_steps, denoiser, name in compared:
             setting = [SamplerSetting("ddim", num_steps, 0.0)]
-            for row in quality_rows(denoiser, setting, reference, params.evaluate.batch_size):
+            for row in quality_rows(denoiser, setting, reference, params.sampling.batch_size):
                 yield [name, *row]
 
     write_table(report / "distilled.csv", ["model", *COLUMNS], rows())

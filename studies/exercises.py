@@ -41,7 +41,7 @@ TAKEN = (
     "reports/evaluate/samplers.csv",
     "reports/evaluate/samplers.png",
 )
-FOLLOWED = {"seed", "data", "judge", "model", "train", "evaluate"}
+FOLLOWED = {"seed", "data", "judge", "model", "train", "sampling", "evaluate"}
 
 
 class Result(NamedTuple):
@@ -104,7 +104,7 @@ def collected(name: str) -> Result:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shown = subprocess.run(["git", "show", f"{ref(name)}:{path}"], check=True, stdout=subprocess.PIPE)
             (folder / path).write_bytes(shown.stdout)
-        params, reports = Params.load(folder), Reports(folder / "reports")
+        params, reports = Params.load(folder), Reports(folder / "reports", page="index")
         history, metrics = reports.table("train/history.csv"), reports.record("evaluate/metrics.json")
         rows = reports.table("evaluate/samplers.csv").query("subset == 'all'").reset_index()
         deterministic = rows.query("sampler == 'ddim' and eta == 0")

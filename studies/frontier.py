@@ -51,7 +51,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) 
     denoiser, reference = open_judged(params, data, model, judge)
     about = about_model(params, model)
     known = known_rows(report, about)
-    rows = quality_rows(denoiser, settings(params.timesteps), reference, params.evaluate.batch_size, known)
+    rows = quality_rows(denoiser, settings(params.timesteps), reference, params.sampling.batch_size, known)
     write_table(report / "frontier.csv", COLUMNS, rows)
     write_json(report / "about.json", about | describe_machine(denoiser.device, denoiser.precision))
 

@@ -130,10 +130,10 @@ def measured(
         run_training(f"{space.name}, {factor} x", update, learners, train.steps, size, train.log_every)
     schedule = noise_schedule(params.schedule, params.timesteps)
     denoiser = Denoiser(learners["denoiser"].ema.net, schedule, train.target, precision)
-    model = space.image_model(denoiser, space.items.shape[1:], by_ddim(params.evaluate.verdict_steps))
+    model = space.image_model(denoiser, space.items.shape[1:], by_ddim(params.sampling.num_steps))
     asked = classes_in_turn(NUM_SAMPLES, reference.train.num_classes)
     with stopwatch(device) as sampling:
-        images = model.images(asked, params.seed, "larger", params.evaluate.batch_size)
+        images = model.images(asked, params.seed, "larger", params.sampling.batch_size)
     figures = verdict(reference, scale(images, 1 / factor), asked).as_dict()
     count = train.steps * size
     return [

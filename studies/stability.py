@@ -82,12 +82,12 @@ def course(name: str, update: Update, learners: Learners, settings: Settings) ->
 
 
 def image_model(name: str, params: BaselineParams, data: Dataset, learners: Learners, machine: Machine) -> ImageModel:
-    """The trained model, as stage `compare` samples from it; the denoiser with the first of `compare.steps`."""
+    """The trained model, as stage `compare` samples from it; the denoiser with the first of `compare.ddim_steps`."""
     net = learners[SAMPLED[name]].ema.net
     if name == "diffusion":
         schedule = noise_schedule(params.schedule, params.timesteps)
         denoiser = Denoiser(net, schedule, params.train.target, machine.precision)
-        return of_denoiser(denoiser, data.shape, by_ddim(params.compare.steps[0]))
+        return of_denoiser(denoiser, data.shape, by_ddim(params.compare.ddim_steps[0]))
     model, latent = (GanModel, params.gan.latent) if name == "gan" else (VaeModel, params.vae.latent)
     return of_one_call(model(net, machine.precision), latent, machine.device)
 
@@ -95,7 +95,7 @@ def image_model(name: str, params: BaselineParams, data: Dataset, learners: Lear
 def figures(model: ImageModel, reference: Reference, params: BaselineParams) -> list[float | None]:
     """FIGURES of its samples."""
     labels = classes_in_turn(params.compare.num_samples, reference.train.num_classes)
-    images = model.images(labels, params.seed, "stability", params.evaluate.batch_size)
+    images = model.images(labels, params.seed, "stability", params.sampling.batch_size)
     found = verdict(reference, images, labels).as_dict()
     return [found[name] for name in FIGURES]
 

@@ -13,8 +13,8 @@ from stages.params.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
-    *("timesteps=40", "evaluate.steps=[30]", "evaluate.eta_steps=[5]", "evaluate.solver_steps=[5,25]"),
-    *("evaluate.verdict_steps=5", "benchmark.num_images=2"),
+    *("timesteps=40", "sampling.ddim_steps=[30]", "sampling.eta_steps=[5]", "sampling.solver_steps=[5,25]"),
+    *("sampling.num_steps=5", "benchmark.num_images=2"),
 ]
 
 

@@ -132,9 +132,9 @@ def test_bits_are_those_of_the_bounds(reference, tmp_path):
 
 SMALL = ["train.steps=3", "gan.steps=3", "vae.steps=3", *(f"{s}.channels=[8,16]" for s in ("model", "gan", "vae"))]
 SMALL += [*(f"{s}.patch=1" for s in ("model", "gan", "vae")), *(f"{s}.batch_size=8" for s in ("train", "gan", "vae"))]
-SMALL += ["data.dataset=digits", "compare.num_samples=12", "compare.steps=[2]", "timesteps=30", "schedule=cosine"]
-SMALL += ["evaluate.steps=[5]", "evaluate.eta_steps=[5]", "evaluate.solver_steps=[5]", "evaluate.verdict_steps=5"]
-SMALL += ["guidance.steps=5"]
+SMALL += ["data.dataset=digits", "compare.num_samples=12", "compare.ddim_steps=[2]", "timesteps=30", "schedule=cosine"]
+SMALL += ["sampling.ddim_steps=[5]", "sampling.eta_steps=[5]", "sampling.solver_steps=[5]", "sampling.num_steps=5"]
+SMALL += ["guidance.num_steps=5"]
 
 
 def test_every_run_of_the_study_has_a_row_and_a_diverged_one_says_when(reference, monkeypatch):

@@ -112,6 +112,6 @@ def test_a_failure_is_told_and_leaves_nothing_behind(repository, monkeypatch, ca
 
 
 def test_params_that_200_steps_cannot_have_are_refused_before_any_work(repository):
-    params = Params.load(repository.path).changed(["evaluate.verdict_steps=500"])
-    with pytest.raises(ValueError, match="exercises-b: evaluate.verdict_steps: 500 is not possible .*timesteps = 200"):
+    params = Params.load(repository.path).changed(["sampling.num_steps=500"])
+    with pytest.raises(ValueError, match="exercises-b: sampling.num_steps: 500 is not possible .*timesteps = 200"):
         exercises.main(params, report=repository.path / "reports/exercises")

@@ -20,7 +20,7 @@ SMALL = [
     "latent.channels=[8]",
     "latent.attention_heads=2",
 ]
-SMALL += ["autoencoder.channels=[8]", "autoencoder.steps=2", "autoencoder.batch_size=8", "evaluate.verdict_steps=2"]
+SMALL += ["autoencoder.channels=[8]", "autoencoder.steps=2", "autoencoder.batch_size=8", "sampling.num_steps=2"]
 
 
 def test_images_that_are_scaled_up_come_back():

@@ -62,11 +62,14 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"guidance.interval": [2.0, -4.0]}, r"guidance.interval: \[2.0, -4.0\] .*from a lower to a higher"),
         ({"guidance.interval": [2.0]}, "guidance.interval: .*at least 2 items"),
         ({"guidance.rescale": 1.5}, "guidance.rescale: 1.5 .*less than or equal to 1"),
-        ({"guidance.steps": 2000}, "guidance.steps: 2000 .*1 to timesteps = 1000"),
-        ({"evaluate.steps": [10, 1001]}, "evaluate.steps: 1001 .*1 to timesteps = 1000"),
+        ({"guidance.num_steps": 2000}, "guidance.num_steps: 2000 .*1 to timesteps = 1000"),
+        ({"sampling.ddim_steps": [10, 1001]}, "sampling.ddim_steps: 1001 .*1 to timesteps = 1000"),
         (
-            {"timesteps": 20, **dict.fromkeys(["guidance.steps", "sample_latent.steps", "evaluate.verdict_steps"], 5)},
-            "evaluate.steps: 50",
+            {
+                "timesteps": 20,
+                **dict.fromkeys(["guidance.num_steps", "sample_latent.num_steps", "sampling.num_steps"], 5),
+            },
+            "sampling.ddim_steps: 50",
         ),
         ({"model.channels": [64, 128, 128]}, "model.channels: .* 8, divides the image size 28"),
         ({"data.dataset": "digits", "model.patch": 4, "model.channels": [8, 8, 8]}, "model.channels: .*image size 8"),
@@ -83,16 +86,16 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"text.encoder": "bert"}, "text.encoder: 'bert' .*'own', 'clip'"),
         ({"captions.left_out": 1.0}, "captions.left_out: 1.0 .*less than 1"),
         ({"autoencoder.kl_weight": -1.0}, "autoencoder.kl_weight: -1.0 .*greater than or equal to 0"),
-        ({"sample_latent.steps": 2000}, "sample_latent.steps: 2000 .*1 to timesteps = 1000"),
+        ({"sample_latent.num_steps": 2000}, "sample_latent.num_steps: 2000 .*1 to timesteps = 1000"),
         ({"data.train_limit": 20}, "train.batch_size: 32 .*up to 20 images"),
-        ({"evaluate.ddpm_samples": 600}, "evaluate.ddpm_samples: 600 .*evaluate.sampler_samples = 500"),
-        ({"evaluate.sampler_samples": 2000}, "evaluate.sampler_samples: 2000 .*evaluate.num_samples = 1000"),
-        ({"evaluate.ddpm_samples": 8}, "evaluate.ddpm_samples: 8 .*16"),
+        ({"sampling.ddpm_samples": 600}, "sampling.ddpm_samples: 600 .*sampling.sampler_samples = 500"),
+        ({"sampling.sampler_samples": 2000}, "sampling.sampler_samples: 2000 .*evaluate.num_samples = 1000"),
+        ({"sampling.ddpm_samples": 8}, "sampling.ddpm_samples: 8 .*16"),
         ({"vae.channels": [8, 8, 8]}, "vae.channels: .*image size 28"),
         ({"gan.patch": 4, "gan.channels": [8, 8]}, "gan.channels: .*here 8, divides the image size 28"),
         ({"vae.kl_weight": 0}, "vae.kl_weight: 0 "),
         ({"gan.adam_beta1": 1.0}, "gan.adam_beta1: 1.0 "),
-        ({"compare.steps": [50, 2000]}, "compare.steps: 2000 .*1 to timesteps = 1000"),
+        ({"compare.ddim_steps": [50, 2000]}, "compare.ddim_steps: 2000 .*1 to timesteps = 1000"),
         ({"data.train_limit": 64, "vae.batch_size": 65}, "vae.batch_size: 65 .*up to 64 images"),
         ({"score.sde_steps": [1]}, "score.sde_steps.0: 1 .*greater than or equal to 2"),
         ({"score.sde_steps": [2000]}, "score.sde_steps: 2000 .*1 to timesteps = 1000"),
@@ -121,7 +124,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"model.patch": 3}, "model.patch: 3 .*allowed: 1, 2, 4"),
         ({"data.root": "a\nb"}, r"data.root: 'a\\nb' .*characters that can be printed"),
         ({"evaluate.num_samples": 10**9}, "evaluate.num_samples: 1000000000 .*less than or equal to 1000000"),
-        ({"evaluate.steps": [10, 20, 10]}, r"evaluate.steps: \[10, 20, 10\] .*every value once"),
+        ({"sampling.ddim_steps": [10, 20, 10]}, r"sampling.ddim_steps: \[10, 20, 10\] .*every value once"),
         ({"guidance.scales": [1.0, 1.0000001]}, "guidance.scales: .*every value once"),
         ({"guidance.scales": [1e6]}, r"guidance.scales.0: 1000000.0 .*less than or equal to 1000"),
         ({"schedule": "x" * 900}, r"schedule: 'xxx.*\.\.\. is not possible"),
@@ -170,8 +173,8 @@ def test_values_are_changed_as_dvc_takes_them():
 
 
 def test_so_few_steps_that_scaled_betas_reach_1(tmp_path):
-    few = {"evaluate.steps": [5], "evaluate.eta_steps": [5], "evaluate.solver_steps": [5], "evaluate.verdict_steps": 5}
-    few |= {"guidance.steps": 5, "sample_latent.steps": 5, "compare.steps": [5], "timesteps": 20}
+    few = {"sampling.ddim_steps": [5], "sampling.eta_steps": [5], "sampling.solver_steps": [5], "sampling.num_steps": 5}
+    few |= {"guidance.num_steps": 5, "sample_latent.num_steps": 5, "compare.ddim_steps": [5], "timesteps": 20}
     few |= {"score.sde_steps": [5], "score.heun_steps": 5, "score.inversion_steps": [5]}
     with pytest.raises(ValueError, match="timesteps: 20 .*21 or more for schedule linear"):
         load(tmp_path, few)

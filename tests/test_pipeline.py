@@ -60,7 +60,7 @@ def test_a_chapter_runs_with_what_it_needs_of_the_spine(finished, chapter):
 
 def test_a_param_of_a_chapter_reruns_what_depends_on_it(repository):
     file = "chapters/latent/params.yaml"
-    run = repository.dvc("exp", "run", "-S", f"{file}:sample_latent.steps=4", "chapters/latent/dvc.yaml")
+    run = repository.dvc("exp", "run", "-S", f"{file}:sample_latent.num_steps=4", "chapters/latent/dvc.yaml")
     assert run.ran == ["sample_latent", "latent_page"]
     assert {file, "chapters/latent/dvc.lock", "reports/sample_latent/sheet_1.png"} <= set(repository.changes())
 
@@ -307,7 +307,7 @@ def test_pictures_carry_no_dates_and_no_versions(finished):
 REFUSED = {
     "train.steps=0": "params.yaml: train.steps: 0 is not possible (Input should be greater than or equal to 1)",
     "schedule=typo": "params.yaml: schedule: 'typo' is not possible (allowed: 'linear', 'linear_unscaled', 'cosine'",
-    "guidance.steps=51": "params.yaml: guidance.steps: 51 is not possible (allowed: 1 to timesteps = 50)",
+    "guidance.num_steps=51": "params.yaml: guidance.num_steps: 51 is not possible (allowed: 1 to timesteps = 50)",
 }
 
 

@@ -112,22 +112,26 @@ class Train(Training):
     compile: bool
 
 
-class Evaluate(Section):
-    num_samples: Images
+class Sampling(Section):
+    num_steps: Calls
+    batch_size: Batch
     sampler_samples: Images
     ddpm_samples: Annotated[Images, Field(ge=16)]
-    verdict_steps: Calls
-    steps: Once[Calls]
+    ddim_steps: Once[Calls]
     etas: Once[Annotated[Number, Field(ge=0, le=1)]]
     eta_steps: Once[Calls]
     solvers: Once[Annotated[str, _one_of(*SOLVERS)]]
     solver_steps: Once[Calls]
-    solver_times: Annotated[str, _one_of(*SPACINGS)]
-    batch_size: Batch
+    solver_spacing: Annotated[str, _one_of(*SPACINGS)]
 
     def comparison(self) -> dict[str, Any]:
-        """The arguments of `sampler.comparison` except T."""
-        return self.model_dump(include={"steps", "etas", "eta_steps", "solvers", "solver_steps", "solver_times"})
+        """The arguments of `samplers.table.comparison` except T."""
+        names = {"ddim_steps", "etas", "eta_steps", "solvers", "solver_steps", "solver_spacing"}
+        return self.model_dump(include=names)
+
+
+class Evaluate(Section):
+    num_samples: Images
 
 
 class Benchmark(Section):
@@ -139,7 +143,7 @@ class Guidance(Section):
     scales: Scales
     interval: Annotated[list[Number], Field(min_length=2, max_length=2)]
     rescale: Annotated[Number, Field(ge=0, le=1)]
-    steps: Calls
+    num_steps: Calls
     samples_per_class: Images
 
 
@@ -180,7 +184,7 @@ class SampleLatent(Section):
     scales: Scales
     num_prompts: Images
     num_samples: Judged
-    steps: Calls
+    num_steps: Calls
 
 
 class Vae(Training, Net):
@@ -204,7 +208,7 @@ class Gan(Training, Net):
 
 class Compare(Section):
     num_samples: Judged
-    steps: Once[Calls]
+    ddim_steps: Once[Calls]
     importance_samples: Few
     batch_sizes: Once[Batch]
     repeats: Few
@@ -225,6 +229,7 @@ class Keys(Section):
     judge: Judge
     model: Model
     train: Train
+    sampling: Sampling
     evaluate: Evaluate
     benchmark: Benchmark
     guidance: Guidance

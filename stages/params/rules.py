@@ -5,6 +5,7 @@ Every rule yields the conflicts that it finds; a user reads the first of all.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 from diffusion.choices import DATA_SETS
@@ -34,8 +35,8 @@ def conflicts(keys: Keys) -> Iterator[Conflict]:
 def steps_within_timesteps(keys: Keys) -> Iterator[Conflict]:
     """A sampler takes at most one step for each timestep."""
     for section, names in {
-        "evaluate": ("verdict_steps", "steps", "eta_steps", "solver_steps"),
-        "guidance": ("steps",),
+        "sampling": ("num_steps", "ddim_steps", "eta_steps", "solver_steps"),
+        "guidance": ("num_steps",),
     }.items():
         yield from _steps(keys, section, names)
 
@@ -76,8 +77,8 @@ def batch_within_limit(keys: Keys) -> Iterator[Conflict]:
 
 def samples_within_samples(keys: Keys) -> Iterator[Conflict]:
     """The samples of a sampler are the first of the verdict's, and DDPM's the first of these."""
-    yield from _within(keys, "evaluate", "sampler_samples", "num_samples")
-    yield from _within(keys, "evaluate", "ddpm_samples", "sampler_samples")
+    yield from _within(keys, "sampling.sampler_samples", "evaluate.num_samples")
+    yield from _within(keys, "sampling.ddpm_samples", "sampling.sampler_samples")
 
 
 def score_steps_within_timesteps(keys: ScoreKeys) -> Iterator[Conflict]:
@@ -87,12 +88,12 @@ def score_steps_within_timesteps(keys: ScoreKeys) -> Iterator[Conflict]:
 
 def ode_images_within_images(keys: ScoreKeys) -> Iterator[Conflict]:
     """The images whose likelihood the ODE computes are the first of those that are bounded."""
-    yield from _within(keys, "score", "ode_images", "likelihood_images")
+    yield from _within(keys, "score.ode_images", "score.likelihood_images")
 
 
 def latent_steps_within_timesteps(keys: LatentKeys) -> Iterator[Conflict]:
     """A sampler takes at most one step for each timestep."""
-    yield from _steps(keys, "sample_latent", ("steps",))
+    yield from _steps(keys, "sample_latent", ("num_steps",))
 
 
 def latent_target_is_defined(keys: LatentKeys) -> Iterator[Conflict]:
@@ -126,7 +127,7 @@ def latent_batch_within_limit(keys: LatentKeys) -> Iterator[Conflict]:
 
 def baseline_steps_within_timesteps(keys: BaselineKeys) -> Iterator[Conflict]:
     """A sampler takes at most one step for each timestep."""
-    yield from _steps(keys, "compare", ("steps",))
+    yield from _steps(keys, "compare", ("ddim_steps",))
 
 
 def baseline_images_can_be_halved(keys: BaselineKeys) -> Iterator[Conflict]:
@@ -191,10 +192,10 @@ def _batches(keys: Keys, *sections: str) -> Iterator[Conflict]:
             yield Conflict(f"{section}.batch_size", size, f"up to {limit} images")
 
 
-def _within(keys: Keys, section: str, part: str, whole: str) -> Iterator[Conflict]:
-    number, most = (getattr(getattr(keys, section), key) for key in (part, whole))
+def _within(keys: Keys, part: str, whole: str) -> Iterator[Conflict]:
+    number, most = (attrgetter(key)(keys) for key in (part, whole))
     if number > most:
-        yield Conflict(f"{section}.{part}", number, f"up to {section}.{whole} = {most}")
+        yield Conflict(part, number, f"up to {whole} = {most}")
 
 
 def _levels(section: str, net: Net, patch: int, size: int) -> Iterator[Conflict]:

@@ -32,17 +32,17 @@ class SamplerSetting(NamedTuple):
 
 def comparison(
     timesteps: int,
-    steps: Sequence[int],
+    ddim_steps: Sequence[int],
     etas: Sequence[float],
     eta_steps: Sequence[int],
     solvers: Sequence[str],
     solver_steps: Sequence[int],
-    solver_times: str,
+    solver_spacing: str,
 ) -> list[SamplerSetting]:
     """The settings compared: DDPM, deterministic DDIM, DDIM with every eta above 0, solvers of second order."""
     return [
         SamplerSetting("ddpm", timesteps),
-        *(SamplerSetting("ddim", count, 0.0) for count in steps),
+        *(SamplerSetting("ddim", count, 0.0) for count in ddim_steps),
         *(SamplerSetting("ddim", count, eta) for eta in etas if eta > 0 for count in eta_steps),
-        *(SamplerSetting(solver, count, times=solver_times) for solver in solvers for count in solver_steps),
+        *(SamplerSetting(solver, count, times=solver_spacing) for solver in solvers for count in solver_steps),
     ]

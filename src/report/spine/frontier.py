@@ -41,9 +41,12 @@ def students_belong(reports: Reports, about: dict[str, Any]) -> bool:
 
 
 def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[str]:
-    """A warning where what follows was measured on a model of other params than this page is about."""
-    here = {key: params[key] for key in measured}
-    different = [f"`{key}`: {there}" for key, there in flat(measured).items() if flat(here).get(key) != there]
+    """A warning where what follows was measured on a model of other params than this page is about.
+
+    A key that params no longer have cannot differ.
+    """
+    here = flat(params)
+    different = [f"`{key}`: {there}" for key, there in flat(measured).items() if here.get(key, there) != there]
     return [f"What follows was measured on another model, with {', '.join(different)}."] if different else []
 
 
