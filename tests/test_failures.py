@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from test_dvc_yaml import STAGES
 
+from diffusion import tensors
 from diffusion.baselines.gan_nets import Generator
 from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset, save_split
@@ -34,7 +35,6 @@ from diffusion.nets.classifier import Classifier
 from diffusion.nets.unet import UNet
 from diffusion.quality.judge import Judge
 from diffusion.tensors import load_tensors, save_tensors
-from diffusion.training import checkpoints as checkpoint
 
 SIZE, CHANNELS = 8, 1
 DIGITS = tuple("0123456789")
@@ -367,7 +367,7 @@ def test_what_safetensors_says_of_a_full_disk(folder, monkeypatch):
     def full(*_):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(tensors, "save_file", full)
     for name, file in (("prepare", TRAIN), ("train", MODEL)):
         assert refusal(name, monkeypatch).startswith(f"error: {file}: No space left on device (make room")
 
