@@ -1,6 +1,7 @@
 """The one run of the pipeline that all tests of DVC and of the pages share."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,26 @@ from run_reports import HOSTILE, STUDIES, build_all, enlarge, params_of, rename_
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Repository:
+def smoke_runs(request, tmp_path_factory) -> list[Repository]:
+    """The smoke run from nothing; and beside it, on the other core, the same again for a test that compares two."""
+    runs = [working_tree(tmp_path_factory.mktemp("pipeline") / "repository")]
+    if any("again" in item.fixturenames for item in request.session.items):
+        runs.append(runs[0].clone(tmp_path_factory.mktemp("again") / "repository"))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(smoke_run, runs))
+    return runs
+
+
+@pytest.fixture(scope="session")
+def finished(smoke_runs) -> Repository:
     """The repository after the smoke run: for tests that leave it as it is."""
-    repository = working_tree(tmp_path_factory.mktemp("pipeline") / "repository")
-    smoke_run(repository)
-    return repository
+    return smoke_runs[0]
+
+
+@pytest.fixture(scope="session")
+def again(smoke_runs) -> Repository:
+    """Another repository after the same run."""
+    return smoke_runs[1]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`make reproducible`: the smoke preset twice from nothing, in two clones; every output must be equal, byte for byte.
+"""`make reproducible`: the smoke preset twice from nothing, in two clones; every output must be equal byte for byte.
 
 Measured times differ: those of the first run are copied into the second, whose pages are then drawn again.
 """
@@ -36,19 +36,11 @@ def outputs(repository: Repository) -> set[str]:
     return {str(file.relative_to(repository.path)) for file in files}
 
 
-def run_again(first: Repository, path: Path) -> Repository:
-    """The run of `first` in a clone, from the commit before its results on; the pages show the clocks of `first`."""
-    second = first.clone(path)
-    second.git("reset", "--quiet", "--hard", "HEAD~1")
-    smoke_run(second)
+def differing(first: Repository, second: Repository) -> list[str]:
+    """The outputs that are not in both, or not the same bytes. `second` is given the measured times of `first`."""
     for name in filter(is_clock, outputs(first)):
         shutil.copy2(first.path / name, second.path / name)
     second.dvc("repro", "--single-item", *PAGES)
-    return second
-
-
-def differing(first: Repository, second: Repository) -> list[str]:
-    """The outputs that are not in both, or not the same bytes."""
 
     def content(repository: Repository, name: str) -> bytes | None:
         path = repository.path / name
@@ -61,9 +53,10 @@ def differing(first: Repository, second: Repository) -> list[str]:
 def main() -> None:
     """Run, compare, print; exit with 1 where a file differs."""
     with tempfile.TemporaryDirectory() as folder:
-        first = working_tree(Path(folder, "first"))
+        first = working_tree(Path(folder, "first/repository"))
+        second = first.clone(Path(folder, "second/repository"))
         smoke_run(first)
-        second = run_again(first, Path(folder, "second"))
+        smoke_run(second)
         names, different = outputs(first), differing(first, second)
         size = sum((first.path / name).stat().st_size for name in names)
     print(f"compared {len(names)} files, {size:,} bytes: {len(different) or 'none'} differ")

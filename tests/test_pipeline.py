@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pipeline import ROOT, wait_until
-from reproducible import differing, is_clock, locked, outputs, run_again
+from reproducible import differing, is_clock, locked, outputs
 from test_checkpoint import with_its_digest
 from test_dvc_yaml import CHAPTERS, PAGES, SPINE, STAGES
 from test_failures import rewritten
@@ -263,18 +263,9 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(finished, 
     assert (clone.path / model).read_bytes() == (finished.path / model).read_bytes()
 
 
-def test_two_runs_from_nothing_give_the_same_bytes(finished, tmp_path):
-    again = run_again(finished, tmp_path / "again")
+def test_two_runs_from_nothing_give_the_same_bytes(finished, again):
     assert len(outputs(finished)) > 100 and {Path(name).suffix for name in outputs(finished)} >= KINDS
     assert not differing(finished, again)
-
-
-def way_back_works(repository):
-    """The command of the hint brings all results back, and leaves what was asked for as it is."""
-    repository.run("sh", "-c", GO_BACK)
-    assert repository.changes() == ["params.yaml"]
-    repository.run("git", "restore", "params.yaml")
-    assert not repository.dvc("status", "--quiet").output
 
 
 def test_a_full_disk_leaves_the_lock_and_a_way_back(repository):
@@ -286,7 +277,10 @@ def test_a_full_disk_leaves_the_lock_and_a_way_back(repository):
     assert "Traceback" not in refused.output and refused.ran == ["benchmark"]
     assert (repository.path / "dvc.lock").read_bytes() == lock
 
-    way_back_works(repository)
+    repository.run("sh", "-c", GO_BACK)  # brings all results back, and leaves the param that was asked for as it is
+    assert repository.changes() == ["params.yaml"]
+    repository.git("restore", "params.yaml")
+    assert not repository.dvc("status", "--quiet").output
 
 
 def chunks(png):
@@ -319,8 +313,6 @@ def test_a_wrong_param_is_refused_in_one_line(repository):
         assert line.startswith(f"error: {message}") and line.endswith(GO_BACK)
         assert "Traceback" not in refused.output and len(refused.ran) == 1
         assert (repository.path / "dvc.lock").read_bytes() == lock
+        repository.run("sh", "-c", GO_BACK)
+        assert repository.changes() == ["params.yaml"]
         repository.git("restore", "params.yaml")
-
-    repository.set_param("seed", -1)
-    repository.dvc("repro", "judge", fails=True)
-    way_back_works(repository)
