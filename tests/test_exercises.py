@@ -92,7 +92,7 @@ def test_experiments_are_run_collected_and_removed(repository):
         ["exercises-b", 1, 200],
         ["exercises-b", 2, 0.5],
     ]
-    tiles = exercises.Reports(folder).tiles("samples.png", 2, 16)
+    tiles = exercises.Reports(folder, page="index").tiles("samples.png", 2, 16)
     assert tiles.shape == (2, 16, 8, 8) and tiles[:, :, 0, 0].tolist() == [list(range(32, 48))] * 2
 
     assert "mine" in repository.dvc("queue", "status").output
