@@ -1,13 +1,13 @@
 """What a page rests on: params, versions and machines of its stages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from report.content import Cell, Section, Table, Text
+from report.content import Block, Cell, Section, Table, Text
 from report.reading import Reports, flat, literal
 from report.wording import duration, number, whole
 
-MEASURED = {
+MEASURED: dict[str, Callable[[Any], str]] = {
     "seconds": duration,
     "images_per_second": number,
     "peak_memory_mib": lambda value: f"{whole(value)} MiB",
@@ -30,10 +30,8 @@ def section(
         "them again."
     )
     machines = [name for name in stages if f"{name}/timing.json" in reports]
-    blocks = (
-        *([_machines(reports, machines), again] if machines else []),
-        _params(file, {key: params[key] for key in keys or params}),
-    )
+    measured: list[Block] = [_machines(reports, machines), again] if machines else []
+    blocks = (*measured, _params(file, {key: params[key] for key in keys or params}))
     return Section("appendix", "Params, versions, machine", (answer,), blocks)
 
 

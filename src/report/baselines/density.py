@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from report.baselines.models import NAMES, densities, of_densities
-from report.content import Picture, Section, Table, table
+from report.content import Column, Picture, Section, Table, table
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.wording import fixed, listing, number, spread, whole
@@ -30,8 +30,8 @@ def density_answer(density: pd.DataFrame) -> str:
 
 def density_table(density: pd.DataFrame) -> Table:
     """Every bound and estimate of log p(x)."""
-    columns = [
-        ("model", "Model", NAMES.get),
+    columns: list[Column] = [
+        ("model", "Model", NAMES.__getitem__),
         ("bound", "Bound or estimate", str),
         ("bits", "Bits per dimension", lambda value: fixed(value, 3)),
         ("error", "± error", lambda value: number(value, 2)),

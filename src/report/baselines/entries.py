@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from report.baselines.models import fastest, of_densities
+from report.baselines.models import fastest, of_densities, row_of
 from report.wording import fixed, listing, nfe, number, percent, spread, whole
 
 GOOD = 0.9  # of what real images score: good precision, coverage, sharpness
@@ -22,7 +22,7 @@ class Measured(NamedTuple):
 
 def looks(model: str, best: pd.DataFrame, floor: dict[str, Any]) -> Measured:
     """`best` has the lowest FID, `good` nearly the precision of real images, `blurry` less sharpness than they."""
-    row = best.loc[model]
+    row = row_of(best, model)
     text = f"precision {fixed(row['precision'])}, sharpness {fixed(row['sharpness'])} of real images"
     if pd.isna(row["fid"]):
         return Measured(f"KID {spread(row['kid'], row['kid_std'])}, {text}", None)
@@ -38,7 +38,7 @@ def speed(model: str, clock: pd.DataFrame) -> Measured:
     """`fast` makes ten times the images per second of diffusion with all its evaluations, else `slow`."""
     rates = fastest(clock)
     own = rates[rates["model"] == model].sort_values("calls", ascending=False)
-    slowest = rates.loc[rates["calls"].idxmax(), "images_per_second"]
+    slowest = rates["images_per_second"].iloc[rates["calls"].argmax()]
     parts = [f"{number(rate)} with {nfe(calls)}" for calls, rate in own[["calls", "images_per_second"]].values]
     is_fast = own["images_per_second"].iloc[0] >= FAST * slowest
     return Measured(f"{listing(parts)} (images / s)", _earned({"fast": is_fast, "slow": not is_fast}))
@@ -46,7 +46,7 @@ def speed(model: str, clock: pd.DataFrame) -> Measured:
 
 def coverage(model: str, best: pd.DataFrame, floor: dict[str, Any]) -> Measured:
     """`good` covers nearly as much within a class as real images; a collapsed model misses classes, or half of it."""
-    row, real = best.loc[model], floor["mean"]
+    row, real = row_of(best, model), floor["mean"]
     text = f"{whole(row['classes'])} classes, {number(row['effective_classes'])} if equally frequent"
     if pd.isna(row["coverage_within"]):
         return Measured(text, None)

@@ -16,8 +16,13 @@ BITS = "score/bits.csv"  # the density of diffusion, where that chapter has meas
 
 
 def first_rows(quality: pd.DataFrame) -> pd.DataFrame:
-    """A row per model, by its name: of diffusion that with the most network evaluations."""
-    return quality.sort_values("calls", ascending=False).drop_duplicates("model").set_index("model", drop=False)
+    """A row per model: of diffusion that with the most network evaluations."""
+    return quality.sort_values("calls", ascending=False).drop_duplicates("model")
+
+
+def row_of(rows: pd.DataFrame, model: str) -> pd.Series:
+    """The row of a model in `first_rows`."""
+    return rows[rows["model"] == model].iloc[0]
 
 
 def fastest(clock: pd.DataFrame) -> pd.DataFrame:

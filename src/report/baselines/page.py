@@ -4,7 +4,7 @@ from functools import partial
 
 from report import appendix
 from report.baselines import density, lesson_table, quality, speed, stability
-from report.baselines.models import NAMES, first_rows
+from report.baselines.models import NAMES, first_rows, row_of
 from report.claims import AGREES, OPEN
 from report.content import Tile
 from report.page import Page
@@ -27,11 +27,11 @@ def tiles(reports: Reports) -> list[Tile]:
     floor = reports.record("compare/metrics.json")["floor"]
     beside = {
         "diffusion": f"real images {spread(floor['mean'][measure], floor['std'][measure])}",
-        "gan": f"coverage {fixed(best.loc['gan', 'coverage_within'])} in a class",
-        "vae": f"sharpness {fixed(best.loc['vae', 'sharpness'])} of real images",
+        "gan": f"coverage {fixed(row_of(best, 'gan')['coverage_within'])} in a class",
+        "vae": f"sharpness {fixed(row_of(best, 'vae')['sharpness'])} of real images",
     }
     models = [
-        Tile(f"{measure.upper()}, {NAMES[name]}", number(best.loc[name, measure]), beside[name]) for name in NAMES
+        Tile(f"{measure.upper()}, {NAMES[name]}", number(row_of(best, name)[measure]), beside[name]) for name in NAMES
     ]
     verdicts = [entry.verdict for entry in lesson_table.judged(reports) if entry.verdict != OPEN]
     agree = Tile("The lesson's table", percent(verdicts.count(AGREES) / len(verdicts)), "of its entries agree")

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from report.baselines.models import LOOKS, NAMES, fastest, first_rows, labels, named
-from report.content import Picture, Section, Table, table
+from report.baselines.models import LOOKS, NAMES, fastest, first_rows, labels, named, row_of
+from report.content import Column, Picture, Section, Table, table
 from report.plots.samplers import Panel, speed_quality
 from report.reading import Reports
 from report.wording import fixed, listing, number, percent, spread, whole
@@ -20,14 +20,11 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
 
 def quality_answer(best: pd.DataFrame, floor: dict[str, Any]) -> str:
     """FID and class accuracy of the three, beside their floor."""
-    n = whole(best["n"].iloc[0])
+    n, rows = whole(best["n"].iloc[0]), [row_of(best, model) for model in NAMES]
     if best["fid"].isna().any():
-        parts = [f"{NAMES[model]} {spread(*best.loc[model, ['kid', 'kid_std']])}" for model in NAMES]
+        parts = [f"{NAMES[row['model']]} {spread(row['kid'], row['kid_std'])}" for row in rows]
         return f"KID (n = {n}, lower is better): {listing(parts)}."
-    parts = [
-        f"{named(row['model'], row['calls'])}: {number(row['fid'])} ({percent(row['accuracy'])})"
-        for row in best.loc[list(NAMES)].to_dict("records")
-    ]
+    parts = [f"{named(row['model'], row['calls'])}: {number(row['fid'])} ({percent(row['accuracy'])})" for row in rows]
     real = spread(floor["mean"]["fid"], floor["std"]["fid"])
     return (
         f"FID, and in brackets the share of samples recognised as the class asked for, n = {n}: {'; '.join(parts)}. "
@@ -39,7 +36,7 @@ def quality_table(quality: pd.DataFrame, floor: dict[str, Any]) -> Table:
     """Every measure of every model, real images last."""
     real = pd.DataFrame([floor["mean"] | {"model": "real images", "sharpness": 1.0, "kid_std": floor["std"]["kid"]}])
     shown = pd.concat([quality.assign(model=labels(quality)), real])
-    columns = [
+    columns: list[Column] = [
         ("model", "Model", str),
         ("fid", "FID", number),
         ("kid", "KID", number),

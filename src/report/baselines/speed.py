@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from report.baselines.models import fastest, labels, named
-from report.content import Section, Table, table
+from report.content import Column, Section, Table, table
 from report.reading import Reports
 from report.wording import listing, number, whole
 
@@ -28,7 +28,7 @@ def speed_answer(clock: pd.DataFrame) -> str:
 
 def clock_table(clock: pd.DataFrame) -> Table:
     """A row per model, number of evaluations and batch size."""
-    columns = [
+    columns: list[Column] = [
         ("model", "Model", str),
         ("batch", "Batch size", whole),
         ("images_per_second", "Images/s", number),

@@ -6,7 +6,7 @@ import pandas as pd
 
 from report.baselines.entries import STEADY, stability
 from report.baselines.models import NAMES
-from report.content import Section, Table, table
+from report.content import Column, Section, Table, table
 from report.reading import STABILITY, Reports
 from report.wording import number, percent, whole
 
@@ -36,8 +36,8 @@ def stability_table(runs: pd.DataFrame) -> Table:
         fid=("fid", "mean"),
         fid_std=("fid", "std"),
     ).reset_index()
-    columns = [
-        ("model", "Model", NAMES.get),
+    columns: list[Column] = [
+        ("model", "Model", NAMES.__getitem__),
         ("learning_rate", "Learning rate", number),
         ("steps", "Steps", whole),
         ("runs", "Seeds", whole),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from report.content import Folded, Picture, Section, table
+from report.content import Column, Folded, Picture, Section, table
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.wording import fixed, listing, whole
@@ -43,7 +43,7 @@ def strokes(reports: Reports) -> Picture:
 def examples(reports: Reports) -> Folded:
     """Captions of images, and the bounds of the terciles."""
     captions, terciles = reports.table("captions/captions.csv"), reports.table("captions/terciles.csv")
-    bounds = [
+    bounds: list[Column] = [
         ("class", "Class", str),
         ("property", "Measure", str),
         ("lower", "Lower", fixed),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from report.content import Picture, Section, Table, Text, table, with_values
+from report.content import Column, Picture, Section, Table, Text, table, with_values
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.wording import duration, fixed, number, percent, whole
@@ -31,7 +31,7 @@ def costs(reports: Reports) -> dict[str, float]:
 def pixel_clock(rows: pd.DataFrame, calls: int) -> float:
     """Seconds per image of DDIM in pixel space with about as many evaluations; scaled where there is no such row."""
     rows = rows[(rows["sampler"] == "ddim") & (rows["eta"] == 0)]
-    row = rows.loc[(rows["calls"] - calls).abs().idxmin()]
+    row = rows.iloc[(rows["calls"] - calls).abs().argmin()]
     return row["seconds"] / row["images"] * calls / row["calls"]
 
 
@@ -95,7 +95,7 @@ def spaces_table(reports: Reports, params: dict[str, Any]) -> Table:
                 **{measure: quality[measure] for measure in ("fid", "accuracy", "precision", "coverage")},
             }
         )
-    columns = [
+    columns: list[Column] = [
         ("space", "Space", str),
         ("parameters", "Parameters", whole),
         ("seen", "Images seen", whole),

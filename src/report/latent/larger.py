@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Section, Table, table
+from report.content import Column, Section, Table, table
 from report.reading import Reports
 from report.wording import fixed, listing, number, percent, whole
 
@@ -36,7 +36,7 @@ def larger_answer(rows: pd.DataFrame) -> str:
 
 def larger_table(rows: pd.DataFrame) -> Table:
     """A row per size and space."""
-    columns = [
+    columns: list[Column] = [
         ("size", "Side", whole),
         ("space", "Space", str),
         ("seen", "Images seen", whole),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from report.content import Folded, Gallery, Picture, Section, Table, Text, table
+from report.content import Column, Folded, Gallery, Picture, Section, Table, Text, table
 from report.latent.captions import PROPERTIES
 from report.plots.confusion import confusion_matrix, confusions
 from report.plots.grid import picture_grid
@@ -52,7 +52,7 @@ def prompts_answer(prompts: pd.DataFrame) -> str:
 def best(prompts: pd.DataFrame) -> pd.Series:
     """The row of unseen combinations whose weakest property is the strongest."""
     unseen = prompts[prompts["group"] == "unseen"]
-    return unseen.loc[unseen[list(PROPERTIES)].min(axis=1).idxmax()]
+    return unseen.iloc[unseen[list(PROPERTIES)].min(axis=1).argmax()]
 
 
 def missed_goals(row: pd.Series) -> list[str]:
@@ -63,8 +63,8 @@ def missed_goals(row: pd.Series) -> list[str]:
 
 def prompts_table(prompts: pd.DataFrame) -> Table:
     """Every scale, seen and unseen."""
-    columns = [
-        ("group", "Combination", GROUPS.get),
+    columns: list[Column] = [
+        ("group", "Combination", GROUPS.__getitem__),
         ("scale", "w", lambda value: "" if np.isnan(value) else f"{value:g}"),
         ("n", "n", whole),
         ("accuracy", "Class", percent),

@@ -35,4 +35,4 @@ def confusions(path: Path, matrices: Mapping[str, np.ndarray], class_names: Sequ
 def confusion_matrix(counts: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """Counts (classes, classes) from `actual, predicted, count`; pairs that do not occur are 0."""
     wide = counts.pivot_table(index="actual", columns="predicted", values="count", aggfunc="sum", fill_value=0)
-    return wide.reindex(index=names, columns=names, fill_value=0).to_numpy()
+    return wide.reindex(index=list(names), columns=list(names), fill_value=0).to_numpy()

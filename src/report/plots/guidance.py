@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.ticker import FuncFormatter
@@ -21,9 +22,10 @@ def fidelity_coverage(path: Path, table: pd.DataFrame, floor: Mapping[str, float
             axes.annotate(
                 f"w = {scale:g}", (x, y), (5, 6 if index == 0 else -13), textcoords="offset points", fontsize=9
             )
-    if floor["coverage"] is not None:
-        star = {"marker": "*", "markersize": 13, "color": FLOOR_COLOUR, "linestyle": "none"}
-        axes.plot(floor["coverage"], floor["precision"], label="real images (precision)", **star)
+    coverage, precision = floor["coverage"], floor["precision"]
+    if coverage is not None and precision is not None:
+        star: dict[str, Any] = {"marker": "*", "markersize": 13, "color": FLOOR_COLOUR, "linestyle": "none"}
+        axes.plot(coverage, precision, label="real images (precision)", **star)
     axes.set(xlabel="coverage (share of real images with a sample near them)", ylabel="fidelity")
     axes.margins(0.12)
     axes.legend(loc="best")
@@ -38,8 +40,8 @@ def fidelity_by_limit(path: Path, table: pd.DataFrame) -> None:
         axes.plot(rows["coverage"], rows["accuracy"], label=limit, marker=MARKERS[index], **line(index))
     points = table.drop_duplicates(["scale", "coverage", "accuracy"])  # lines may start from a common one
     for index, (_, rows) in enumerate(points.groupby("limit", sort=False)):
-        for scale, *point in rows[["scale", "coverage", "accuracy"]].itertuples(index=False):
-            axes.annotate(f"w = {scale:g}", point, (-8, (8, -16, 20)[index]), textcoords="offset points", fontsize=9)
+        for scale, x, y in rows[["scale", "coverage", "accuracy"]].itertuples(index=False):
+            axes.annotate(f"w = {scale:g}", (x, y), (-8, (8, -16, 20)[index]), textcoords="offset points", fontsize=9)
     axes.set(xlabel="coverage (share of real images with a sample near them)", ylabel="class accuracy")
     axes.margins(0.12)
     axes.legend(loc="best", title="guided, w along the line")

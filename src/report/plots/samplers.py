@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from report.plots.style import FLOOR_COLOUR, Look, panels, save, short_number, styled
+from report.plots.style import FLOOR_COLOUR, Look, by_name, panels, save, short_number, styled
 
 LABEL_OFFSETS = ((6, 6), (6, -14), (-18, 7), (6, 6), (-18, -14))
+NOTE: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "top"}
 
 
 class Panel(NamedTuple):
@@ -36,14 +37,14 @@ def speed_quality(path: Path, panel: Panel, looks: Mapping[str, Look], axis: str
     figure, ((axes,),) = panels(7.6, 4.3, columns=1)
     _floor(axes, panel)
     measured = panel.table["value"].notna()
-    for index, (name, rows) in enumerate(panel.table[measured].groupby("label", sort=False)):
+    for index, (name, rows) in enumerate(by_name(panel.table[measured], "label")):
         _points(axes, rows["seconds"], rows, name, looks[name])
         _numbers(axes, rows["seconds"], rows, LABEL_OFFSETS[index % len(LABEL_OFFSETS)])
-    for row in panel.table[~measured].itertuples():
-        look = looks[row.label]
-        axes.axvline(row.seconds, color=look.colour, linewidth=1.4, linestyle=":")
-        above = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": "right", "va": "top"}
-        axes.annotate(f"{row.label}, {row.calls:,}", (row.seconds, 0.98), (-5, 0), color=look.colour, **above)
+    for label, calls, seconds in panel.table.loc[~measured, ["label", "calls", "seconds"]].itertuples(index=False):
+        look = looks[label]
+        axes.axvline(seconds, color=look.colour, linewidth=1.4, linestyle=":")
+        above = axes.get_xaxis_transform()
+        axes.annotate(f"{label}, {calls:,}", (seconds, 0.98), (-5, 0), xycoords=above, color=look.colour, **NOTE)
     axes.set(xlabel=axis, ylabel=panel.measure, xscale="log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(short_number))
@@ -59,7 +60,7 @@ def quality_by_calls(path: Path, measures: Sequence[Panel], looks: Mapping[str, 
     figure, grid = panels(7.6 if len(measures) == 1 else 4.6 * len(measures), 4.1, columns=len(measures))
     for axes, panel in zip(grid.flat, measures, strict=True):
         _floor(axes, panel)
-        for name, rows in panel.table.dropna(subset="value").groupby("label", sort=False):
+        for name, rows in by_name(panel.table.dropna(subset="value"), "label"):
             _points(axes, rows["calls"], rows, name, looks[name])
         axes.set(xlabel="network evaluations per image", ylabel=panel.measure, xscale="log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
@@ -76,10 +77,10 @@ def _legend(figure: Figure) -> None:
 
 
 def _points(axes: Axes, x: pd.Series, rows: pd.DataFrame, name: str, look: Look) -> None:
-    style = {"marker": look.marker, "color": look.colour, "fillstyle": look.fill, "linestyle": look.dashes}
+    style: dict[str, Any] = {"marker": look.marker, "fillstyle": look.fill, "linestyle": look.dashes}
     errors = rows["error"].fillna(0)
     bars = errors if errors.any() else None
-    axes.errorbar(x, rows["value"], yerr=bars, label=name, linewidth=1.1, markersize=7, **style)
+    axes.errorbar(x, rows["value"], yerr=bars, label=name, color=look.colour, linewidth=1.1, markersize=7, **style)
 
 
 def _numbers(axes: Axes, x: pd.Series, rows: pd.DataFrame, offset: tuple[int, int]) -> None:
@@ -93,5 +94,5 @@ def _floor(axes: Axes, panel: Panel) -> None:
     low = panel.floor - panel.floor_std
     axes.axhline(panel.floor, color=FLOOR_COLOUR, linewidth=1.2)
     axes.axhspan(low, panel.floor + panel.floor_std, color=FLOOR_COLOUR, alpha=0.15, linewidth=0)
-    below = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "ha": "right", "va": "top"}
-    axes.annotate("real images", (0.99, low), (0, -2), color=FLOOR_COLOUR, **below)
+    below = axes.get_yaxis_transform()
+    axes.annotate("real images", (0.99, low), (0, -2), xycoords=below, color=FLOOR_COLOUR, **NOTE)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
 from diffusion.choices import SCHEDULES
 from report.looks import schedule_look
-from report.plots.style import COLOURS, FLOOR_COLOUR, line, panel, panels, powers_of_ten, save, styled
+from report.plots.style import COLOURS, FLOOR_COLOUR, by_name, line, panel, panels, powers_of_ten, save, styled
 
 
 @styled
@@ -34,9 +35,9 @@ def recognisability_curves(path: Path, table: pd.DataFrame, chance: float) -> No
     Against t every schedule has its curve; against log-SNR there is only one, as x_t depends on alpha_bar alone.
     """
     figure, ((by_time, by_noise),) = panels(10.2, 4.1, columns=2, sharey=True)
-    for index, (name, rows) in enumerate(table.groupby("schedule", sort=False)):
+    for index, (name, rows) in enumerate(by_name(table, "schedule")):
         look = schedule_look(name)
-        marks = {"marker": look.marker, "markersize": 4, "markevery": max(1, len(rows) // 9)}
+        marks: dict[str, Any] = {"marker": look.marker, "markersize": 4, "markevery": max(1, len(rows) // 9)}
         by_time.plot(rows["t"], rows["accuracy"], label=SCHEDULES[name].label, **line(index, look), **marks)
     curve = table.drop_duplicates("log_snr").sort_values("log_snr")
     by_noise.plot(curve["log_snr"], curve["accuracy"], color=COLOURS[-1], marker="o", markersize=4)

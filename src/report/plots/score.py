@@ -1,13 +1,14 @@
 """Pictures of scores and densities: fields and ways in the plane, errors and bits against the noise level."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from report.plots.style import COLOURS, FLOOR_COLOUR, MARKERS, line, panel, panels, powers_of_ten, save, styled
+from report.plots.style import COLOURS, FLOOR_COLOUR, MARKERS, by_name, line, panel, panels, powers_of_ten, save, styled
 
 PLANE = 2.8  # half a side of the pictures of trajectories
 PATHS = 3  # that are drawn: more of an SDE cannot be told apart
@@ -28,8 +29,8 @@ def score_fields(path: Path, field: pd.DataFrame) -> None:
         at, step = (rows["x"], rows["y"]), np.diff(np.unique(rows["x"])).min()
         longest = np.hypot(rows["true_x"], rows["true_y"]).max()
         for name, colour, width in (("true", TRUE, 0.012), ("learned", LEARNED, 0.005)):
-            arrows = {"scale_units": "xy", "scale": longest / (1.6 * step), "width": width, "color": colour}
-            axes.quiver(*at, rows[f"{name}_x"], rows[f"{name}_y"], label=name, angles="xy", **arrows)
+            arrows: dict[str, Any] = {"scale_units": "xy", "scale": longest / (1.6 * step), "width": width}
+            axes.quiver(*at, rows[f"{name}_x"], rows[f"{name}_y"], label=name, angles="xy", color=colour, **arrows)
         _bare_plane(axes)
         if row == 0:
             axes.set_title(f"log-SNR {levels[column]:g}, t = {rows['t'].iloc[0]:,.0f}", fontsize=10)
@@ -68,8 +69,8 @@ def trajectories(path: Path, paths: pd.DataFrame, points: pd.DataFrame, names: d
 def by_noise_level(path: Path, table: pd.DataFrame, series: str, label: str, log_scale: bool = False) -> None:
     """`value` with its `error` (0 where there is none) against `log_snr`, a line for each name in column `series`."""
     figure, axes = panel(7.6, 4.2)
-    for index, (name, rows) in enumerate(table.groupby(series, sort=False)):
-        marks = {"marker": MARKERS[index], "markersize": 5, "capsize": 2}
+    for index, (name, rows) in enumerate(by_name(table, series)):
+        marks: dict[str, Any] = {"marker": MARKERS[index], "markersize": 5, "capsize": 2}
         axes.errorbar(rows["log_snr"], rows["value"], yerr=rows["error"], label=name, **marks, **line(index))
     axes.set(xlabel="log-SNR (natural log; noise grows to the right)", ylabel=label)
     axes.invert_xaxis()
@@ -85,7 +86,7 @@ def _fading_path(axes: Axes, points: pd.DataFrame, colour: str) -> None:
     clear = (1 - t[1:] / t.max()) ** 2  # 0 at the start, 1 at t = 0
     opacity, width = FAINTEST + (1 - FAINTEST) * clear, THINNEST + (WIDEST - THINNEST) * clear
     steps = np.stack([at[:-1], at[1:]], axis=1)  # (steps, 2 ends, 2 coordinates)
-    axes.add_collection(LineCollection(steps, colors=colour, alpha=opacity, linewidths=width))
+    axes.add_collection(LineCollection(list(steps), colors=colour, alpha=opacity, linewidths=width))
     axes.plot(*at[0], "o", color=colour, markersize=4)
     axes.plot(*at[-1], "^", color=colour, markersize=6)
 

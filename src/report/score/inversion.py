@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Section, Table, table
+from report.content import Column, Section, Table, table
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.wording import fixed, number, spread, whole
@@ -46,7 +46,7 @@ def inversion_answer(rows: pd.DataFrame, noun: str) -> str:
 
 def inversion_table(rows: pd.DataFrame, noun: str) -> Table:
     """A row per number of steps."""
-    columns = [
+    columns: list[Column] = [
         ("steps", "Steps each way", whole),
         ("n", "n", whole),
         ("rms_error", "Difference", number),

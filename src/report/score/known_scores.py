@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Block, Section, Table, table
+from report.content import Block, Column, Section, Table, table
 from report.plots.score import by_noise_level, score_fields, trajectories
 from report.reading import Reports
 from report.wording import fixed, number, percent, whole
@@ -25,13 +25,14 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
 
 def field_answer(errors: pd.DataFrame) -> str:
     """How near a learned score is to a known one at the least and at the most noise, on the worst of the mixtures."""
-    worst = errors.assign(share=errors["error"] / errors["score"]).groupby("log_snr")[["share", "far_error"]].max()
+    relative = errors.assign(share=errors["error"] / errors["score"])
+    worst = relative.groupby("log_snr", as_index=False)[["share", "far_error"]].max()
     noisy, clear = worst.iloc[0], worst.iloc[-1]
     return (
         "A network that predicts ε estimates the score: score = −ε / √(1 − ᾱ). On mixtures of Gaussians in the plane, "
         "whose true score is known, the error of the learned one is "
-        f"{percent(noisy['share'])} of the score's size where the points are at log-SNR {number(noisy.name, 2)}, and "
-        f"{percent(clear['share'])} at log-SNR {number(clear.name, 2)} (root mean squares, the worst of "
+        f"{percent(noisy['share'])} of the score's size where the points are at log-SNR {number(noisy['log_snr'], 2)}, "
+        f"and {percent(clear['share'])} at log-SNR {number(clear['log_snr'], 2)} (root mean squares, the worst of "
         f"{whole(errors['mixture'].nunique())} mixtures, n = {whole(errors['n'].iloc[0])}); over the whole plane, also "
         f"where there are no points, {percent(noisy['far_error'])} and {percent(clear['far_error'])}."
     )
@@ -75,9 +76,9 @@ def mixture_blocks(reports: Reports, errors: pd.DataFrame) -> list[Block]:
 
 def samples_table(rows: pd.DataFrame) -> Table:
     """Samples of the mixtures by the exact and by the learned score."""
-    columns = [
+    columns: list[Column] = [
         ("mixture", "Mixture", str),
-        ("sampler", "Sampler", SAMPLERS.get),
+        ("sampler", "Sampler", SAMPLERS.__getitem__),
         ("steps", "Steps", whole),
         ("score", "Score", str),
         ("log_density", "Log-density", fixed),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Folded, Picture, Section, Table, Text, table
+from report.content import Column, Folded, Picture, Section, Table, Text, table
 from report.plots.score import by_noise_level
 from report.reading import Reports
 from report.score.likelihood_study import study_blocks
@@ -61,7 +61,7 @@ def method(bins: int) -> str:
 
 def bits_table(bits: pd.DataFrame) -> Table:
     """Every kind of images by every method."""
-    columns = [
+    columns: list[Column] = [
         ("kind", "Images", str),
         ("label", "Class given", str),
         ("denoiser", "Denoiser", str),
@@ -89,7 +89,7 @@ def terms_picture(reports: Reports, terms: pd.DataFrame) -> Picture:
 
 def terms_table(terms: pd.DataFrame) -> Table:
     """The same in figures."""
-    columns = [
+    columns: list[Column] = [
         ("kind", "Images", str),
         ("log_snr", "log-SNR", fixed),
         ("t", "t", number),

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from report.content import Column
 from report.wording import number, spread, whole
 
 METHODS = {  # as in the tables of stages, and in words
@@ -9,8 +10,8 @@ METHODS = {  # as in the tables of stages, and in words
     "ODE": "probability-flow ODE",
     "bound of the ODE's images": "variational bound, same images",
 }
-COSTS = (
-    ("method", "Method", METHODS.get),
+COSTS: tuple[Column, ...] = (
+    ("method", "Method", METHODS.__getitem__),
     ("n", "n", whole),
     ("bits", "Bits per dimension", number),
     ("error", "± error", lambda value: number(value, 2)),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Picture, Section, Table, table, with_values
+from report.content import Column, Picture, Section, Table, table, with_values
 from report.looks import sampler_label
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
@@ -36,7 +36,7 @@ def best_of_kinds(rows: pd.DataFrame) -> tuple[str, list[pd.Series]]:
     rows = rows[rows["subset"] == "all"]
     measure = "kid" if rows["fid"].isna().any() else "fid"
     kinds = (rows[rows["sampler"].isin(names)] for names in KINDS)
-    return measure, [of_kind.loc[of_kind[measure].idxmin()] for of_kind in kinds]
+    return measure, [of_kind.iloc[of_kind[measure].argmin()] for of_kind in kinds]
 
 
 def named(row: pd.Series) -> str:
@@ -52,7 +52,7 @@ def samplers_table(made: pd.DataFrame, known: pd.DataFrame) -> Table:
     key = ["sampler", "steps", "eta", "times"]
     shown = every.merge(first[[*key, "n", "kid", "kid_std", "accuracy"]], on=key, suffixes=("", "_first"))
     shown = shown.assign(name=[named(row) for _, row in shown.iterrows()]).sort_values("calls", kind="stable")
-    columns = [
+    columns: list[Column] = [
         ("name", "Sampler", str),
         ("calls", "NFE", whole),
         ("kid_first", "KID", number),

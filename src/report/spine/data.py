@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from report.content import Section, Text, table
+from report.content import Column, Section, Text, table
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.wording import number, whole
@@ -29,5 +29,5 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     examples = reports.drawn(
         "data.png", "Real training images, a row per class.", "Grid of real images, a row per class"
     )
-    columns = [("class", "Class", str), ("train", "Train", whole), ("test", "Test", whole)]
+    columns: list[Column] = [("class", "Class", str), ("train", "Train", whole), ("test", "Test", whole)]
     return Section("data", "The data", (answer,), (examples, text, table(counts, columns, "Images per class.")))

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from report.content import Block, table
+from report.content import Block, Column, table
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.wording import fixed, movement, number, percent, whole
@@ -33,7 +33,7 @@ def eta_answer(eta: pd.DataFrame) -> list[str]:
 
 def eta_blocks(reports: Reports, eta: pd.DataFrame) -> list[Block]:
     """Sheet and table of eta: two runs from the same start noise."""
-    columns = [
+    columns: list[Column] = [
         ("eta", "η", lambda value: f"{value:g}"),
         ("steps", "Steps", whole),
         ("n", "n", whole),

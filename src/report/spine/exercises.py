@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from report.content import Cell, Picture, Section, Table, Text
+from report.content import Block, Cell, Picture, Section, Table, Text
 from report.looks import schedule_look
 from report.plots.sheet import labelled_sheet
 from report.plots.training import training_losses
@@ -28,7 +28,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section | None:
     runs, about = runs_table(reports), reports.record(EXERCISES)
     trained = reports.table(STABILITY) if STABILITY in reports else None
     answer = (chain_answer(runs), cosine_answer(runs), caution(runs, about["params"]["seed"], trained))
-    blocks = (
+    blocks: tuple[Block, ...] = (
         *map(Text, other_params(about["params"], params)),
         samples_picture(reports, runs),
         changes_table(runs, about["changed"]),
@@ -82,7 +82,7 @@ def caution(runs: pd.DataFrame, seed: int, trained: pd.DataFrame | None) -> str:
 
 def samples_picture(reports: Reports, runs: pd.DataFrame) -> Picture:
     """A row per run."""
-    labelled_sheet(reports.figure("exercises.png"), reports.folder / "exercises/samples.png", runs["label"])
+    labelled_sheet(reports.figure("exercises.png"), reports.folder / "exercises/samples.png", runs["label"].tolist())
     caption = (
         f"The first {SHEET_COLUMNS} samples of every run by DDIM with {whole(runs['shown_calls'].iloc[0])} network "
         "evaluations, not selected; all in a column are of the same class and start from the same noise."
@@ -128,8 +128,8 @@ def quality_table(runs: pd.DataFrame, verdict: dict[str, Any]) -> Table:
 def curves(reports: Reports, runs: pd.DataFrame, train: dict[str, Any]) -> Picture:
     """The losses of all runs on the same axes."""
     histories = reports.table("exercises/history.csv").groupby("run")
-    lines = {run.label: thinned(histories.get_group(run.Index), CURVE_POINTS) for run in runs.itertuples()}
-    looks = {run.label: schedule_look(run.schedule, row) for row, run in enumerate(runs.itertuples())}
+    lines = {run["label"]: thinned(histories.get_group(name), CURVE_POINTS) for name, run in runs.iterrows()}
+    looks = {run["label"]: schedule_look(run["schedule"], row) for row, (_, run) in enumerate(runs.iterrows())}
     training_losses(reports.figure("exercises_loss.png"), lines, looks, loss_label(train["target"]))
     caption = "Training loss of every run, means over many steps each; logarithmic."
     return reports.drawn("exercises_loss.png", caption, "Training loss of every run against the step")

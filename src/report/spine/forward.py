@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from report.content import Picture, Section, Table, Text, table
+from report.content import Column, Picture, Section, Table, Text, table
 from report.plots.grid import picture_grid
 from report.plots.schedules import recognisability_curves
 from report.reading import Reports
@@ -62,7 +62,7 @@ def same_snr(metrics: dict[str, Any]) -> str:
 
 def forward_table(metrics: dict[str, Any]) -> Table:
     """The lesson's times, with what is left of the image."""
-    columns = [
+    columns: list[Column] = [
         ("t", "t", whole),
         ("lesson_t", "t in the lesson", whole),
         ("alpha_bar", "ᾱ", number),

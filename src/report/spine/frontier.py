@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Block, Picture, Table, Text, table
+from report.content import Block, Column, Picture, Table, Text, table
 from report.looks import SPACINGS, STUDENT, sampler_label, sampler_look
 from report.plots.samplers import Panel, quality_by_calls
 from report.reading import Reports, flat
@@ -64,7 +64,7 @@ def best_spacings(rows: pd.DataFrame) -> pd.DataFrame:
     """Of every sampler the rows of the timestep spacing with its lowest FID, which its `label` then names."""
     chosen = []
     for name, of_sampler in rows.groupby("label", sort=False):
-        best = of_sampler.loc[of_sampler["fid"].idxmin(), "times"]
+        best = of_sampler["times"].iloc[of_sampler["fid"].argmin()]
         several = of_sampler["times"].nunique() > 1
         one = of_sampler[of_sampler["times"] == best].sort_values("calls")
         chosen.append(one.assign(label=f"{name}, {SPACINGS[best]}" if several else name))
@@ -77,7 +77,7 @@ def answer(rows: pd.DataFrame) -> str:
     parts, last = [], None
     for calls in (FEW, MORE):
         few = rows[rows["calls"] <= calls]
-        best = few.loc[few["fid"].idxmin()]
+        best = few.iloc[few["fid"].argmin()]
         if best.name == last:
             parts.append(f"none with up to {whole(calls)} has a lower one")
             continue
@@ -141,7 +141,7 @@ def frontier_picture(reports: Reports, shown: pd.DataFrame) -> Picture:
 def frontier_table(rows: pd.DataFrame) -> Table:
     """Every setting, by evaluations and then by FID."""
     shown = rows.assign(times=rows["times"].map(SPACINGS)).sort_values(["calls", "fid"])
-    columns = [
+    columns: list[Column] = [
         ("calls", "NFE", whole),
         ("label", "Sampler", str),
         ("times", "Timesteps", str),

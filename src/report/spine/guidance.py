@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Block, Folded, Gallery, Picture, Section, Table, table, with_values
+from report.content import Block, Column, Folded, Gallery, Picture, Section, Table, table, with_values
 from report.plots.confusion import confusion_matrix, confusions
 from report.plots.guidance import fidelity_coverage, measures_by_scale
 from report.plots.sheet import labelled_sheet
@@ -37,7 +37,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
 
 def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
     """A row per scale."""
-    columns = [
+    columns: list[Column] = [
         ("scale", "w", lambda value: f"{value:g}"),
         ("n", "n", whole),
         ("accuracy", "Class accuracy", percent),

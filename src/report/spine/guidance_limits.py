@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Block, Picture, Table, Text, table, with_values
+from report.content import Block, Column, Picture, Table, Text, table, with_values
 from report.plots.guidance import fidelity_by_limit
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
@@ -46,9 +46,9 @@ def limits_answer(limited: pd.DataFrame, everywhere: pd.DataFrame, names: dict[s
 
 def limits_table(shown: pd.DataFrame, names: dict[str, str]) -> Table:
     """A row per scale and limit."""
-    columns = [
+    columns: list[Column] = [
         ("scale", "w", lambda value: f"{value:g}"),
-        ("limit", "Guided", names.get),
+        ("limit", "Guided", names.__getitem__),
         ("calls_per_image", "NFE", number),
         *((key, heading, percent) for key, heading in (("accuracy", "Class accuracy"), ("saturation", "Saturation"))),
         *((key, key.capitalize(), fixed) for key in ("precision", "coverage", "diversity", "sharpness")),
@@ -82,7 +82,7 @@ def samples(reports: Reports, scale: float) -> Picture:
 
 
 def _sentence(limited: pd.DataFrame, everywhere: pd.DataFrame, name: str) -> str:
-    before, after = (rows.loc[rows["scale"].idxmax()] for rows in (everywhere, limited))
+    before, after = (rows.iloc[rows["scale"].argmax()] for rows in (everywhere, limited))
     saved = 1 - after["calls_per_image"] / before["calls_per_image"]
     parts = [f"{percent(saved)} of the network evaluations are saved"] if saved > 0 else []
     if pd.notna(before["coverage"]):

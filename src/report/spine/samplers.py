@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Block, Picture, Section, Table, table
+from report.content import Block, Column, Picture, Section, Table, table
 from report.looks import sampler_label, sampler_look
 from report.plots.samplers import Panel, quality_by_calls, speed_quality
 from report.plots.sheet import labelled_sheet
@@ -52,7 +52,7 @@ def compared(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """The exercise's pair: DDPM, and deterministic DDIM with the number of steps nearest to 50."""
     ddpm = rows[rows["sampler"] == "ddpm"].iloc[0]
     ddim = rows[(rows["sampler"] == "ddim") & (rows["eta"] == 0)]
-    return ddpm, ddim.loc[(ddim["steps"] - COMPARED_STEPS).abs().idxmin()]
+    return ddpm, ddim.iloc[(ddim["steps"] - COMPARED_STEPS).abs().argmin()]
 
 
 def speed_answer(rows: pd.DataFrame) -> str:
@@ -130,7 +130,7 @@ def tradeoff(rows: pd.DataFrame, verdict: dict[str, Any]) -> Panel:
 
 def samplers_table(rows: pd.DataFrame) -> Table:
     """Quality and clock side by side."""
-    columns = [
+    columns: list[Column] = [
         ("label", "Sampler", str),
         ("calls", "NFE", whole),
         ("seconds", "Seconds", number),

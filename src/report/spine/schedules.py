@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from diffusion.choices import SCHEDULES
-from report.content import Folded, Picture, Section, Table, Text, table
+from report.content import Block, Column, Folded, Picture, Section, Table, Text, table
 from report.plots.schedules import schedule_curves
 from report.reading import EXERCISES, Reports
 from report.spine.forward import noised_images
@@ -35,7 +35,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     metrics = reports.record("schedules/metrics.json")
     beta, alpha_bar, snr = curves(reports, metrics)
     left_out = [Text(f"`{name}` is left out: {reason}.") for name, reason in metrics["left_out"].items()]
-    blocks = (
+    blocks: tuple[Block, ...] = (
         *compared_picture(reports, metrics),
         beta,
         alpha_bar,
@@ -122,7 +122,7 @@ def schedule_table(metrics: dict[str, Any]) -> Table:
         }
         for name in metrics["alpha_bar_T"]
     ).astype({"t_half": float, "t_gone": float, "t_unseen": float, "share": float})
-    columns = [
+    columns: list[Column] = [
         ("schedule", "Schedule", str),
         ("t_half", "t with ᾱ = 0.5", whole),
         ("t_gone", "t with ᾱ = 0.01", whole),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Cell, Folded, Picture, Section, Table, Text, table
+from report.content import Cell, Column, Folded, Picture, Section, Table, Text, table
 from report.plots.confusion import confusion_matrix, confusions
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
@@ -52,7 +52,7 @@ def coverage_answer(verdict: dict[str, Any]) -> list[str]:
 
 def weakest_class(by_class: pd.DataFrame) -> str:
     """The class that is recognised least often."""
-    worst = by_class.loc[by_class["accuracy"].idxmin()]
+    worst = by_class.iloc[by_class["accuracy"].argmin()]
     return (
         f"The weakest class is {worst['class']}: {whole(worst['accuracy'] * worst['n'])} of its {whole(worst['n'])} "
         "samples are recognised."
@@ -93,7 +93,11 @@ def measures(verdict: dict[str, Any], judge: dict[str, Any]) -> Table:
 
 def classes(by_class: pd.DataFrame) -> Folded:
     """Class accuracy, class by class."""
-    columns = [("class", "Class asked for", str), ("n", "Samples", whole), ("accuracy", "Recognised", percent)]
+    columns: list[Column] = [
+        ("class", "Class asked for", str),
+        ("n", "Samples", whole),
+        ("accuracy", "Recognised", percent),
+    ]
     return Folded("Accuracy by class", (table(by_class, columns, "Class accuracy of the samples of the verdict."),))
 
 
