@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset
-from diffusion.quality.judge import Judge, share_right
+from diffusion.quality.classification import accuracy
+from diffusion.quality.judge import Judge
 from diffusion.quality.metrics import frechet_distance, precision_recall_density_coverage
 from diffusion.randomness import generator_for
 from diffusion.sources import load_splits
@@ -35,7 +36,7 @@ class Ruler:
         """The figures of samples (N, C, H, W), uint8 or float in [-1, 1], for their intended classes (N,)."""
         seen = self.judge.see(images)
         return {
-            "accuracy": share_right(seen.logits, labels),
+            "accuracy": accuracy(seen.logits.argmax(1), labels),
             "fid": frechet_distance(seen.features, self.test_features),
             **precision_recall_density_coverage(self.neighbours, seen.features)._asdict(),
         }

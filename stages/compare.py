@@ -15,8 +15,8 @@ from diffusion.baselines.vae import VaeModel, bounds, load_vae
 from diffusion.data import Dataset, classes_in_turn, examples, save_sheet, to_float, to_uint8
 from diffusion.denoiser import refuse_other_images
 from diffusion.generation import ImageModel, of_denoiser, of_one_call
+from diffusion.quality.classification import effective_number
 from diffusion.quality.evaluation import Reference, verdict
-from diffusion.quality.metrics import effective_number
 from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.ddim import by_ddim

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from diffusion.data import Dataset, load_both
 from diffusion.nets.classifier import Classifier
-from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability, share_right
+from diffusion.quality.classification import accuracy, confusion_matrix
+from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability
 from diffusion.runtime import placed
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
@@ -40,11 +41,10 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
 
 def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
     """Write the accuracy of both on the test split, and the confusion matrix of the first."""
-    logits, num_classes = judge.see(test.images).logits, len(test.class_names)
-    pairs = test.labels * num_classes + logits.argmax(1)
-    confusion = pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes)
+    predictions = judge.see(test.images).logits.argmax(1)
+    confusion = confusion_matrix(predictions, test.labels, test.num_classes)
     figures = {
-        "accuracy": share_right(logits, test.labels),
+        "accuracy": accuracy(predictions, test.labels),
         "n_test": len(test.images),
         "n_train": len(train.images),
         "parameters": sum(p.numel() for p in judge.net.parameters()),
@@ -72,9 +72,8 @@ def training_of(
     """The training of one judge, not begun: its step for `fit`, and its learner. Each has its own order of batches."""
     settings, name = params.judge, KINDS[knows_noise]
     torch.manual_seed(params.seed)
-    _, channels, _, size = train.images.shape
-    net = Classifier(size, channels, len(train.class_names), knows_noise=knows_noise)
-    placed(net, device)
+    channels, size, _ = train.shape
+    net = placed(Classifier(size, channels, train.num_classes, knows_noise=knows_noise), device)
     optimiser = Optimiser(
         net.parameters(),
         settings.learning_rate,

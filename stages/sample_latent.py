@@ -11,9 +11,8 @@ from diffusion.data import GREY, Dataset, classes_in_turn, examples, save_sheet
 from diffusion.latents.captions import ARTICLE, Captions, Combination, caption
 from diffusion.latents.model import attention_noted
 from diffusion.latents.strokes import PROPERTIES
+from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.evaluation import verdict
-from diffusion.quality.judge import share_right
-from diffusion.quality.metrics import confusion_matrix
 from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from stages.params.params import LatentParams
@@ -138,8 +137,8 @@ def write_comparison(report: Path, opened: Prompted, number: int, steps: int, ba
         **verdict(reference, samples, labels).as_dict(),
         "reconstructed": asdict(reference.quality(see(opened.reconstruct(train[chosen])).features)),
         "judge": {
-            "real": share_right(see(test.images).logits, test.labels),
-            "reconstructed": share_right(see(opened.reconstruct(test.images)).logits, test.labels),
+            "real": accuracy(see(test.images).logits.argmax(1), test.labels),
+            "reconstructed": accuracy(see(opened.reconstruct(test.images)).logits.argmax(1), test.labels),
             "n": len(test.images),
         },
         "sampler": "ddim",

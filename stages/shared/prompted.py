@@ -17,9 +17,9 @@ from diffusion.latents.autoencoder import decoded, encoded, refuse_other_images
 from diffusion.latents.captions import WORDINGS, Captions, caption
 from diffusion.latents.model import LatentModel, load_latent
 from diffusion.latents.strokes import PROPERTIES, grade, measure
+from diffusion.quality.classification import accuracy
 from diffusion.quality.evaluation import Reference
 from diffusion.quality.judge import Judge
-from diffusion.quality.metrics import accuracy
 from diffusion.samplers.ddim import by_ddim
 from stages.params.params import LatentParams
 from stages.shared.machine import machine_of

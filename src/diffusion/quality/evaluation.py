@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffusion.data import Dataset, to_float
 from diffusion.quality import metrics
+from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.judge import Judge
 from diffusion.randomness import generator_for
 
@@ -142,7 +143,7 @@ def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
     repeated = labels.bincount().max() > 1
     return Verdict(
         **asdict(reference.quality(seen.features)),
-        accuracy=metrics.accuracy(predictions, labels),
+        accuracy=accuracy(predictions, labels),
         diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if repeated else None,
-        confusion=metrics.confusion_matrix(predictions, labels, seen.logits.shape[1]),
+        confusion=confusion_matrix(predictions, labels, seen.logits.shape[1]),
     )
