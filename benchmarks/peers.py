@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
 from benchmarks.ruler import Ruler, load_ruler, training_data
-from diffusion.data import Dataset, classes_in_turn, gathered, to_float
+from diffusion.data import Dataset, classes_in_turn, gather, to_float
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
@@ -205,7 +205,7 @@ def measured(
     """The columns common to all rows; without `call`, the overhead is left out."""
     labels = classes_in_turn(NUM_SAMPLES, CLASSES)
     batches = labels.split(SAMPLING_BATCH)
-    images = gathered(sample(label) for label in tqdm(batches, desc="sampling", unit="batch"))
+    images = gather(sample(label) for label in tqdm(batches, desc="sampling", unit="batch"))
     figures = ruler.measure(images, labels)
     return {
         "arithmetic": precision,

@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     denoiser = Denoiser(
         learners["denoiser"].ema.net, noise_schedule(params.schedule, params.timesteps), train.target, precision
     )
-    figures = measured(ruler, denoiser, params, data)
+    figures = measure(ruler, denoiser, params, data)
     print("| changes | steps | CPU seconds | seconds | images/s |", " | ".join(COLUMNS), "|")
     print(
         f"| {' '.join(arguments.changes) or 'none'} | {train.steps} | {cpu_seconds:.0f} | {seconds:.0f} "
@@ -64,7 +64,7 @@ def fit_into(params: Params, data: Dataset, cpu_seconds: float) -> Params:
     return params.model_copy(update={"train": params.train.model_copy(update={"steps": steps})})
 
 
-def measured(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) -> dict[str, float]:
+def measure(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) -> dict[str, float]:
     """The ruler's figures of samples by DDIM (eta = 0, w = 1)."""
     labels = classes_in_turn(NUM_SAMPLES, data.num_classes)
     model = of_denoiser(denoiser, data.shape, by_ddim(SAMPLING_STEPS))

@@ -34,7 +34,7 @@ MODES = ("coverage_within", "classes", "effective_classes")
 CLOCK = ("model", "calls", "batch", "images_per_second", "slowest", "fastest", "repeats")
 
 
-class Compared(NamedTuple):
+class Entry(NamedTuple):
     """A model with the network evaluations that it takes per image, and its null label if it can be unconditional."""
 
     name: str
@@ -52,13 +52,13 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
     for path, description in ((gan, of_gan), (vae, of_vae)):
         refuse_other_images(path, description, train.shape, train.num_classes)
 
-    def diffusion(steps: int, eta: float = 0.0) -> Compared:
-        return Compared("diffusion", steps, of_denoiser(denoiser, train.shape, by_ddim(steps, eta)), train.num_classes)
+    def diffusion(steps: int, eta: float = 0.0) -> Entry:
+        return Entry("diffusion", steps, of_denoiser(denoiser, train.shape, by_ddim(steps, eta)), train.num_classes)
 
     models = [
         *map(diffusion, settings.ddim_steps),
-        Compared("gan", 1, of_one_call(gan_model, of_gan["net"]["latent"], machine[0])),
-        Compared("vae", 1, of_one_call(vae_model, of_vae["net"]["latent"], machine[0])),
+        Entry("gan", 1, of_one_call(gan_model, of_gan["net"]["latent"], machine[0])),
+        Entry("vae", 1, of_one_call(vae_model, of_vae["net"]["latent"], machine[0])),
     ]
     write_quality(report, reference, models, settings.num_samples, batch_size)
     write_density(report, reference.test, vae_model, settings.importance_samples, params.seed, batch_size)
@@ -74,7 +74,7 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
     write_model_record(report / "model.json", model, params.train.steps)
 
 
-def write_quality(report: Path, reference: Reference, models: Sequence[Compared], number: int, batch_size: int) -> None:
+def write_quality(report: Path, reference: Reference, models: Sequence[Entry], number: int, batch_size: int) -> None:
     """The verdict on every model's images of every class, its modes, and its first images below real ones."""
     names = reference.train.class_names
     labels = classes_in_turn(number, len(names))
@@ -133,7 +133,7 @@ def write_density(report: Path, test: Dataset, vae: VaeModel, num_samples: int, 
 
 
 def clock(
-    models: Sequence[Compared], batch_sizes: Sequence[int], repeats: int, num_classes: int, seed: int
+    models: Sequence[Entry], batch_sizes: Sequence[int], repeats: int, num_classes: int, seed: int
 ) -> Iterator[list[object]]:
     """Rows of CLOCK: images per second at batch size 1, and at those given.
 

@@ -9,7 +9,7 @@ import torch
 from diffusion.baselines.gan import GanModel, discriminator_loss, generator_loss
 from diffusion.baselines.gan_nets import Discriminator, Generator
 from diffusion.data import Dataset
-from diffusion.runtime import placed
+from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import BaselineParams
@@ -35,8 +35,8 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
     settings = params.gan
     torch.manual_seed(params.seed)
     shape: dict[str, Any] = settings.model_dump(include={"patch", "channels", "blocks"})
-    generator = placed(Generator(**generator_arguments(params, data)), device)
-    discriminator = placed(Discriminator(**made_for(data) | shape), device)
+    generator = place(Generator(**generator_arguments(params, data)), device)
+    discriminator = place(Discriminator(**made_for(data) | shape), device)
     model, latent = GanModel(generator, precision), settings.latent
     optimiser = partial(
         Optimiser,

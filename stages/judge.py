@@ -9,7 +9,7 @@ from diffusion.data import Dataset, load_both
 from diffusion.nets.classifier import Classifier
 from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability
-from diffusion.runtime import placed
+from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 from stages.params.params import Params
@@ -73,7 +73,7 @@ def training_of(
     settings, name = params.judge, KINDS[knows_noise]
     torch.manual_seed(params.seed)
     channels, size, _ = train.shape
-    net = placed(Classifier(size, channels, train.num_classes, knows_noise=knows_noise), device)
+    net = place(Classifier(size, channels, train.num_classes, knows_noise=knows_noise), device)
     optimiser = Optimiser(
         net.parameters(),
         settings.learning_rate,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffusion.data import GREY, Dataset, classes_in_turn, examples, save_sheet
 from diffusion.latents.captions import ARTICLE, Captions, Combination, caption
-from diffusion.latents.model import attention_noted
+from diffusion.latents.model import record_attention
 from diffusion.latents.strokes import PROPERTIES
 from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.evaluation import verdict
@@ -101,10 +101,10 @@ def write_attention(report: Path, opened: Prompted, asked: Prompts, steps: int, 
     firsts = [int(torch.where(asked.combination == k)[0][0]) for k in asked.combination.unique().tolist()][:NUM_MAPS]
     labels, grades = asked.labels[firsts].tolist(), asked.grades[firsts].tolist()
     texts = [caption(opened.captions.class_words[k], of_image) for k, of_image in zip(labels, grades, strict=True)]
-    with attention_noted(opened.model.denoiser.net) as noted:
+    with record_attention(opened.model.denoiser.net) as weights:
         images = opened.draw(texts, steps, scale, "attention", batch_size=len(texts))
     side = opened.model.latent_shape[-1]
-    conditional = torch.stack(noted).mean(dim=0)[: len(texts)]  # guidance puts the null captions behind them
+    conditional = torch.stack(weights).mean(dim=0)[: len(texts)]  # guidance puts the null captions behind them
     maps = (
         conditional.transpose(1, 2).unflatten(2, (side, side)).cpu()
     )  # (B, 1 + L, h, w), the first of the start token

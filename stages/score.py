@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import classes_in_turn, save_sheet, to_float, to_uint8
-from diffusion.denoiser import Denoiser, conditional, evaluations_noted
+from diffusion.denoiser import Denoiser, conditional, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference
 from diffusion.randomness import generator_for, image_noise
@@ -64,10 +64,10 @@ def write_samplers(
     ]
     images, evaluations = {}, []
     for setting in rows:
-        with evaluations_noted(denoiser) as seen:
+        with record_evaluations(denoiser) as seen:
             images[setting] = sample_classes(denoiser, reference, params.sampling.batch_size, setting, number)
         evaluations.append(sum(seen) / number)
-    with evaluations_noted(exact) as seen:
+    with record_evaluations(exact) as seen:
         solved = solve_classes(exact, reference, number, settings.tolerance)
     evaluations.append(sum(seen) / len(solved))
     images[SamplerSetting("adaptive", round(evaluations[-1]), times="adaptive")] = solved[:number]

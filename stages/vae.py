@@ -8,7 +8,7 @@ import torch
 from diffusion.baselines.vae import VaeModel, vae_loss
 from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset
-from diffusion.runtime import placed
+from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import BaselineParams
@@ -33,7 +33,7 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
     """The training that params describe, not begun: its step for `fit`, and its learner."""
     settings = params.vae
     torch.manual_seed(params.seed)
-    net = placed(Vae(**net_arguments(params, data)), device)
+    net = place(Vae(**net_arguments(params, data)), device)
     loss = vae_loss(VaeModel(net, precision), kl_weight=settings.kl_weight, kl_warmup_steps=settings.kl_warmup_steps)
     optimiser = Optimiser(
         net.parameters(),

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from tqdm import tqdm
 
 from diffusion.data import classes_in_turn
-from diffusion.denoiser import Denoiser, evaluations_noted
+from diffusion.denoiser import Denoiser, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.runtime import describe_machine
@@ -87,7 +87,7 @@ def quality_rows(
             yield known[setting, seed]
             continue
         model = of_denoiser(denoiser, reference.train.shape, setting.start)
-        with evaluations_noted(denoiser) as seen:
+        with record_evaluations(denoiser) as seen:
             images = model.images(labels, seed, "frontier", batch_size)
         figures = verdict(reference, images, labels).as_dict()
         yield [*setting, sum(seen) // NUM_SAMPLES, seed, NUM_SAMPLES, *(figures[name] for name in FIGURES)]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from diffusion.data import load_both, to_uint8
 from diffusion.denoiser import guided
 from diffusion.generation import of_latents
-from diffusion.latents.autoencoder import decoded, encoded, refuse_other_images
+from diffusion.latents.autoencoder import decode, encode, refuse_other_images
 from diffusion.latents.captions import WORDINGS, Captions, caption
 from diffusion.latents.model import LatentModel, load_latent
 from diffusion.latents.strokes import PROPERTIES, grade, measure
@@ -66,7 +66,7 @@ class Prompted:
     def reconstruct(self, images: Tensor) -> Tensor:
         """Real images (N, C, H, W), uint8 on the CPU, encoded and decoded."""
         autoencoder = self.model.autoencoder
-        return to_uint8(decoded(autoencoder, encoded(autoencoder, images))).cpu()
+        return to_uint8(decode(autoencoder, encode(autoencoder, images))).cpu()
 
     def real(self) -> Prompts:
         """What the real test images show, without texts."""

@@ -27,7 +27,7 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.norm = nn.GroupNorm(1, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+        self.out = zero_weights(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -82,8 +82,8 @@ class ContextAttention(nn.Module):
         return x + self.cross(positions, context).transpose(1, 2).unflatten(2, x.shape[2:])  # (B, C, H, W)
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Set the weights of a layer to zero and return it: a block that ends in it starts as the identity."""
+def zero_weights(layer: nn.Conv2d) -> nn.Conv2d:
+    """Set the weights of a layer to zero and return it, so that a block that ends in it starts as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer

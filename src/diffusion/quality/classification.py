@@ -1,4 +1,4 @@
-"""How far predicted classes agree with labels: all that stage `judge` needs, so no edit of another metric retrains it."""
+"""How far predicted classes agree with labels: all that stage `judge` needs, so no edit of another retrains it."""
 
 from torch import Tensor
 

@@ -18,7 +18,7 @@ from diffusion.nets.classifier import Classifier
 from diffusion.objective import Draws, Loss
 from diffusion.quality.classification import accuracy
 from diffusion.randomness import generator_for
-from diffusion.runtime import autocast, frozen
+from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 MAX_LOG_SNR = 10.0
@@ -72,7 +72,7 @@ class Judge:
     device: torch.device
 
     def __post_init__(self) -> None:
-        frozen(self.net, self.device)
+        freeze(self.net, self.device)
 
     @classmethod
     def load(cls, path: Path, device: torch.device, knows_noise: bool = False) -> Self:
