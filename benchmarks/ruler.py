@@ -53,8 +53,8 @@ class Ruler:
 def training_data(params: Params, root: Path) -> Dataset:
     """The training split of params.yaml, as stage `prepare` makes it; MNIST and its relatives are in `root`."""
     data = params.data
-    draw = generator_for(params.seed, "split")
-    return load_splits(data.dataset, root, draw, data.image_size, data.channels, data.train_limit).train
+    generator = generator_for(params.seed, "split")
+    return load_splits(data.dataset, root, generator, data.image_size, data.channels, data.train_limit).train
 
 
 def load_ruler(root: Path, params: Params) -> Ruler:

@@ -36,8 +36,8 @@ def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None
         save_autoencoder(model, net, describe(params, train.images))
         write_figures(report, net, test.images)
 
-    followed, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
-    training = Training("autoencoder", update, state_of(learners), settings, machine, followed, files, HISTORY)
+    depends_on, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
+    training = Training("autoencoder", update, state_of(learners), settings, machine, depends_on, files, HISTORY)
     training.run(report, params.checkpoint_seconds, save)
 
 

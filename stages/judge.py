@@ -30,8 +30,8 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
     train, test = load_both(data)
     refuse_larger_batch("judge", params.judge, len(train.images))
     update, learners = training_of_both(params, train, *machine)
-    followed, files = params.model_dump(include={"seed", "judge"}), [data / "train.safetensors"]
-    training = Training("judge", update, state_of(learners), params.judge, machine, followed, files, HISTORY)
+    depends_on, files = params.model_dump(include={"seed", "judge"}), [data / "train.safetensors"]
+    training = Training("judge", update, state_of(learners), params.judge, machine, depends_on, files, HISTORY)
     with training.trained(report, params.checkpoint_seconds):
         clean, noisy = (Judge(learner.net, machine.device) for learner in learners.values())
         clean.save(models / "judge.safetensors")

@@ -70,9 +70,9 @@ def write_samplers(
     with record_evaluations(exact) as seen:
         solved = solve_classes(exact, reference, number, settings.tolerance)
     evaluations.append(sum(seen) / len(solved))
-    images[SamplerSetting("adaptive", round(evaluations[-1]), times="adaptive")] = solved[:number]
+    images[SamplerSetting("adaptive", round(evaluations[-1]), spacing="adaptive")] = solved[:number]
     judged = quality_rows(reference, images, params.sampling.ddpm_samples)
-    table = ([*row, calls] for row, calls in zip(judged, 2 * evaluations, strict=True))  # on all images, on the first
+    table = ([*row, nfe] for row, nfe in zip(judged, 2 * evaluations, strict=True))  # on all images, on the first
     write_table(report / "samplers.csv", [*QUALITY_COLUMNS, "calls"], table)
     save_samplers(report / "samplers.png", images)
 

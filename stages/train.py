@@ -25,8 +25,8 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     refuse_larger_batch("train", params.train, len(train.images))
     description = describe(params, train)
     update, learners = training_of(params, train, *machine)
-    followed = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
-    training = Training("denoiser", update, state_of(learners), params.train, machine, followed, [split])
+    depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
+    training = Training("denoiser", update, state_of(learners), params.train, machine, depends_on, [split])
 
     def save() -> None:
         save_denoiser(model, learners["denoiser"].weights(), description)

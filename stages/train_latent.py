@@ -37,9 +37,9 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
     torch.manual_seed(params.seed)
     net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
     update, learners = denoiser_training(net, latents, tokens, params, settings, *machine)
-    followed = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
+    depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
     files = [split, autoencoder, captions / "train.txt"]
-    training = Training("latent denoiser", update, state_of(learners), settings, machine, followed, files)
+    training = Training("latent denoiser", update, state_of(learners), settings, machine, depends_on, files)
     training.run(
         report,
         params.checkpoint_seconds,

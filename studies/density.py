@@ -81,10 +81,10 @@ def study(params: ScoreParams, train: Dataset, test: Dataset, report: Path) -> N
         about = {"images": len(train.images), "steps": params.train.steps, "cpu_seconds": round(seconds)}
         write_json(report / "about.json", about | {"changes": CHANGES})
 
-    followed = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})
-    followed["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
+    depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})
+    depends_on["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
     state = state_of(learners) | {"clock": clock}
-    training = Training("density", update, state, params.train, machine, followed, files=[])
+    training = Training("density", update, state, params.train, machine, depends_on, files=[])
     training.run(report, params.checkpoint_seconds, measure)
 
 

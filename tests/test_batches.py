@@ -122,7 +122,7 @@ def test_bounds_of_the_vae():
 
 def test_bits_of_the_denoiser(denoiser, monkeypatch):
     images, labels = some_images(NUMBER)
-    settings = ScoreParams.load(ROOT).score.model_copy(update={"stretches": 6})
+    settings = ScoreParams.load(ROOT).score.model_copy(update={"log_snr_bins": 6})
     density = Density.of(denoiser, Dataset(images, labels, tuple("abc")), settings, seed=0)
     found = []
     for size in (NUMBER, 3, 1):

@@ -66,11 +66,10 @@ class Density:
 
     def bound(self, images: Tensor, labels: Tensor) -> Bound:
         """The variational bound of uint8 images (N, C, H, W), in nats, on the CPU."""
-
         parts = []
         for indices, batch in self._batches(images, labels):
-            draws = (generator_for(self.seed, "score/times", index) for index in indices)
-            shares = torch.stack([torch.rand(self.settings.stretches, generator=draw) for draw in draws])
+            generators = (generator_for(self.seed, "score/times", index) for index in indices)
+            shares = torch.stack([torch.rand(self.settings.log_snr_bins, generator=g) for g in generators])
             parts.append([term.cpu() for term in variational_bound(*batch, shares)])
         return Bound(*(torch.cat(terms) for terms in zip(*parts, strict=True)))
 

@@ -94,8 +94,8 @@ class Reference:
 
     def quality(self, features: Tensor) -> Quality:
         """The quality of samples with these features (N, 128)."""
-        draw = generator_for(self.seed, "evaluation/kid")
-        kid, kid_std = metrics.kernel_distance(features, self.test_features, draw)
+        generator = generator_for(self.seed, "evaluation/kid")
+        kid, kid_std = metrics.kernel_distance(features, self.test_features, generator)
         enough = len(features) >= MIN_SAMPLES
         fid = metrics.frechet_distance(features, self.test_features) if enough else None
         prdc = metrics.precision_recall_density_coverage(self.test_features, features) if enough else [None] * 4
@@ -124,7 +124,7 @@ class Reference:
         )
 
     def training_draw(self, number: int, draw: int) -> Dataset:
-        """Draw number `draw` of `number` random training images."""
+        """`number` random training images: the draw with the index `draw`."""
         order = torch.randperm(len(self.train.images), generator=generator_for(self.seed, "evaluation/floor", draw))
         return self.train.take(order[:number])
 
