@@ -1,4 +1,4 @@
-"""Stage `sample_latent`: do images show what their prompt says, even if training never showed it?"""
+"""Stage `sample_latent`: do images show what their prompt says, even if training never did?"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -38,11 +38,11 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     for scale in settings.scales:
         for group, asked in prompts.items():
             images = opened.draw(asked.texts, settings.num_steps, scale, group, batch_size)
-            note(shares, counts, opened, images, asked, [group, scale])
+            add_rows(shares, counts, opened, images, asked, [group, scale])
             if group == "unseen":
                 save_sheet(report / f"sheet_{scale:g}.png", by_combination(opened, asked, images), SHEET_COLUMNS)
     real = opened.reconstruct(opened.reference.test.images)
-    note(shares, counts, opened, real, opened.real(), ["reconstructed", None])
+    add_rows(shares, counts, opened, real, opened.real(), ["reconstructed", None])
     write_table(report / "prompts.csv", ["group", "scale", "n", *SHARES], shares)
     write_table(report / "confusion.csv", ["group", "scale", "property", "asked", "measured", "count"], counts)
     names = [words_of(combination, opened.captions) for combination in opened.captions.held_out]
@@ -60,7 +60,7 @@ def refuse_fewer_than_classes(num_samples: int, num_classes: int) -> None:
         raise ValueError(f"sample_latent.num_samples: {num_samples} is not possible (allowed: {allowed})")
 
 
-def note(
+def add_rows(
     shares: list[list[object]],
     counts: list[list[object]],
     opened: Prompted,
@@ -105,9 +105,7 @@ def write_attention(report: Path, opened: Prompted, asked: Prompts, steps: int, 
         images = opened.draw(texts, steps, scale, "attention", batch_size=len(texts))
     side = opened.model.latent_shape[-1]
     conditional = torch.stack(weights).mean(dim=0)[: len(texts)]  # guidance puts the null captions behind them
-    maps = (
-        conditional.transpose(1, 2).unflatten(2, (side, side)).cpu()
-    )  # (B, 1 + L, h, w), the first of the start token
+    maps = conditional.transpose(1, 2).unflatten(2, (side, side)).cpu()  # (B, 1 + L, h, w), the start token's first
     words = [text.split() for text in texts]
     columns = 1 + max(map(len, words))
     tiles = torch.full((len(texts), columns, *images.shape[1:]), GREY, dtype=torch.uint8)

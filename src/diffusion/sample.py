@@ -134,7 +134,7 @@ def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSet
 def write_arrays(path: Path, images: Tensor, labels: Tensor, _: int) -> None:
     """`images` uint8 (N, H, W) or (N, H, W, C), `labels` int64 (N,)."""
     array = images.permute(0, 2, 3, 1).numpy()
-    with whole_file(path) as partial, open(partial, "wb") as file:
+    with whole_file(path) as unfinished, open(unfinished, "wb") as file:
         np.savez(file, images=array[..., 0] if array.shape[-1] == 1 else array, labels=labels.numpy())
 
 

@@ -60,7 +60,7 @@ def landmarks(schedules: dict[str, NoiseSchedule], accuracies: Sequence[float]) 
     }
     for name, schedule in schedules.items():
         t = None if lost is None else time_at(schedule, alpha_bar_of(lost))
-        at = {} if t is None else {"t": t, "log_snr": lost, "snr": math.exp(lost)}
+        at = {} if t is None or lost is None else {"t": t, "log_snr": lost, "snr": math.exp(lost)}
         share = 1 - (schedule.timesteps if t is None else t) / schedule.timesteps
         found["unrecognisable"][name] = {key: rounded(value) for key, value in at.items()} or None
         found["share_unrecognisable"][name] = None if lost is None else rounded(share)

@@ -25,7 +25,7 @@ FLOOR_DRAWS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Ruler:
+class Evaluator:
     """Class accuracy; FID against all test digits; precision ... coverage (k = 5) against a stratified 1,000."""
 
     judge: Judge
@@ -57,8 +57,11 @@ def training_data(params: Params, root: Path) -> Dataset:
     return load_splits(data.dataset, root, generator, data.image_size, data.channels, data.train_limit).train
 
 
-def load_ruler(root: Path, params: Params) -> Ruler:
-    """The ruler; its judge is trained on first use (`root` as `data.root`: MNIST is downloaded if missing)."""
+def load_evaluator(root: Path, params: Params) -> Evaluator:
+    """The external evaluator, whose judge is trained on first use.
+
+    `root` is as `data.root`: MNIST is downloaded there if it is missing.
+    """
     splits, few = (
         load_splits("mnist", root, generator_for(params.seed, "split"), test_limit=limit) for limit in (0, NEIGHBOURS)
     )
@@ -70,4 +73,4 @@ def load_ruler(root: Path, params: Params) -> Ruler:
         run_training("judge", update, learners, settings.steps, settings.batch_size, settings.log_every)
         Judge(learners["judge"].net, machine.device).save(JUDGE)
     judge = Judge.load(JUDGE, torch.device("cpu"))
-    return Ruler(judge, *(judge.see(images).features for images in (splits.test.images, few.test.images)))
+    return Evaluator(judge, *(judge.see(images).features for images in (splits.test.images, few.test.images)))
