@@ -1,6 +1,6 @@
 """`make load`: memory and time of large data sets, many samples and many classes. Prints a table; needs Linux.
 
-The networks are tiny, untrained and called a few times: their outputs take the memory of any other's.
+The networks are tiny, untrained and evaluated a few times: their outputs take as much memory as any other's.
 """
 
 import argparse

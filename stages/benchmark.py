@@ -78,7 +78,7 @@ class Bench(NamedTuple):
             self.denoiser.predict(x, 1.0, self.labels)
 
     def clock(self, work: Callable[[], object]) -> float:
-        """Seconds that it takes."""
+        """Seconds that `work` takes."""
         with stopwatch(self.denoiser.device) as elapsed:
             work()
         return elapsed[0]

@@ -93,7 +93,7 @@ def words_of(combination: Combination, captions: Captions) -> str:
 
 
 def write_attention(report: Path, opened: Prompted, asked: Prompts, steps: int, scale: float) -> None:
-    """Which word attends where: a row for every prompt, the image and then a map for every word.
+    """Where each word is attended to: a row for every prompt, the image and then a map for every word.
 
     Maps are means over heads, blocks and steps, brightest where a word counts most; those of a prompt are scaled by the
     largest entry among them.

@@ -77,7 +77,7 @@ def test_images_of_every_sampler(denoiser, sampler, scale):
 
 def test_images_of_the_adaptive_solver(denoiser, monkeypatch):
     """It measures its error on a whole batch, so image k is always solved with the same others."""
-    monkeypatch.setattr(score, "COMPANY", 4)
+    monkeypatch.setattr(score, "ODE_BATCH_SIZE", 4)
     data = Dataset(torch.zeros(1, *SHAPE, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), tuple("abc"))
     reference = SimpleNamespace(train=data, seed=5)
     whole, *others = (score.solve_classes(denoiser, reference, number, 1e-2) for number in (NUMBER, NUMBER, 5))

@@ -19,7 +19,7 @@ from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
-Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: one, or (B,) where nothing needs one) -> x_0
+Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: a number, or (B,) if unguided) -> x_0
 EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is
 
 

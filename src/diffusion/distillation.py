@@ -17,7 +17,7 @@ def distillation_loss(student: Denoiser, teacher: Denoiser, num_steps: int) -> L
     """The loss of a student that samples in `num_steps` steps, from a teacher that takes twice as many.
 
     It is the squared error of the target, on images and their conditions. Times are those that DDIM visits with evenly
-    spaced steps, so a student is good for this number of steps and no other.
+    spaced steps, so a student works for this number of steps only.
     """
     schedule, target = student.schedule, TARGETS[student.target]
 

@@ -83,7 +83,7 @@ def exact_denoise(mixture: GaussianMixture, schedule: NoiseSchedule) -> Denoise:
 
 
 def mixture_loss(denoiser: Denoiser, mixture: GaussianMixture) -> Loss:
-    """The loss of a denoiser of points on fresh points of the mixture, as many as the batch has (ignored) items.
+    """The loss of a denoiser of points, on as many fresh points of the mixture as the batch has (ignored) items.
 
     Batches are on the CPU, as the mixture is; times have the distribution `cosine`.
     """

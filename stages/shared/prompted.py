@@ -1,4 +1,4 @@
-"""Prompts of real test images, the images that a model of latents draws of them, and what those show."""
+"""Prompts made from real test images, the images that a latent model draws from them, and what these show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Prompts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prompted:
-    """A model of latents, and what judges its images: the captions with their measures, real images, the judge."""
+    """A latent model, and what judges its images: the captions with their measures, real images, the judge."""
 
     model: LatentModel
     captions: Captions
@@ -74,8 +74,8 @@ class Prompted:
         return Prompts([], test.labels, grades, self.captions.unseen(test.labels, grades))
 
     def prompts(self, number: int, seen: bool) -> Prompts:
-        """`number` captions of test images in their order, starting over after the last, all of combinations that are
-        held out, or all of others if `seen`. Raises ValueError where there is no such image."""
+        """`number` captions of test images in their order, starting over after the last: of those with a held-out
+        combination, or of the others if `seen`. Raises ValueError if there is no such image."""
         real = self.real()
         (chosen,) = torch.where((real.combination < 0) == seen)
         if not len(chosen):

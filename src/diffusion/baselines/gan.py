@@ -50,7 +50,7 @@ class GanModel:
 def discriminator_loss(
     model: GanModel, discriminator: nn.Module, *, latent: int, r1_weight: float, r1_every: int
 ) -> Loss:
-    """The discriminator's loss on real images and their labels, against as many images of the generator.
+    """The discriminator's loss on real images and their labels, against as many images from the generator.
 
     The penalty is computed at every `r1_every`-th step and weighted by as much (Karras et al. 2020, appendix B).
     """
