@@ -14,7 +14,7 @@ from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
 from stages.shared.model_record import write_model_record
-from stages.shared.training import Learners, Training, made_for, refuse_larger_batch
+from stages.shared.training import Learners, Training, data_arguments, refuse_larger_batch
 
 
 def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
@@ -38,7 +38,7 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
 def describe(params: Params, data: Dataset) -> dict[str, Any]:
     """What builds the denoiser again: see `save_denoiser`."""
     return {
-        "net": made_for(data) | params.model.model_dump(),
+        "net": data_arguments(data) | params.model.model_dump(),
         "schedule": params.schedule,
         "timesteps": params.timesteps,
         "target": params.train.target,

@@ -13,7 +13,7 @@ from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import BaselineParams
 from stages.shared.command import run
-from stages.shared.training import Learners, made_for, train_baseline
+from stages.shared.training import Learners, data_arguments, train_baseline
 
 WARMUP_STEPS = 100
 HISTORY = ("loss", "kl", "grad_norm", "learning_rate")
@@ -26,7 +26,7 @@ def main(params: BaselineParams, *, data: Path, model: Path, report: Path) -> No
 
 def net_arguments(params: BaselineParams, data: Dataset) -> dict[str, Any]:
     """What builds the network."""
-    return made_for(data) | params.vae.model_dump(include={"latent", "mixtures", "patch", "channels", "blocks"})
+    return data_arguments(data) | params.vae.model_dump(include={"latent", "mixtures", "patch", "channels", "blocks"})
 
 
 def training_of(params: BaselineParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:

@@ -29,7 +29,7 @@ from stages.shared.command import run
 from stages.shared.denoiser_training import learner_of
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
-from stages.shared.training import Learners, Training, made_for
+from stages.shared.training import Learners, Training, data_arguments
 
 CHANGES = (
     "data.dataset=mnist",
@@ -94,7 +94,7 @@ def training_of(params: ScoreParams, data: Dataset, device: torch.device, precis
     """The training, not begun: its step for `fit`, and its learner."""
     schedule = noise_schedule(params.schedule, params.timesteps)
     torch.manual_seed(params.seed)
-    net = GreyUNet(schedule, Greys.of(data.images), **made_for(data), **params.model.model_dump())
+    net = GreyUNet(schedule, Greys.of(data.images), **data_arguments(data), **params.model.model_dump())
     net = net.to(device, memory_format=torch.channels_last)
     loss = likelihood_loss(Denoiser(net, schedule, "x0", precision))
     learners = {"denoiser": learner_of(net, loss, params.train)}

@@ -1,4 +1,4 @@
-"""Latent diffusion on text: the model in its file, guidance on captions, the attention that is noted, larger images."""
+"""Latent diffusion on text: the model in its file, guidance on captions, recorded attention, larger images."""
 
 from functools import partial
 from types import SimpleNamespace

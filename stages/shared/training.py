@@ -135,7 +135,7 @@ def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
         raise ValueError(f"{section}.batch_size: {settings.batch_size} is not possible (allowed: 1 to {number} images)")
 
 
-def made_for(data: Dataset) -> dict[str, int]:
+def data_arguments(data: Dataset) -> dict[str, int]:
     """The arguments of a network that follow from its data."""
     _, channels, _, size = data.images.shape
     return {"image_size": size, "image_channels": channels, "num_classes": len(data.class_names)}

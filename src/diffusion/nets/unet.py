@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from diffusion.nets.attention import Context, ContextAttention, SelfAttention, zero_weights
 
+MAX_PERIOD = 10_000  # of the sines and cosines of a time, which runs from 0 to 1000
+
 
 class UNet(nn.Module):
     """U-Net on patches, with time and class in every block (Ho et al. 2020, appendix B; Dhariwal & Nichol 2021).
@@ -133,11 +135,11 @@ class TimeEmbedding(nn.Module):
 
     frequency: Tensor  # (dim / 8,)
 
-    def __init__(self, dim: int, max_period: float = 10_000) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
         half = dim // 8
         self.register_buffer(
-            "frequency", torch.exp(-math.log(max_period) * torch.arange(half) / half), persistent=False
+            "frequency", torch.exp(-math.log(MAX_PERIOD) * torch.arange(half) / half), persistent=False
         )
         self.layers = nn.Sequential(nn.Linear(2 * half, dim), nn.SiLU(), nn.Linear(dim, dim))
 

@@ -1,4 +1,4 @@
-"""Metrics on features, images and labels. Distances are computed in float64 and in blocks, so memory stays bounded.
+"""Metrics on features and images. Distances are computed in float64 and in blocks, so memory stays bounded.
 
 Features are (N, D), images (N, C, H, W), of any float type and on any device. Every function raises ValueError for
 values that are not finite.
@@ -124,7 +124,6 @@ def memorisation(
     samples: Tensor,
     training: Tensor,
     test: Tensor,
-    block: int = 1024,
     to_float: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Memorisation:
     """Distance in pixels of samples to their nearest training image, over that of real test images to theirs.
@@ -133,8 +132,8 @@ def memorisation(
     to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1], once they have gone
     through `to_float`.
     """
-    of_samples = nearest_neighbours(samples, training, block, to_float).distance
-    of_test = nearest_neighbours(test, training, block, to_float).distance
+    of_samples = nearest_neighbours(samples, training, to_float=to_float).distance
+    of_test = nearest_neighbours(test, training, to_float=to_float).distance
     threshold, median_test = of_test.quantile(0.01), of_test.quantile(0.5)
     median = of_samples.quantile(0.5)
     return Memorisation(
