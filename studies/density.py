@@ -122,7 +122,7 @@ def density_of(denoiser: Denoiser, params: ScoreParams) -> Density:
     """The density by the network's own estimates, and by its distribution over grey values at t = 1."""
     decode_to = partial(denoiser.net.decoder, FIRST_TIME)
     settings, denoise_to = params.score, partial(conditional, denoiser)
-    return Density(denoiser, denoise_to, decode_to, settings.log_snr_bins, settings.ode_tolerance, params.seed)
+    return Density(denoiser, denoise_to, decode_to, settings.stretches, settings.ode_tolerance, params.seed)
 
 
 if __name__ == "__main__":

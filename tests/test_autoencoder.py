@@ -68,7 +68,7 @@ def test_standardised_latents_have_mean_0_and_standard_deviation_1_per_channel()
     assert (latents.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-4
     standardise(net, real)  # a second time changes nothing
     assert (encode(net, real) - latents).abs().max() < 1e-5
-    assert (decode(net, latents) - net.reconstruct(before)).abs().max() < 1e-4
+    assert (decode(net, latents) - net.pixels(before)).abs().max() < 1e-4
 
 
 def test_the_loss_is_error_plus_weighted_kl_and_falls():

@@ -164,7 +164,7 @@ class Score(Section):
     tolerance: Tolerance
     mixture_steps: Steps
     likelihood_images: Annotated[Images, Field(ge=2)]
-    log_snr_bins: Timesteps
+    stretches: Timesteps
     ode_images: Annotated[Images, Field(ge=2)]
     ode_tolerance: Tolerance
     inversion_steps: Distinct[Timesteps]

@@ -47,7 +47,7 @@ def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, 
     """bits.csv: kinds of images by both bounds, unconditional; test images also class-conditional, and by the bare
     network. terms.csv: what every log-SNR bin adds.
     """
-    density = Density.grey_aware(denoiser, train.images, settings.log_snr_bins, settings.ode_tolerance, seed)
+    density = Density.grey_aware(denoiser, train.images, settings.stretches, settings.ode_tolerance, seed)
     test, few = test.take(slice(settings.likelihood_images)), settings.ode_images
     null = torch.full_like(test.labels, denoiser.null)
     table, terms = [], []

@@ -24,7 +24,7 @@ def reconstruction_loss(net: Autoencoder, *, kl_weight: float, precision: str) -
         with autocast(x.device, precision):
             posterior = Gaussian(*net.moments(x))
             eps = draws.normal(posterior.mean.shape, of="noise")
-            reconstruction = net.reconstruct(posterior.sample(eps))
+            reconstruction = net.pixels(posterior.sample(eps))
         error = (reconstruction - x).square().mean()
         kl = posterior.kl_to(STANDARD).mean()
         total = error + kl_weight * kl
