@@ -1,4 +1,4 @@
-"""Studies: commands that take longer than the pipeline, and whose results are committed.
+"""Benchmarks: commands that measure speed, memory, recipes and other libraries, apart from the pipeline.
 
 They import `stages` first, which puts this checkout's own src/ first on sys.path.
 """

@@ -82,12 +82,12 @@ def sampling(
         final(walk(denoise, denoiser.schedule, image_noise(run, "bench", range(number), shape, device)))
 
     @torch.no_grad()
-    def bare_calls(_: int) -> None:
+    def bare_evaluations(_: int) -> None:
         for _ in range(SAMPLING_STEPS):
             denoiser.predict(x, params.timesteps / 2, label)
 
     denoiser.net.eval()
-    whole, ratios = interleave(device, sample, bare_calls)
+    whole, ratios = interleave(device, sample, bare_evaluations)
     return number / median(whole), ratios
 
 

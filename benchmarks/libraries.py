@@ -1,6 +1,6 @@
 """The other libraries of `make peers`: each one's network, loss and sampler for digits, in two forms.
 
-`documented` is what the library's own documentation uses for such images, `tuned` the same library set for two CPU
+`documented` is what the library's own documentation uses for such images, `tuned` the same library, set up for two CPU
 cores as well as we could.
 """
 
@@ -40,11 +40,11 @@ class Peer(ABC):
 
     @abstractmethod
     def sample(self, net: nn.Module, label: Tensor) -> Tensor:
-        """Digits (B, 1, 28, 28) in [-1, 1] by the library's sampler in SAMPLING_STEPS calls of `net`, unguided."""
+        """Unguided digits (B, 1, 28, 28) in [-1, 1] by the library's sampler in SAMPLING_STEPS evaluations of `net`."""
 
     @abstractmethod
-    def call(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
-        """The bare network call that `sample` makes in every step."""
+    def evaluate(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
+        """The bare network evaluation that `sample` makes in every step."""
 
 
 class Azula(Peer):
@@ -82,7 +82,7 @@ class Azula(Peer):
         sampler = DDIMSampler(net, steps=SAMPLING_STEPS, silent=True)
         return sampler(sampler.init((len(label), 1, SIZE, SIZE)), label=label)
 
-    def call(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
+    def evaluate(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
         return net.backbone(x, torch.tensor(0.5), label=label)
 
 
@@ -132,7 +132,7 @@ class SmallDiffusion(Peer):
         )
         return x_0
 
-    def call(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
+    def evaluate(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
         return net(x, torch.tensor(1.0), cond=label)
 
 
@@ -204,7 +204,7 @@ class Diffusers(Peer):
             x = self.sampler.step(net(x, t, label), t, x).prev_sample
         return x
 
-    def call(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
+    def evaluate(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
         return net(x, 500, label)
 
 
@@ -246,7 +246,7 @@ class DenoisingDiffusionPytorch(Peer):
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
             return 2 * net.sample(label, cond_scale=1.0, rescaled_phi=0.0) - 1
 
-    def call(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
+    def evaluate(self, net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
         return net.model(x, torch.full((len(x),), 500), label, cond_drop_prob=0.0)
 
 

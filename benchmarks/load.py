@@ -1,6 +1,6 @@
 """`make load`: memory and time of large data sets, many samples and many classes. Prints a table; needs Linux.
 
-The networks are tiny, untrained and called a few times: their outputs take the memory of any other's.
+The networks are tiny, untrained and evaluated a few times: their outputs take as much memory as any other's.
 """
 
 import argparse
@@ -78,11 +78,11 @@ def main() -> None:
     params = AllParams.load(Path()).changed(PRESET.read_text().replace("-S ", "").split() + SMALL)
     print(f"{'':20} {'n':>7} {'images MiB':>11} {'peak MiB':>9} {'seconds':>8}   (peak: over the start of the process)")
     for load in loads(params, mnist, images=50_000, samples=10_000, classes=50):
-        peak, images, seconds = measured(load)
+        peak, images, seconds = measure(load)
         print(f"{load.what:20} {load.number:7} {images / MEBI:11.0f} {peak / MEBI:9.0f} {seconds:8.0f}", flush=True)
 
 
-def measured(load: Load) -> Figures:
+def measure(load: Load) -> Figures:
     """Measure a load in a new process and a new folder."""
     with (
         tempfile.TemporaryDirectory() as folder,

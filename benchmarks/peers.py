@@ -1,8 +1,8 @@
 """`make peers`: this project beside the libraries that people would use instead, with equal training times.
 
-Every library of benchmarks/libraries.py is trained in both of its forms; the external evaluator of benchmarks/ruler.py
-measures 1,000 digits of each. Writes every row to peers.csv as soon as it is measured (the rows named on the command
-line, by default all), and prints the table of README.md.
+Every library of benchmarks/libraries.py is trained in both of its forms; the external evaluator measures 1,000 digits
+of each. Writes every row to peers.csv as soon as it is measured (the rows named on the command line, by default all),
+and prints the table of README.md.
 """
 
 import argparse
@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmarks.evaluator import Evaluator, load_evaluator, training_data
 from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
-from benchmarks.ruler import Ruler, load_ruler, training_data
-from diffusion.data import Dataset, classes_in_turn, gathered, to_float
+from diffusion.data import Dataset, classes_in_turn, gather, to_float
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> None:
     params = Params.load(Path())
     device = torch.device("cpu")
     prepare_machine(device)
-    ruler = load_ruler(arguments.mnist, params)
+    evaluator = load_evaluator(arguments.mnist, params)
     data = training_data(params, arguments.mnist)
     path = arguments.report / "peers.csv"
     machine = {name: value for name, value in describe_machine(device, "").items() if name != "precision"}
@@ -66,17 +66,18 @@ def main(arguments: argparse.Namespace) -> None:
     for name in arguments.rows or ROWS:
         torch.manual_seed(params.seed)
         library, _, form = name.partition(":")
-        row = ours(params, data, ruler, arguments.seconds) if name == OURS else beside(
-            PEERS[library](form), params, data, ruler, arguments.seconds
-        )  # fmt: skip
+        if name == OURS:
+            row = measure_ours(params, data, evaluator, arguments.seconds)
+        else:
+            row = measure_peer(PEERS[library](form), params, data, evaluator, arguments.seconds)
         kept = [old for old in read_rows(path) if (old["library"], old["form"]) != (row["library"], row["form"])]
         write_table(path, COLUMNS, [[old[column] for column in COLUMNS] for old in [*kept, row]])
         print(table([row]))
     print(table(read_rows(path)))
 
 
-def beside(peer: Peer, params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[str, object]:
-    """Measure a library: its row."""
+def measure_peer(peer: Peer, params: Params, data: Dataset, evaluator: Evaluator, seconds: float) -> dict[str, object]:
+    """The row of a library."""
     precision = faster_precision(peer, data) if peer.tuned else "fp32"
     start = time.monotonic()
     net, steps = train_peer(peer, data, params.seed, seconds, precision)
@@ -86,20 +87,22 @@ def beside(peer: Peer, params: Params, data: Dataset, ruler: Ruler, seconds: flo
         with autocast(label.device, precision):
             return peer.sample(net, label).float()
 
-    def call(x: Tensor, label: Tensor) -> None:
+    def evaluate(x: Tensor, label: Tensor) -> None:
         with autocast(label.device, precision):
-            peer.call(net, x, label)
+            peer.evaluate(net, x, label)
 
     return {
         "library": peer.library,
         "version": version(peer.library),
         "form": peer.form,
         "settings": peer.settings,
-        **measured(ruler, sample, call if peer.tuned else None, peer.net, precision, peer.batch_size, steps, seconds),
+        **common_columns(
+            evaluator, sample, evaluate if peer.tuned else None, peer.net, precision, peer.batch_size, steps, seconds
+        ),
     }
 
 
-def ours(params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[str, object]:
+def measure_ours(params: Params, data: Dataset, evaluator: Evaluator, seconds: float) -> dict[str, object]:
     """The row of this project: params.yaml, except that the learning rate decays with time, as in the tuned rows."""
     device, train = torch.device("cpu"), params.train
     precision = pick_precision(params.precision, device)
@@ -126,7 +129,7 @@ def ours(params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[st
         normals = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
         return final(by_ddim(SAMPLING_STEPS)(clipped(conditional(denoiser, label)), denoiser.schedule, normals))
 
-    def call(x: Tensor, label: Tensor) -> None:
+    def evaluate(x: Tensor, label: Tensor) -> None:
         denoiser.predict(x, params.timesteps / 2, label)
 
     return {
@@ -135,7 +138,7 @@ def ours(params: Params, data: Dataset, ruler: Ruler, seconds: float) -> dict[st
         "form": "",
         "settings": f"params.yaml: UNet {'/'.join(map(str, params.model.channels))} on {params.model.patch}x"
         f"{params.model.patch} patches, {train.target}, {params.schedule} schedule, DDIM",
-        **measured(ruler, sample, call, net, precision, train.batch_size, steps, seconds),
+        **common_columns(evaluator, sample, evaluate, net, precision, train.batch_size, steps, seconds),
     }
 
 
@@ -192,21 +195,21 @@ def faster_precision(peer: Peer, data: Dataset) -> str:
 
 
 @torch.inference_mode()
-def measured(
-    ruler: Ruler,
+def common_columns(
+    evaluator: Evaluator,
     sample: Callable[[Tensor], Tensor],
-    call: Callable[[Tensor, Tensor], None] | None,
+    evaluate: Callable[[Tensor, Tensor], None] | None,
     net: nn.Module,
     precision: str,
     batch_size: int,
     steps: int,
     seconds: float,
 ) -> dict[str, object]:
-    """The columns common to all rows; without `call`, the overhead is left out."""
+    """The columns common to all rows; without `evaluate`, the overhead is left out."""
     labels = classes_in_turn(NUM_SAMPLES, CLASSES)
     batches = labels.split(SAMPLING_BATCH)
-    images = gathered(sample(label) for label in tqdm(batches, desc="sampling", unit="batch"))
-    figures = ruler.measure(images, labels)
+    images = gather(sample(label) for label in tqdm(batches, desc="sampling", unit="batch"))
+    figures = evaluator.measure(images, labels)
     return {
         "arithmetic": precision,
         "batch_size": batch_size,
@@ -215,12 +218,12 @@ def measured(
         "steps": steps,
         "images_per_second": round(steps * batch_size / seconds),
         **{name: figures[name] for name in FIGURES},
-        "overhead": overhead(sample, call) if call else None,
+        "overhead": overhead(sample, evaluate) if evaluate else None,
         "date": datetime.now(UTC).date().isoformat(),
     }
 
 
-def overhead(sample: Callable[[Tensor], Tensor], call: Callable[[Tensor, Tensor], None]) -> float:
+def overhead(sample: Callable[[Tensor], Tensor], evaluate: Callable[[Tensor, Tensor], None]) -> float:
     """The time of sampling relative to as many bare network evaluations: the median of pairs measured in succession."""
     label = classes_in_turn(SAMPLING_BATCH, CLASSES)
     x = torch.randn(len(label), 1, SIZE, SIZE)
@@ -230,7 +233,7 @@ def overhead(sample: Callable[[Tensor], Tensor], call: Callable[[Tensor, Tensor]
         sample(label)
         middle = time.perf_counter()
         for _ in range(SAMPLING_STEPS):
-            call(x, label)
+            evaluate(x, label)
         ratios.append((middle - start) / (time.perf_counter() - middle))
     return median(ratios)
 

@@ -9,7 +9,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.ruler import Ruler, load_ruler, training_data
+from benchmarks.evaluator import Evaluator, load_evaluator, training_data
 from diffusion.data import Dataset, classes_in_turn
 from diffusion.denoiser import Denoiser
 from diffusion.generation import of_denoiser
@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Print the row, under its header."""
     params = Params.load(Path()).changed(arguments.changes)
     device, precision = machine_of(params)
-    ruler = load_ruler(arguments.mnist, params)
+    evaluator = load_evaluator(arguments.mnist, params)
     data = training_data(params, arguments.mnist)
     if arguments.cpu_seconds:
         params = fit_into(params, data, arguments.cpu_seconds)
@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     denoiser = Denoiser(
         learners["denoiser"].ema.net, noise_schedule(params.schedule, params.timesteps), train.target, precision
     )
-    figures = measured(ruler, denoiser, params, data)
+    figures = measure(evaluator, denoiser, params, data)
     print("| changes | steps | CPU seconds | seconds | images/s |", " | ".join(COLUMNS), "|")
     print(
         f"| {' '.join(arguments.changes) or 'none'} | {train.steps} | {cpu_seconds:.0f} | {seconds:.0f} "
@@ -64,11 +64,11 @@ def fit_into(params: Params, data: Dataset, cpu_seconds: float) -> Params:
     return params.model_copy(update={"train": params.train.model_copy(update={"steps": steps})})
 
 
-def measured(ruler: Ruler, denoiser: Denoiser, params: Params, data: Dataset) -> dict[str, float]:
-    """The ruler's figures of samples by DDIM (eta = 0, w = 1)."""
+def measure(evaluator: Evaluator, denoiser: Denoiser, params: Params, data: Dataset) -> dict[str, float]:
+    """The external evaluator's figures for samples by DDIM (eta = 0, w = 1)."""
     labels = classes_in_turn(NUM_SAMPLES, data.num_classes)
     model = of_denoiser(denoiser, data.shape, by_ddim(SAMPLING_STEPS))
-    return ruler.measure(model.images(labels, params.seed, "sample", params.sampling.batch_size), labels)
+    return evaluator.measure(model.images(labels, params.seed, "sample", params.sampling.batch_size), labels)
 
 
 if __name__ == "__main__":

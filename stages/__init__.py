@@ -1,4 +1,4 @@
-"""The pipeline's stages. A checkout always runs its own library, also in the copies that queued experiments run in."""
+"""The pipeline's stages. A checkout always runs its own library, also in the copies that experiments run in."""
 
 import signal
 import sys

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset, load_both, save_sheet, to_float, to_uint8
-from diffusion.latents.autoencoder import decoded, encoded, reconstruction_loss, save_autoencoder, standardise
+from diffusion.latents.autoencoder import decode, encode, reconstruction_loss, save_autoencoder, standardise
 from diffusion.latents.autoencoder_net import Autoencoder
-from diffusion.runtime import placed
+from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 from stages.params.params import LatentParams
@@ -36,15 +36,15 @@ def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None
         save_autoencoder(model, net, describe(params, train.images))
         write_figures(report, net, test.images)
 
-    followed, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
-    training = Training("autoencoder", update, state_of(learners), settings, machine, followed, files, HISTORY)
+    depends_on, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
+    training = Training("autoencoder", update, state_of(learners), settings, machine, depends_on, files, HISTORY)
     training.run(report, params.checkpoint_seconds, save)
 
 
 def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:
     """Write how close reconstructions of test images are to them, and their latents to a standard normal."""
-    latents = encoded(net, images)
-    reconstructed = to_uint8(decoded(net, latents)).cpu()
+    latents = encode(net, images)
+    reconstructed = to_uint8(decode(net, latents)).cpu()
     shown = images[:SHEET_COLUMNS]
     save_sheet(report / "reconstructions.png", torch.cat([shown, reconstructed[: len(shown)]]), len(shown))
     figures = {
@@ -68,7 +68,7 @@ def training_of(params: LatentParams, data: Dataset, device: torch.device, preci
     """The training that params describe, not begun: its step for `fit`, and its learner."""
     settings = params.autoencoder
     torch.manual_seed(params.seed)
-    net = placed(Autoencoder(**describe(params, data.images)), device)
+    net = place(Autoencoder(**describe(params, data.images)), device)
     loss = reconstruction_loss(net, kl_weight=settings.kl_weight, precision=precision)
     optimiser = Optimiser(net.parameters(), settings.learning_rate, settings.steps, warmup_steps=WARMUP_STEPS)
     learners = {"autoencoder": Learner(net, loss, optimiser)}

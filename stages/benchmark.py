@@ -15,7 +15,7 @@ from diffusion.denoiser import Denoiser, clipped, conditional, counted, load_den
 from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.step import Step, final
-from diffusion.samplers.table import SamplerSetting, comparison
+from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting, comparison
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.machine import machine_of
@@ -24,7 +24,7 @@ from stages.shared.outputs import write_json, write_table
 OVERHEAD_STEPS = 20  # of the sampler in a repeat, followed by as many evaluations of the bare network as they took
 TIMES = ("seconds", "seconds_min", "seconds_max")
 OVERHEADS = ("overhead", "overhead_min", "overhead_max")
-COLUMNS = (*SamplerSetting._fields, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS)
+COLUMNS = (*SETTING_COLUMNS, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS)
 
 
 def main(params: Params, *, model: Path, report: Path) -> None:
@@ -34,7 +34,7 @@ def main(params: Params, *, model: Path, report: Path) -> None:
     net, number = description["net"], params.benchmark.num_images
     shape = (number, net["image_channels"], net["image_size"], net["image_size"])
     bench = Bench(denoiser, shape, classes_in_turn(number, net["num_classes"]).to(machine.device), params.seed)
-    bench.call_bare(OVERHEAD_STEPS)  # warm-up
+    bench.evaluate_net(OVERHEAD_STEPS)  # warm-up
     compared = tqdm(comparison(params.timesteps, **params.sampling.comparison()), desc="benchmark", unit="sampler")
     rows = [bench.row(setting, params.benchmark.repeats) for setting in compared]
     write_table(report / "timing.csv", COLUMNS, rows)
@@ -62,7 +62,7 @@ class Bench(NamedTuple):
         """The first steps of a sampler, over as many evaluations of the bare network."""
         times: list[float] = []
         seconds = self.clock(lambda: list(islice(self.steps(setting, times), OVERHEAD_STEPS)))
-        return seconds / self.clock(lambda: self.call_bare(len(times)))
+        return seconds / self.clock(lambda: self.evaluate_net(len(times)))
 
     def steps(self, setting: SamplerSetting, times: list[float]) -> Iterator[Step]:
         """The steps of a sampler, every evaluation noted in `times`."""
@@ -71,14 +71,14 @@ class Bench(NamedTuple):
         return setting.start(denoise, self.denoiser.schedule, normals)
 
     @torch.no_grad()
-    def call_bare(self, number: int) -> None:
+    def evaluate_net(self, number: int) -> None:
         """Evaluate the network `number` times."""
         x = torch.randn(self.shape, device=self.denoiser.device)
         for _ in range(number):
             self.denoiser.predict(x, 1.0, self.labels)
 
     def clock(self, work: Callable[[], object]) -> float:
-        """Seconds that it takes."""
+        """Seconds that `work` takes."""
         with stopwatch(self.denoiser.device) as elapsed:
             work()
         return elapsed[0]

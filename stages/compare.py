@@ -15,8 +15,8 @@ from diffusion.baselines.vae import VaeModel, bounds, load_vae
 from diffusion.data import Dataset, classes_in_turn, examples, save_sheet, to_float, to_uint8
 from diffusion.denoiser import refuse_other_images
 from diffusion.generation import ImageModel, of_denoiser, of_one_call
+from diffusion.quality.classification import effective_number
 from diffusion.quality.evaluation import Reference, verdict
-from diffusion.quality.metrics import effective_number
 from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.ddim import by_ddim
@@ -34,7 +34,7 @@ MODES = ("coverage_within", "classes", "effective_classes")
 CLOCK = ("model", "calls", "batch", "images_per_second", "slowest", "fastest", "repeats")
 
 
-class Compared(NamedTuple):
+class Entry(NamedTuple):
     """A model with the network evaluations that it takes per image, and its null label if it can be unconditional."""
 
     name: str
@@ -52,15 +52,15 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
     for path, description in ((gan, of_gan), (vae, of_vae)):
         refuse_other_images(path, description, train.shape, train.num_classes)
 
-    def diffusion(steps: int, eta: float = 0.0) -> Compared:
-        return Compared("diffusion", steps, of_denoiser(denoiser, train.shape, by_ddim(steps, eta)), train.num_classes)
+    def diffusion(steps: int, eta: float = 0.0) -> Entry:
+        return Entry("diffusion", steps, of_denoiser(denoiser, train.shape, by_ddim(steps, eta)), train.num_classes)
 
-    models = [
+    entries = [
         *map(diffusion, settings.ddim_steps),
-        Compared("gan", 1, of_one_call(gan_model, of_gan["net"]["latent"], machine[0])),
-        Compared("vae", 1, of_one_call(vae_model, of_vae["net"]["latent"], machine[0])),
+        Entry("gan", 1, of_one_call(gan_model, of_gan["net"]["latent"], machine[0])),
+        Entry("vae", 1, of_one_call(vae_model, of_vae["net"]["latent"], machine[0])),
     ]
-    write_quality(report, reference, models, settings.num_samples, batch_size)
+    write_quality(report, reference, entries, settings.num_samples, batch_size)
     write_density(report, reference.test, vae_model, settings.importance_samples, params.seed, batch_size)
     nets = {"diffusion": denoiser.net, "gan": gan_model.net, "vae": vae_model.net}
     parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
@@ -68,25 +68,25 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
     write_json(report / "metrics.json", {"floor": floor, "parameters": parameters})
 
     ddpm = [] if params.timesteps in settings.ddim_steps else [diffusion(params.timesteps, eta=1.0)]
-    rows = clock([*models, *ddpm], settings.batch_sizes, settings.repeats, train.num_classes, params.seed)
+    rows = clock([*entries, *ddpm], settings.batch_sizes, settings.repeats, train.num_classes, params.seed)
     write_table(report / "timing.csv", CLOCK, rows)
     write_json(report / "timing.json", describe_machine(*machine))
     write_model_record(report / "model.json", model, params.train.steps)
 
 
-def write_quality(report: Path, reference: Reference, models: Sequence[Compared], number: int, batch_size: int) -> None:
+def write_quality(report: Path, reference: Reference, entries: Sequence[Entry], number: int, batch_size: int) -> None:
     """The verdict on every model's images of every class, its modes, and its first images below real ones."""
     names = reference.train.class_names
     labels = classes_in_turn(number, len(names))
     drawn = torch.randint(0, len(names), (number,), generator=generator_for(reference.seed, "compare/labels"))
     sheet, table = [examples(reference.test, SHOWN_PER_CLASS)], []
-    for one in tqdm(models, desc="quality", unit="model"):
-        images = one.model.images(labels, reference.seed, "compare/classes", batch_size)
-        asked = drawn if one.null is None else torch.full_like(drawn, one.null)
-        at_random = one.model.images(asked, reference.seed, "compare/random", batch_size)
+    for entry in tqdm(entries, desc="quality", unit="model"):
+        images = entry.model.images(labels, reference.seed, "compare/classes", batch_size)
+        asked = drawn if entry.null is None else torch.full_like(drawn, entry.null)
+        at_random = entry.model.images(asked, reference.seed, "compare/random", batch_size)
         figures = verdict(reference, images, labels).as_dict() | modes(reference, images, labels, at_random)
         figures["sharpness"] = reference.sharpness(images)
-        table.append([one.name, one.evaluations, number, *(figures[name] for name in (*QUALITY, *MODES))])
+        table.append([entry.name, entry.evaluations, number, *(figures[name] for name in (*QUALITY, *MODES))])
         sheet.append(examples(Dataset(images, labels, names), SHOWN_PER_CLASS))
     write_table(report / "quality.csv", ["model", "calls", "n", *QUALITY, *MODES], table)
     save_sheet(report / "samples.png", torch.cat(sheet), len(sheet[0]))
@@ -133,22 +133,22 @@ def write_density(report: Path, test: Dataset, vae: VaeModel, num_samples: int, 
 
 
 def clock(
-    models: Sequence[Compared], batch_sizes: Sequence[int], repeats: int, num_classes: int, seed: int
+    entries: Sequence[Entry], batch_sizes: Sequence[int], repeats: int, num_classes: int, seed: int
 ) -> Iterator[list[object]]:
     """Rows of CLOCK: images per second at batch size 1, and at those given.
 
     All batch sizes are tried at a model's fewest network evaluations; with more, the fastest of them is enough.
     """
     best: dict[str, int] = {}
-    for one in sorted(models, key=lambda one: one.evaluations):
+    for entry in sorted(entries, key=lambda entry: entry.evaluations):
         rows: list[list[Any]] = []
-        for size in (1, best[one.name]) if one.name in best else (1, *batch_sizes):
+        for size in (1, best[entry.name]) if entry.name in best else (1, *batch_sizes):
             labels = classes_in_turn(size, num_classes)
-            if one.name not in best:  # a warm-up for batches of this size
-                one.model.images(labels, seed, "compare/clock", size)
-            rates = sorted(size / elapsed for elapsed in seconds_of(one.model, labels, repeats, seed))
-            rows.append([one.name, one.evaluations, size, median(rates), rates[0], rates[-1], len(rates)])
-        best.setdefault(one.name, max(rows, key=lambda row: row[3])[2])
+            if entry.name not in best:  # a warm-up for batches of this size
+                entry.model.images(labels, seed, "compare/clock", size)
+            rates = sorted(size / elapsed for elapsed in seconds_of(entry.model, labels, repeats, seed))
+            rows.append([entry.name, entry.evaluations, size, median(rates), rates[0], rates[-1], len(rates)])
+        best.setdefault(entry.name, max(rows, key=lambda row: row[3])[2])
         yield from rows
 
 

@@ -97,7 +97,7 @@ def write_eta(
 ) -> None:
     """What eta does: two runs from the same start noise (determinism), diversity and quality.
 
-    `sample(setting, number, normals)` gives the images that are not there yet.
+    `sample(setting, number, normals)` makes the images that are still missing.
     """
     table, sheet = [], []
     for eta in etas:

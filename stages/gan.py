@@ -9,12 +9,12 @@ import torch
 from diffusion.baselines.gan import GanModel, discriminator_loss, generator_loss
 from diffusion.baselines.gan_nets import Discriminator, Generator
 from diffusion.data import Dataset
-from diffusion.runtime import placed
+from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import BaselineParams
 from stages.shared.command import run
-from stages.shared.training import Learners, made_for, train_baseline
+from stages.shared.training import Learners, data_arguments, train_baseline
 
 WARMUP_STEPS = 50
 HISTORY = ("loss", "discriminator_loss", "penalty", "grad_norm", "learning_rate")
@@ -27,7 +27,7 @@ def main(params: BaselineParams, *, data: Path, model: Path, report: Path) -> No
 
 def generator_arguments(params: BaselineParams, data: Dataset) -> dict[str, Any]:
     """What builds the generator."""
-    return made_for(data) | params.gan.model_dump(include={"latent", "patch", "channels", "blocks"})
+    return data_arguments(data) | params.gan.model_dump(include={"latent", "patch", "channels", "blocks"})
 
 
 def training_of(params: BaselineParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
@@ -35,8 +35,8 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
     settings = params.gan
     torch.manual_seed(params.seed)
     shape: dict[str, Any] = settings.model_dump(include={"patch", "channels", "blocks"})
-    generator = placed(Generator(**generator_arguments(params, data)), device)
-    discriminator = placed(Discriminator(**made_for(data) | shape), device)
+    generator = place(Generator(**generator_arguments(params, data)), device)
+    discriminator = place(Discriminator(**data_arguments(data) | shape), device)
     model, latent = GanModel(generator, precision), settings.latent
     optimiser = partial(
         Optimiser,

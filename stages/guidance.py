@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import classes_in_turn, save_sheet
-from diffusion.denoiser import Denoise, Denoiser, evaluations_noted, guided
+from diffusion.denoiser import Denoise, Denoiser, guided, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference, Verdict, verdict
 from diffusion.quality.metrics import saturation
@@ -75,10 +75,10 @@ def sample_and_judge(
     beyond: list[float] = []
 
     def wrap(denoiser: Denoiser, label: Tensor) -> Denoise:
-        return saturation_noted(guided(denoiser, label, **guidance), beyond)
+        return saturation_recorded(guided(denoiser, label, **guidance), beyond)
 
     model = of_denoiser(denoiser, reference.train.shape, by_ddim(steps), wrap)
-    with evaluations_noted(denoiser) as seen:
+    with record_evaluations(denoiser) as seen:
         watch = partial(tqdm, desc=name, unit="batch")
         images = model.images(labels, reference.seed, "guidance", batch_size, watch)
     result = verdict(reference, images, labels)
@@ -90,16 +90,16 @@ def sample_and_judge(
     return images, result, [figures[figure] for figure in FIGURES]
 
 
-def saturation_noted(denoise: Denoise, beyond: list[float]) -> Denoise:
-    """The same, appending the share of pixels beyond |x_0| = 1 of every estimate to `beyond`: to be put inside of
-    `clipped`."""
+def saturation_recorded(denoise: Denoise, beyond: list[float]) -> Denoise:
+    """The same, appending the share of pixels beyond |x_0| = 1 of every estimate to `beyond`; it goes inside `clipped`,
+    which would leave none."""
 
-    def noting(x_t: Tensor, t: Tensor | float) -> Tensor:
+    def recording(x_t: Tensor, t: Tensor | float) -> Tensor:
         x_0 = denoise(x_t, t)
         beyond.append(saturation(x_0))
         return x_0
 
-    return noting
+    return recording
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from diffusion.data import Dataset, load_both
 from diffusion.nets.classifier import Classifier
-from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability, share_right
-from diffusion.runtime import placed
+from diffusion.quality.classification import accuracy, confusion_matrix
+from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability
+from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 from stages.params.params import Params
@@ -29,8 +30,8 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
     train, test = load_both(data)
     refuse_larger_batch("judge", params.judge, len(train.images))
     update, learners = training_of_both(params, train, *machine)
-    followed, files = params.model_dump(include={"seed", "judge"}), [data / "train.safetensors"]
-    training = Training("judge", update, state_of(learners), params.judge, machine, followed, files, HISTORY)
+    depends_on, files = params.model_dump(include={"seed", "judge"}), [data / "train.safetensors"]
+    training = Training("judge", update, state_of(learners), params.judge, machine, depends_on, files, HISTORY)
     with training.trained(report, params.checkpoint_seconds):
         clean, noisy = (Judge(learner.net, machine.device) for learner in learners.values())
         clean.save(models / "judge.safetensors")
@@ -40,11 +41,10 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
 
 def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
     """Write the accuracy of both on the test split, and the confusion matrix of the first."""
-    logits, num_classes = judge.see(test.images).logits, len(test.class_names)
-    pairs = test.labels * num_classes + logits.argmax(1)
-    confusion = pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes)
+    predictions = judge.see(test.images).logits.argmax(1)
+    confusion = confusion_matrix(predictions, test.labels, test.num_classes)
     figures = {
-        "accuracy": share_right(logits, test.labels),
+        "accuracy": accuracy(predictions, test.labels),
         "n_test": len(test.images),
         "n_train": len(train.images),
         "parameters": sum(p.numel() for p in judge.net.parameters()),
@@ -72,9 +72,8 @@ def training_of(
     """The training of one judge, not begun: its step for `fit`, and its learner. Each has its own order of batches."""
     settings, name = params.judge, KINDS[knows_noise]
     torch.manual_seed(params.seed)
-    _, channels, _, size = train.images.shape
-    net = Classifier(size, channels, len(train.class_names), knows_noise=knows_noise)
-    placed(net, device)
+    channels, size, _ = train.shape
+    net = place(Classifier(size, channels, train.num_classes, knows_noise=knows_noise), device)
     optimiser = Optimiser(
         net.parameters(),
         settings.learning_rate,

@@ -1,4 +1,4 @@
-"""Stage `sample_latent`: do images show what their prompt says, even if training never showed it?"""
+"""Stage `sample_latent`: do images show what their prompt says, even if training never did?"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,11 +9,10 @@ from torch import Tensor
 
 from diffusion.data import GREY, Dataset, classes_in_turn, examples, save_sheet
 from diffusion.latents.captions import ARTICLE, Captions, Combination, caption
-from diffusion.latents.model import attention_noted
+from diffusion.latents.model import record_attention
 from diffusion.latents.strokes import PROPERTIES
+from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.evaluation import verdict
-from diffusion.quality.judge import share_right
-from diffusion.quality.metrics import confusion_matrix
 from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from stages.params.params import LatentParams
@@ -39,11 +38,11 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     for scale in settings.scales:
         for group, asked in prompts.items():
             images = opened.draw(asked.texts, settings.num_steps, scale, group, batch_size)
-            note(shares, counts, opened, images, asked, [group, scale])
+            add_rows(shares, counts, opened, images, asked, [group, scale])
             if group == "unseen":
                 save_sheet(report / f"sheet_{scale:g}.png", by_combination(opened, asked, images), SHEET_COLUMNS)
     real = opened.reconstruct(opened.reference.test.images)
-    note(shares, counts, opened, real, opened.real(), ["reconstructed", None])
+    add_rows(shares, counts, opened, real, opened.real(), ["reconstructed", None])
     write_table(report / "prompts.csv", ["group", "scale", "n", *SHARES], shares)
     write_table(report / "confusion.csv", ["group", "scale", "property", "asked", "measured", "count"], counts)
     names = [words_of(combination, opened.captions) for combination in opened.captions.held_out]
@@ -61,7 +60,7 @@ def refuse_fewer_than_classes(num_samples: int, num_classes: int) -> None:
         raise ValueError(f"sample_latent.num_samples: {num_samples} is not possible (allowed: {allowed})")
 
 
-def note(
+def add_rows(
     shares: list[list[object]],
     counts: list[list[object]],
     opened: Prompted,
@@ -94,7 +93,7 @@ def words_of(combination: Combination, captions: Captions) -> str:
 
 
 def write_attention(report: Path, opened: Prompted, asked: Prompts, steps: int, scale: float) -> None:
-    """Which word attends where: a row for every prompt, the image and then a map for every word.
+    """Where each word is attended to: a row for every prompt, the image and then a map for every word.
 
     Maps are means over heads, blocks and steps, brightest where a word counts most; those of a prompt are scaled by the
     largest entry among them.
@@ -102,13 +101,11 @@ def write_attention(report: Path, opened: Prompted, asked: Prompts, steps: int, 
     firsts = [int(torch.where(asked.combination == k)[0][0]) for k in asked.combination.unique().tolist()][:NUM_MAPS]
     labels, grades = asked.labels[firsts].tolist(), asked.grades[firsts].tolist()
     texts = [caption(opened.captions.class_words[k], of_image) for k, of_image in zip(labels, grades, strict=True)]
-    with attention_noted(opened.model.denoiser.net) as noted:
+    with record_attention(opened.model.denoiser.net) as weights:
         images = opened.draw(texts, steps, scale, "attention", batch_size=len(texts))
     side = opened.model.latent_shape[-1]
-    conditional = torch.stack(noted).mean(dim=0)[: len(texts)]  # guidance puts the null captions behind them
-    maps = (
-        conditional.transpose(1, 2).unflatten(2, (side, side)).cpu()
-    )  # (B, 1 + L, h, w), the first of the start token
+    conditional = torch.stack(weights).mean(dim=0)[: len(texts)]  # guidance puts the null captions behind them
+    maps = conditional.transpose(1, 2).unflatten(2, (side, side)).cpu()  # (B, 1 + L, h, w), the start token's first
     words = [text.split() for text in texts]
     columns = 1 + max(map(len, words))
     tiles = torch.full((len(texts), columns, *images.shape[1:]), GREY, dtype=torch.uint8)
@@ -138,8 +135,8 @@ def write_comparison(report: Path, opened: Prompted, number: int, steps: int, ba
         **verdict(reference, samples, labels).as_dict(),
         "reconstructed": asdict(reference.quality(see(opened.reconstruct(train[chosen])).features)),
         "judge": {
-            "real": share_right(see(test.images).logits, test.labels),
-            "reconstructed": share_right(see(opened.reconstruct(test.images)).logits, test.labels),
+            "real": accuracy(see(test.images).logits.argmax(1), test.labels),
+            "reconstructed": accuracy(see(opened.reconstruct(test.images)).logits.argmax(1), test.labels),
             "n": len(test.images),
         },
         "sampler": "ddim",

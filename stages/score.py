@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import classes_in_turn, save_sheet, to_float, to_uint8
-from diffusion.denoiser import Denoiser, conditional, evaluations_noted
+from diffusion.denoiser import Denoiser, conditional, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference
 from diffusion.randomness import generator_for, image_noise
@@ -27,7 +27,7 @@ from stages.shared.outputs import write_table
 from stages.shared.samplers import QUALITY_COLUMNS, SHEET_COLUMNS, quality_rows, sample_classes, save_samplers
 
 INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11
-COMPANY = 64  # images that the adaptive solver solves together
+ODE_BATCH_SIZE = 64  # of the adaptive solver
 
 
 def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, report: Path) -> None:
@@ -64,15 +64,15 @@ def write_samplers(
     ]
     images, evaluations = {}, []
     for setting in rows:
-        with evaluations_noted(denoiser) as seen:
+        with record_evaluations(denoiser) as seen:
             images[setting] = sample_classes(denoiser, reference, params.sampling.batch_size, setting, number)
         evaluations.append(sum(seen) / number)
-    with evaluations_noted(exact) as seen:
+    with record_evaluations(exact) as seen:
         solved = solve_classes(exact, reference, number, settings.tolerance)
     evaluations.append(sum(seen) / len(solved))
-    images[SamplerSetting("adaptive", round(evaluations[-1]), times="adaptive")] = solved[:number]
+    images[SamplerSetting("adaptive", round(evaluations[-1]), spacing="adaptive")] = solved[:number]
     judged = quality_rows(reference, images, params.sampling.ddpm_samples)
-    table = ([*row, calls] for row, calls in zip(judged, 2 * evaluations, strict=True))  # on all images, on the first
+    table = ([*row, nfe] for row, nfe in zip(judged, 2 * evaluations, strict=True))  # on all images, on the first
     write_table(report / "samplers.csv", [*QUALITY_COLUMNS, "calls"], table)
     save_samplers(report / "samplers.png", images)
 
@@ -80,11 +80,11 @@ def write_samplers(
 def solve_classes(denoiser: Denoiser, reference: Reference, number: int, tolerance: float) -> Tensor:
     """At least `number` images by the solver that chooses its own steps, uint8 (N, C, H, W) on the CPU.
 
-    It chooses them by the error of a whole batch, so image k always has the same company, of which none is left out.
+    It chooses them by the error of a whole batch, so every batch is full, and image k is always in the same company.
     """
-    labels = classes_in_turn(-(-number // COMPANY) * COMPANY, reference.train.num_classes)
+    labels = classes_in_turn(-(-number // ODE_BATCH_SIZE) * ODE_BATCH_SIZE, reference.train.num_classes)
     model = of_denoiser(denoiser, reference.train.shape, partial(adaptive, tolerance=tolerance))
-    return model.images(labels, reference.seed, "sample", COMPANY, partial(tqdm, desc="adaptive", unit="batch"))
+    return model.images(labels, reference.seed, "sample", ODE_BATCH_SIZE, partial(tqdm, desc="adaptive", unit="batch"))
 
 
 def write_inversion(report: Path, denoiser: Denoiser, images: Tensor, settings: Score, seed: int) -> None:

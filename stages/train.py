@@ -14,7 +14,7 @@ from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
 from stages.shared.model_record import write_model_record
-from stages.shared.training import Learners, Training, made_for, refuse_larger_batch
+from stages.shared.training import Learners, Training, data_arguments, refuse_larger_batch
 
 
 def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
@@ -25,8 +25,8 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     refuse_larger_batch("train", params.train, len(train.images))
     description = describe(params, train)
     update, learners = training_of(params, train, *machine)
-    followed = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
-    training = Training("denoiser", update, state_of(learners), params.train, machine, followed, [split])
+    depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
+    training = Training("denoiser", update, state_of(learners), params.train, machine, depends_on, [split])
 
     def save() -> None:
         save_denoiser(model, learners["denoiser"].weights(), description)
@@ -38,7 +38,7 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
 def describe(params: Params, data: Dataset) -> dict[str, Any]:
     """What builds the denoiser again: see `save_denoiser`."""
     return {
-        "net": made_for(data) | params.model.model_dump(),
+        "net": data_arguments(data) | params.model.model_dump(),
         "schedule": params.schedule,
         "timesteps": params.timesteps,
         "target": params.train.target,

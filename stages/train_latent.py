@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from diffusion.data import load_split
-from diffusion.latents.autoencoder import encoded, load_autoencoder, refuse_other_images
+from diffusion.latents.autoencoder import encode, load_autoencoder, refuse_other_images
 from diffusion.latents.captions import Captions
-from diffusion.latents.model import numbering, padded, save_latent, text_unet
+from diffusion.latents.model import numbering, pad, save_latent, text_unet
 from diffusion.training.loop import state_of
 from stages.params.params import LatentParams
 from stages.shared.command import run
@@ -31,15 +31,15 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
 
     description = describe(params, captioned, encoder.latent_shape, encoder_arguments, train.class_names)
     numbers = numbering(description["text"], description["vocabulary"])
-    tokens = padded([numbers(text) for _, text in pairs])
-    latents = encoded(encoder, train.images)[[image for image, _ in pairs]]
+    tokens = pad([numbers(text) for _, text in pairs])
+    latents = encode(encoder, train.images)[[image for image, _ in pairs]]
 
     torch.manual_seed(params.seed)
     net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
     update, learners = denoiser_training(net, latents, tokens, params, settings, *machine)
-    followed = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
+    depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
     files = [split, autoencoder, captions / "train.txt"]
-    training = Training("latent denoiser", update, state_of(learners), settings, machine, followed, files)
+    training = Training("latent denoiser", update, state_of(learners), settings, machine, depends_on, files)
     training.run(
         report,
         params.checkpoint_seconds,

@@ -8,12 +8,12 @@ import torch
 from diffusion.baselines.vae import VaeModel, vae_loss
 from diffusion.baselines.vae_net import Vae
 from diffusion.data import Dataset
-from diffusion.runtime import placed
+from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import BaselineParams
 from stages.shared.command import run
-from stages.shared.training import Learners, made_for, train_baseline
+from stages.shared.training import Learners, data_arguments, train_baseline
 
 WARMUP_STEPS = 100
 HISTORY = ("loss", "kl", "grad_norm", "learning_rate")
@@ -26,14 +26,14 @@ def main(params: BaselineParams, *, data: Path, model: Path, report: Path) -> No
 
 def net_arguments(params: BaselineParams, data: Dataset) -> dict[str, Any]:
     """What builds the network."""
-    return made_for(data) | params.vae.model_dump(include={"latent", "mixtures", "patch", "channels", "blocks"})
+    return data_arguments(data) | params.vae.model_dump(include={"latent", "mixtures", "patch", "channels", "blocks"})
 
 
 def training_of(params: BaselineParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
     """The training that params describe, not begun: its step for `fit`, and its learner."""
     settings = params.vae
     torch.manual_seed(params.seed)
-    net = placed(Vae(**net_arguments(params, data)), device)
+    net = place(Vae(**net_arguments(params, data)), device)
     loss = vae_loss(VaeModel(net, precision), kl_weight=settings.kl_weight, kl_warmup_steps=settings.kl_warmup_steps)
     optimiser = Optimiser(
         net.parameters(),

@@ -1,7 +1,7 @@
 """`make study STUDY=density`: bits per dimension of MNIST's test digits, by a denoiser trained for nothing else.
 
 An unconditional U-Net at full resolution, trained on all 60,000 training digits as a distribution over grey values.
-Writes density.csv (both bounds), terms.csv (the bits of every bin of log-SNR), history.csv, timing.json and about.json.
+Writes density.csv (both bounds), terms.csv (the bits of every log-SNR bin), history.csv, timing.json and about.json.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import torch
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, conditional
 from diffusion.likelihood.bounds import Bound, bits_per_dim
+from diffusion.likelihood.density import Density
 from diffusion.likelihood.grey_unet import GreyUNet, likelihood_loss
 from diffusion.likelihood.greys import Greys
 from diffusion.randomness import generator_for
@@ -21,13 +22,14 @@ from diffusion.samplers.ode import FIRST_TIME
 from diffusion.schedule import noise_schedule
 from diffusion.sources import load_splits
 from diffusion.training.loop import Update, state_of, training_step
+from stages.params.keys import Score
 from stages.params.params import ScoreParams
-from stages.shared.bits import TERMS, Density, bound_figures, mean_and_error, term_rows
+from stages.shared.bits import TERMS, bound_figures, mean_and_error, term_rows
 from stages.shared.command import run
 from stages.shared.denoiser_training import learner_of
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
-from stages.shared.training import Learners, Training, made_for
+from stages.shared.training import Learners, Training, data_arguments
 
 CHANGES = (
     "data.dataset=mnist",
@@ -77,14 +79,14 @@ def study(params: ScoreParams, train: Dataset, test: Dataset, report: Path) -> N
     def measure() -> None:
         seconds = clock.seconds()
         denoiser = Denoiser(learners["denoiser"].ema.net, noise_schedule(params.schedule, params.timesteps), "x0")
-        write_bits(report, density_of(denoiser, params), test)
+        write_bits(report, density_of(denoiser, params), test, params.score)
         about = {"images": len(train.images), "steps": params.train.steps, "cpu_seconds": round(seconds)}
         write_json(report / "about.json", about | {"changes": CHANGES})
 
-    followed = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})
-    followed["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
+    depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})
+    depends_on["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
     state = state_of(learners) | {"clock": clock}
-    training = Training("density", update, state, params.train, machine, followed, files=[])
+    training = Training("density", update, state, params.train, machine, depends_on, files=[])
     training.run(report, params.checkpoint_seconds, measure)
 
 
@@ -92,7 +94,7 @@ def training_of(params: ScoreParams, data: Dataset, device: torch.device, precis
     """The training, not begun: its step for `fit`, and its learner."""
     schedule = noise_schedule(params.schedule, params.timesteps)
     torch.manual_seed(params.seed)
-    net = GreyUNet(schedule, Greys.of(data.images), **made_for(data), **params.model.model_dump())
+    net = GreyUNet(schedule, Greys.of(data.images), **data_arguments(data), **params.model.model_dump())
     net = net.to(device, memory_format=torch.channels_last)
     loss = likelihood_loss(Denoiser(net, schedule, "x0", precision))
     learners = {"denoiser": learner_of(net, loss, params.train)}
@@ -101,9 +103,8 @@ def training_of(params: ScoreParams, data: Dataset, device: torch.device, precis
     return training_step(learners, items, labels, **options), learners
 
 
-def write_bits(report: Path, density: Density, test: Dataset) -> None:
+def write_bits(report: Path, density: Density, test: Dataset, settings: Score) -> None:
     """Write density.csv and terms.csv for test images in random order."""
-    settings = density.settings
     order = torch.randperm(len(test.images), generator=generator_for(density.seed, "score/images"))
     images = test.images[order[: settings.likelihood_images]]
     few, null = images[: settings.ode_images], torch.full((len(images),), density.denoiser.null)
@@ -120,7 +121,8 @@ def write_bits(report: Path, density: Density, test: Dataset) -> None:
 def density_of(denoiser: Denoiser, params: ScoreParams) -> Density:
     """The density by the network's own estimates, and by its distribution over grey values at t = 1."""
     decode_to = partial(denoiser.net.decoder, FIRST_TIME)
-    return Density(denoiser, partial(conditional, denoiser), decode_to, params.score, params.seed)
+    settings, denoise_to = params.score, partial(conditional, denoiser)
+    return Density(denoiser, denoise_to, decode_to, settings.log_snr_bins, settings.ode_tolerance, params.seed)
 
 
 if __name__ == "__main__":

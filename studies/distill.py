@@ -1,7 +1,7 @@
 """`make distill`: students of the default model for 8, 4, 2 and 1 network evaluations, and their quality.
 
 Writes the students to --students, and distilled.csv and distilled.json (what the students were made from, and how long
-it took) to --report. Each student is good for its own number of DDIM steps:
+it took) to --report. Each student works for its own number of DDIM steps only:
 
     python -m diffusion.sample --model models/students/4.safetensors --steps 4 --out digits.png
 """

@@ -34,7 +34,7 @@ RUNS = {  # name and changed params; the others are compared with the first
     "exercises-T1000-cosine": ("schedule=cosine", "timesteps=1000"),
 }
 LAST_STAGE = "evaluate"
-TAKEN = (
+FILES = (
     "params.yaml",
     "reports/train/history.csv",
     "reports/evaluate/metrics.json",
@@ -62,7 +62,7 @@ def main(params: Params, *, report: Path) -> None:
             raise ValueError(f"{name}: {error}") from error
     commit = command("git", "describe", "--always", "--dirty", "--exclude=*").strip()
     with experiments():
-        results = {name: collected(name) for name in RUNS}
+        results = {name: collect(name) for name in RUNS}
     write(report, results, {"commit": commit} | describe_machine(*machine_of(params)))
 
 
@@ -96,11 +96,11 @@ def ref(name: str) -> str:
     return f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
 
 
-def collected(name: str) -> Result:
+def collect(name: str) -> Result:
     """Read the results in an experiment's commit; its samples are by DDIM in about as many steps as its verdict's."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for path in TAKEN:
+        for path in FILES:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shown = subprocess.run(["git", "show", f"{ref(name)}:{path}"], check=True, stdout=subprocess.PIPE)
             (folder / path).write_bytes(shown.stdout)

@@ -14,11 +14,11 @@ from types import MappingProxyType
 from tqdm import tqdm
 
 from diffusion.data import classes_in_turn
-from diffusion.denoiser import Denoiser, evaluations_noted
+from diffusion.denoiser import Denoiser, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.runtime import describe_machine
-from diffusion.samplers.table import SamplerSetting
+from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_judged
@@ -27,7 +27,7 @@ from stages.shared.outputs import write_json, write_table
 NUM_SAMPLES = 1000
 SAMPLING_SEEDS = 3
 FIGURES = ("fid", "accuracy", "precision", "recall", "density", "coverage")
-COLUMNS = (*SamplerSetting._fields, "calls", "seed", "n", *FIGURES)
+COLUMNS = (*SETTING_COLUMNS, "calls", "seed", "n", *FIGURES)
 
 
 def settings(timesteps: int) -> list[SamplerSetting]:
@@ -35,11 +35,11 @@ def settings(timesteps: int) -> list[SamplerSetting]:
     return [
         *(SamplerSetting("ddim", steps, 0.0) for steps in (5, 10, 20, 50, 100)),
         *(SamplerSetting("ddim", steps, 1.0) for steps in (20, 50, 100)),
-        *(SamplerSetting("heun", steps, times=times) for times in ("trailing", "karras") for steps in (3, 5, 10)),
+        *(SamplerSetting("heun", steps, spacing=spacing) for spacing in ("trailing", "karras") for steps in (3, 5, 10)),
         *(
-            SamplerSetting(sampler, steps, times=times)
+            SamplerSetting(sampler, steps, spacing=spacing)
             for sampler in ("dpmpp_2m", "sde_dpmpp_2m", "unipc")
-            for times in ("trailing", "log_snr", "karras")
+            for spacing in ("trailing", "log_snr", "karras")
             for steps in (5, 10, 20)
         ),
         SamplerSetting("ddpm", timesteps),
@@ -61,14 +61,14 @@ def known_rows(report: Path, about: dict[str, object]) -> dict[tuple[SamplerSett
     if not (report / "about.json").exists():
         return {}
     earlier = json.loads((report / "about.json").read_text(encoding="utf-8"))
-    if any(earlier[name] != value for name, value in about.items()):
+    if earlier["model_md5"] != about["model_md5"]:
         return {}
     with open(report / "frontier.csv", newline="", encoding="utf-8") as file:
         _, *rows = csv.reader(file)
     known = {}
     for row in rows:
-        sampler, steps, eta, times, _, seed, *_ = row
-        known[SamplerSetting(sampler, int(steps), float(eta) if eta else None, times), int(seed)] = row
+        sampler, steps, eta, spacing, _, seed, *_ = row
+        known[SamplerSetting(sampler, int(steps), float(eta) if eta else None, spacing), int(seed)] = row
     return known
 
 
@@ -87,7 +87,7 @@ def quality_rows(
             yield known[setting, seed]
             continue
         model = of_denoiser(denoiser, reference.train.shape, setting.start)
-        with evaluations_noted(denoiser) as seen:
+        with record_evaluations(denoiser) as seen:
             images = model.images(labels, seed, "frontier", batch_size)
         figures = verdict(reference, images, labels).as_dict()
         yield [*setting, sum(seen) // NUM_SAMPLES, seed, NUM_SAMPLES, *(figures[name] for name in FIGURES)]

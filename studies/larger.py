@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from diffusion.data import classes_in_turn, load_both, to_float, to_uint8
 from diffusion.denoiser import Denoiser
 from diffusion.generation import ImageModel, of_denoiser, of_latents
-from diffusion.latents.autoencoder import decoded, encoded, standardise
+from diffusion.latents.autoencoder import decode, encode, standardise
 from diffusion.nets.table import build_net
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.judge import Judge
@@ -70,12 +70,12 @@ def rows(params: LatentParams, reference: Reference, device: torch.device, preci
         images = scale(reference.train.images, factor)
         latents = latent_space(halve_more(params, factor), images, reference, device, precision)
         pixels = pixel_space(params, images, reference, device)
-        first = measured(params, latents, IMAGES_SEEN, reference, factor, precision)
+        first = measure(params, latents, IMAGES_SEEN, reference, factor, precision)
         yield first
-        second = measured(params, pixels, IMAGES_SEEN, reference, factor, precision)
+        second = measure(params, pixels, IMAGES_SEEN, reference, factor, precision)
         yield second
         seconds, rate = first[3] + first[4], second[5]
-        yield measured(params, pixels, round(seconds * rate), reference, factor, precision)
+        yield measure(params, pixels, round(seconds * rate), reference, factor, precision)
 
 
 def scale(images: Tensor, factor: float) -> Tensor:
@@ -102,8 +102,8 @@ def latent_space(
     net = learners["autoencoder"].net.eval().requires_grad_(False)
     standardise(net, images)
     arguments = arguments_of(net.latent_shape, reference) | {"patch": 1, **params.latent.model_dump()}
-    image_model = partial(of_latents, decode=partial(decoded, net))
-    return Space("latent", encoded(net, images), arguments, params.train_latent, image_model, elapsed[0])
+    image_model = partial(of_latents, decode=partial(decode, net))
+    return Space("latent", encode(net, images), arguments, params.train_latent, image_model, elapsed[0])
 
 
 def pixel_space(params: LatentParams, images: Tensor, reference: Reference, device: torch.device) -> Space:
@@ -117,7 +117,7 @@ def arguments_of(shape: tuple[int, int, int], reference: Reference) -> dict[str,
     return {"image_channels": shape[0], "image_size": shape[-1], "num_classes": len(reference.train.class_names)}
 
 
-def measured(
+def measure(
     params: LatentParams, space: Space, seen: int, reference: Reference, factor: int, precision: str
 ) -> list[Any]:
     """Train a denoiser on about `seen` images, sample it and judge: COLUMNS."""

@@ -57,7 +57,9 @@ def rows(params: BaselineParams, data: Dataset, reference: Reference, machine: M
         changed = params.changed([f"seed={seed}", *(f"{section}.{key}={value}" for key, value in changes.items())])
         update, learners = stage.training_of(changed, data, *machine)
         start = time.monotonic()
-        diverged_at = course(f"{name}, {factor} x, seed {seed}", update, learners, getattr(changed, section))
+        diverged_at = train_until_diverged(
+            f"{name}, {factor} x, seed {seed}", update, learners, getattr(changed, section)
+        )
         seconds = round(time.monotonic() - start, 1)
         quality: list[float | None] = []
         if diverged_at is None:
@@ -69,7 +71,7 @@ def rows(params: BaselineParams, data: Dataset, reference: Reference, machine: M
         yield row + [None] * (len(COLUMNS) - len(row))
 
 
-def course(name: str, update: Update, learners: Learners, settings: Settings) -> int | None:
+def train_until_diverged(name: str, update: Update, learners: Learners, settings: Settings) -> int | None:
     """Train to the end and return None, or the last reported step at which everything was finite if it diverges."""
     last = 0
     try:

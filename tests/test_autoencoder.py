@@ -6,8 +6,8 @@ import torch
 from diffusion.data import to_float
 from diffusion.denoiser import save_denoiser
 from diffusion.latents.autoencoder import (
-    decoded,
-    encoded,
+    decode,
+    encode,
     load_autoencoder,
     reconstruction_loss,
     save_autoencoder,
@@ -62,13 +62,13 @@ def test_standardised_latents_have_mean_0_and_standard_deviation_1_per_channel()
     torch.nn.init.normal_(net.to_moments.bias, std=3.0)
     before = net.moments(to_float(real))[0]
     standardise(net, real)
-    latents = encoded(net, real)
+    latents = encode(net, real)
     assert before.mean(dim=(0, 2, 3)).abs().max() > 0.5
     assert latents.mean(dim=(0, 2, 3)).abs().max() < 1e-4
     assert (latents.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-4
     standardise(net, real)  # a second time changes nothing
-    assert (encoded(net, real) - latents).abs().max() < 1e-5
-    assert (decoded(net, latents) - net.reconstruct(before)).abs().max() < 1e-4
+    assert (encode(net, real) - latents).abs().max() < 1e-5
+    assert (decode(net, latents) - net.pixels(before)).abs().max() < 1e-4
 
 
 def test_the_loss_is_error_plus_weighted_kl_and_falls():
@@ -98,7 +98,7 @@ def test_a_file_gives_the_same_autoencoder_back(tmp_path):
     standardise(net, images())
     save_autoencoder(path, net, ARGUMENTS)
     loaded, arguments = load_autoencoder(path, torch.device("cpu"))
-    assert arguments == ARGUMENTS and torch.equal(encoded(loaded, images()), encoded(net.eval(), images()))
+    assert arguments == ARGUMENTS and torch.equal(encode(loaded, images()), encode(net.eval(), images()))
     save_autoencoder(path, net, ARGUMENTS | {"channels": [8, 8]})
     with pytest.raises(ValueError, match="a.safetensors: weights and description do not fit"):
         load_autoencoder(path, torch.device("cpu"))

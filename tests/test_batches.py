@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from pipeline import ROOT
 from test_gan import LATENT, NET
 from test_latent import described
 from test_vae import small_vae, some_images
@@ -15,17 +14,15 @@ from diffusion.baselines.vae import VaeModel, bounds
 from diffusion.data import Dataset
 from diffusion.denoiser import Denoiser, clipped, guided
 from diffusion.latents.captions import Vocabulary
-from diffusion.latents.model import padded
+from diffusion.latents.model import pad
 from diffusion.likelihood.bounds import bits_per_dim
+from diffusion.likelihood.density import Density
 from diffusion.nets.unet import UNet
 from diffusion.randomness import image_noise
 from diffusion.samplers.step import final
 from diffusion.samplers.table import SAMPLERS, SamplerSetting
 from diffusion.schedule import noise_schedule
 from stages import score
-from stages.params.params import ScoreParams
-from stages.shared import bits
-from stages.shared.bits import Density
 
 NUMBER, SHAPE, CLASSES = 7, (1, 8, 8), 3
 LABELS = torch.arange(NUMBER) % CLASSES
@@ -80,7 +77,7 @@ def test_images_of_every_sampler(denoiser, sampler, scale):
 
 def test_images_of_the_adaptive_solver(denoiser, monkeypatch):
     """It measures its error on a whole batch, so image k is always solved with the same others."""
-    monkeypatch.setattr(score, "COMPANY", 4)
+    monkeypatch.setattr(score, "ODE_BATCH_SIZE", 4)
     data = Dataset(torch.zeros(1, *SHAPE, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), tuple("abc"))
     reference = SimpleNamespace(train=data, seed=5)
     whole, *others = (score.solve_classes(denoiser, reference, number, 1e-2) for number in (NUMBER, NUMBER, 5))
@@ -94,7 +91,7 @@ def test_images_of_prompts(scale):
     denoiser = Denoiser(net.eval().requires_grad_(False), noise_schedule("linear", 30), "v")
     numbers = Vocabulary(tuple(description["vocabulary"])).numbers
     texts = ["a thin three", "zero", "one", "a one", "three", "thin zero", "a"]
-    tokens = padded([numbers(text) for text in texts])
+    tokens = pad([numbers(text) for text in texts])
 
     def image_of(indices, noise):
         denoise = guided(denoiser, tokens[indices], scale)
@@ -122,10 +119,9 @@ def test_bounds_of_the_vae():
 
 def test_bits_of_the_denoiser(denoiser, monkeypatch):
     images, labels = some_images(NUMBER)
-    settings = ScoreParams.load(ROOT).score.model_copy(update={"stretches": 6})
-    density = Density.of(denoiser, Dataset(images, labels, tuple("abc")), settings, seed=0)
+    density = Density.grey_aware(denoiser, images, log_snr_bins=6, ode_tolerance=0.001, seed=0)
     found = []
     for size in (NUMBER, 3, 1):
-        monkeypatch.setattr(bits, "BATCH", size)
+        monkeypatch.setattr("diffusion.likelihood.density.BATCH_SIZE", size)
         found.append(bits_per_dim(density.bound(images, labels).total(), images))
     assert all((other - found[0]).abs().max() < 1e-4 for other in found[1:])

@@ -37,7 +37,7 @@ class Constant(libraries.Peer):
     def sample(self, net, label):
         return net.weight.expand(len(label), 1, 28, 28)
 
-    def call(self, net, x, label):
+    def evaluate(self, net, x, label):
         return net(x)
 
 
@@ -66,8 +66,8 @@ def test_our_own_training_stops_and_slows_down_by_the_same_clock(rates, monkeypa
     changes = ["model.channels=[8,8]", "model.attention_heads=2", "train.batch_size=4", "train.warmup_steps=5"]
     params = Params.load(ROOT).changed(changes)
     found = []
-    monkeypatch.setattr(peers, "measured", lambda *arguments: found.extend(arguments[-2:]) or {})
-    peers.ours(params, DATA, None, 100.0)
+    monkeypatch.setattr(peers, "common_columns", lambda *arguments: found.extend(arguments[-2:]) or {})
+    peers.measure_ours(params, DATA, None, 100.0)
     steps, seconds = found
     assert len(rates) == steps and 100 <= seconds <= 103
     assert rates[0] < rates[4] and rates[4] > 0.9 * params.train.learning_rate and rates[-1] < 1e-5

@@ -17,7 +17,7 @@ from diffusion.quality.evaluation import Reference
 from diffusion.quality.judge import Judge
 from diffusion.training.optimiser import Optimiser
 from stages import compare
-from stages.compare import Compared, clock, modes, write_density, write_quality
+from stages.compare import Entry, clock, modes, write_density, write_quality
 from stages.params.params import BaselineParams
 from stages.shared.machine import Machine
 from studies import stability
@@ -54,7 +54,7 @@ def copier(name="gan", evaluations=1, null=None, classes=(0, 1, 2)):
     def sample(labels, normals):
         return to_float(data.images[torch.tensor(classes)[labels % len(classes)]])
 
-    return Compared(name, evaluations, ImageModel((1,), CPU, sample), null)
+    return Entry(name, evaluations, ImageModel((1,), CPU, sample), null)
 
 
 def spying(one, noted):

@@ -13,7 +13,7 @@ from studies import density
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["data.dataset=digits", "model.channels=[8,8]", "model.attention_heads=2", "train.steps=60"]
 SMALL += ["train.batch_size=16", "train.warmup_steps=5", "train.log_every=20", "train.ema_decay=0.9"]
-SMALL += ["score.likelihood_images=40", "score.stretches=8", "score.ode_images=4", "score.ode_tolerance=0.03"]
+SMALL += ["score.likelihood_images=40", "score.log_snr_bins=8", "score.ode_images=4", "score.ode_tolerance=0.03"]
 
 
 def test_the_study_measures_what_it_trained(tmp_path, monkeypatch):

@@ -151,7 +151,7 @@ def test_params_lists_stand_in_dvcs_own_style():
         ("judge.steps", {"judge"}),
         ("data.dataset", {"prepare"}),
         ("model.channels", {"train"}),
-        ("chapters/score/params.yaml:score.stretches", {"score"}),
+        ("chapters/score/params.yaml:score.log_snr_bins", {"score"}),
         ("chapters/latent/params.yaml:autoencoder.kl_weight", {"autoencoder"}),
         ("chapters/latent/params.yaml:captions.left_out", {"captions"}),
         ("chapters/latent/params.yaml:text.width", {"train_latent"}),

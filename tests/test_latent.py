@@ -1,4 +1,4 @@
-"""Latent diffusion on text: the model in its file, guidance on captions, the attention that is noted, larger images."""
+"""Latent diffusion on text: the model in its file, guidance on captions, recorded attention, larger images."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -8,9 +8,9 @@ import torch
 
 from diffusion.denoiser import Denoiser, conditional, guided, save_denoiser
 from diffusion.generation import of_latents
-from diffusion.latents.autoencoder import encoded, standardise
+from diffusion.latents.autoencoder import encode, standardise
 from diffusion.latents.autoencoder_net import Autoencoder
-from diffusion.latents.model import LatentModel, attention_noted, load_latent, numbering, padded, save_latent, text_unet
+from diffusion.latents.model import LatentModel, load_latent, numbering, pad, record_attention, save_latent, text_unet
 from diffusion.latents.text import PAD
 from diffusion.loss import denoising_loss
 from diffusion.objective import Draws
@@ -88,7 +88,7 @@ def test_a_text_that_is_too_long_and_words_that_are_unknown_are_refused(model):
         model.tokens(["a " * 17])
     with pytest.raises(ValueError, match="the word 'tree' .*near it: three"):
         model.tokens(["a tree"])
-    assert padded([[1, 2], []], length=3).tolist() == [[1, 2, PAD], [PAD] * 3]
+    assert pad([[1, 2], []], length=3).tolist() == [[1, 2, PAD], [PAD] * 3]
     assert numbering(TEXT, WORDS)("thin one") == [3, 2]
 
 
@@ -128,7 +128,7 @@ def test_images_do_not_depend_on_the_batch(model):
 
 def test_noted_attention_is_a_share_of_the_words_and_leaves_no_hook_behind(model):
     tokens = model.tokens(["a thin three", "zero"])
-    with attention_noted(model.denoiser.net) as noted:
+    with record_attention(model.denoiser.net) as noted:
         model.denoiser(latents(2), 9.0, tokens)
     model.denoiser(latents(2), 9.0, tokens)
     assert len(noted) == 4 and noted[0].shape == (2, 4, 17)  # blocks: one down, two in the middle, one up
@@ -158,7 +158,7 @@ def training(net, latents, tokens, steps):
 
 
 def test_training_on_captions_goes_on_to_the_bit(tmp_path):
-    items, tokens = torch.randn(20, 4, 2, 2, generator=torch.Generator().manual_seed(0)), padded([[1, 2], [4]] * 10)
+    items, tokens = torch.randn(20, 4, 2, 2, generator=torch.Generator().manual_seed(0)), pad([[1, 2], [4]] * 10)
 
     def begun():
         return training(described()[1], items, tokens, steps=6)
@@ -186,6 +186,6 @@ def test_the_same_code_learns_larger_images(image_size):
     assert autoencoder.latent_shape == (4, 7, 7)
     unet = described()[0]["net"] | {"image_size": 7}
     net = text_unet(unet, TEXT, len(WORDS))
-    update, learners = training(net, encoded(autoencoder, images), padded([[1, 2]] * 20), steps=3)
+    update, learners = training(net, encode(autoencoder, images), pad([[1, 2]] * 20), steps=3)
     (progress,) = fit(update, state_of(learners), 3, 3)
     assert progress.means["loss"] < 3

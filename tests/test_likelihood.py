@@ -50,7 +50,7 @@ def noise(number, seed=0):
     return image_noise(seed, "likelihood", range(number), SHAPE)
 
 
-def stretches(number, count, seed=0):
+def shares(number, count, seed=0):
     return torch.rand(number, count, generator=torch.Generator().manual_seed(seed))
 
 
@@ -91,7 +91,7 @@ def test_prior_and_diffusion_are_the_divergence_of_x_1_for_gaussian_data():
             images,
             by_shares(SCHEDULE, Greys.of(images)),
             noise(8, run),
-            stretches(8, 400, run),
+            shares(8, 400, run),
         )
         for run in range(4)
     ]
@@ -108,9 +108,7 @@ def test_both_bounds_are_the_entropy_of_pixels_with_known_grey_values(pixels):
     images, greys = pixels
     entropy = -greys.log_share[images.flatten().long()].view(len(images), -1).sum(1)
     denoise = grey_denoise(greys)
-    bound = variational_bound(
-        denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), stretches(64, 100)
-    ).total()
+    bound = variational_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), shares(64, 100)).total()
     by_ode = ode_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), 1e-4)
     for found in (bound, by_ode):
         difference = bits_per_dim(found - entropy, images)
@@ -122,7 +120,7 @@ def test_a_worse_denoiser_is_a_looser_bound(pixels):
     images, greys = pixels
     exact = grey_denoise(greys)
     totals = [
-        variational_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), stretches(64, 50))
+        variational_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), shares(64, 50))
         .total()
         .mean()
         for denoise in (exact, lambda x_t, t: 0.9 * exact(x_t, t), lambda x_t, t: 0 * x_t)
@@ -133,10 +131,10 @@ def test_a_worse_denoiser_is_a_looser_bound(pixels):
 def test_an_image_has_the_same_figures_in_any_batch(pixels):
     images, greys = pixels
     whole = variational_bound(
-        gaussian(SCHEDULE), SCHEDULE, images[:4], by_shares(SCHEDULE, greys), noise(4), stretches(4, 5)
+        gaussian(SCHEDULE), SCHEDULE, images[:4], by_shares(SCHEDULE, greys), noise(4), shares(4, 5)
     )
     part = variational_bound(
-        gaussian(SCHEDULE), SCHEDULE, images[:2], by_shares(SCHEDULE, greys), noise(2), stretches(4, 5)[:2]
+        gaussian(SCHEDULE), SCHEDULE, images[:2], by_shares(SCHEDULE, greys), noise(2), shares(4, 5)[:2]
     )
     assert (whole.total()[:2] - part.total()).abs().max() < 1e-3
 
@@ -175,7 +173,7 @@ def test_grey_values_repair_an_estimate_that_is_nearly_right(pixels):
     before, after = ((denoise(x_t, 20.0) - to_float(images)).square().mean() for denoise in (blurred, aware))
     assert after < before
     totals = [
-        variational_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), stretches(64, 30))
+        variational_bound(denoise, SCHEDULE, images, by_shares(SCHEDULE, greys), noise(64), shares(64, 30))
         .total()
         .mean()
         for denoise in (blurred, aware)
@@ -188,6 +186,6 @@ def test_the_bound_holds_where_nothing_is_left_of_the_image_at_t():
     schedule = noise_schedule("linear_zero_snr", 1000)
     images = torch.zeros(2, *SHAPE, dtype=torch.uint8)
     bound = variational_bound(
-        lambda x, t: 0 * x - 1, schedule, images, by_shares(schedule, Greys.of(images)), noise(2), stretches(2, 4)
+        lambda x, t: 0 * x - 1, schedule, images, by_shares(schedule, Greys.of(images)), noise(2), shares(2, 4)
     )
     assert bound.total().isfinite().all() and bound.prior.min() >= 0 and (bound.diffusion == 0).all()

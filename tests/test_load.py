@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import load
-from benchmarks.load import figures_of, loads, measured
+from benchmarks.load import figures_of, loads, measure
 from diffusion.data import Dataset, load_split, to_float
 from diffusion.nets.classifier import Classifier
 from diffusion.quality import metrics
@@ -97,7 +97,7 @@ def read_large():
 def test_a_folder_is_held_in_memory_twice_at_most():
     """In a process of its own: in this one, what other tests left would be used again."""
     size = 300 * 3 * 256**2
-    assert size < measured(load.Load("load_splits", 300, write_small, read_large)).peak < 2 * size + 16 * MEBI
+    assert size < measure(load.Load("load_splits", 300, write_small, read_large)).peak < 2 * size + 16 * MEBI
 
 
 def test_the_files_of_a_folder_are_watched(tmp_path):
@@ -138,5 +138,5 @@ def test_the_benchmark_runs_every_stage(few, tmp_path, monkeypatch, capfd, k):
 
 
 def test_a_measurement_has_a_process_of_its_own(tmp_path):
-    found = measured(load.Load("a stage", 1, partial(os.mkdir, "data"), partial(bytearray, 200 * MEBI)))
+    found = measure(load.Load("a stage", 1, partial(os.mkdir, "data"), partial(bytearray, 200 * MEBI)))
     assert found.images == 0 and 190 * MEBI < found.peak < 220 * MEBI

@@ -10,7 +10,7 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from diffusion.quality import metrics
+from diffusion.quality import classification, metrics
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -136,8 +136,8 @@ def test_sharpness_and_saturation_in_closed_form() -> None:
 
 def test_accuracy_and_confusion() -> None:
     labels, predictions = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 2, 1, 2])
-    assert metrics.accuracy(predictions, labels) == 0.75
-    assert metrics.confusion_matrix(predictions, labels, 3).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
+    assert classification.accuracy(predictions, labels) == 0.75
+    assert classification.confusion_matrix(predictions, labels, 3).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
 
 
 METRICS = {
@@ -170,6 +170,6 @@ def test_too_few_samples_are_refused(name: str, number: int) -> None:
 
 
 def test_the_effective_number_of_classes():
-    assert metrics.effective_number(torch.tensor([7, 7, 7, 0])) == pytest.approx(3)
-    assert metrics.effective_number(torch.tensor([0, 5])) == pytest.approx(1)
-    assert metrics.effective_number(torch.tensor([1, 3])) == pytest.approx(4 / 3**0.75)
+    assert classification.effective_number(torch.tensor([7, 7, 7, 0])) == pytest.approx(3)
+    assert classification.effective_number(torch.tensor([0, 5])) == pytest.approx(1)
+    assert classification.effective_number(torch.tensor([1, 3])) == pytest.approx(4 / 3**0.75)

@@ -60,7 +60,7 @@ def test_the_exact_denoiser_goes_back_to_the_closed_form_score():
 @pytest.mark.parametrize(
     "setting",
     [
-        SamplerSetting("heun", 100, times="log_snr"),
+        SamplerSetting("heun", 100, spacing="log_snr"),
         SamplerSetting("euler_maruyama", 1000),
         SamplerSetting("predictor_corrector", 500),
     ],

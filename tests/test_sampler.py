@@ -113,7 +113,7 @@ def test_the_adaptive_solver_agrees_with_many_steps_of_heun(name):
     start = torch.linspace(-2, 2, 9, dtype=torch.float64)
     found = final(adaptive(counted(gaussian_denoiser(schedule), calls), schedule, iter([start]), 1e-6))
     many = final(
-        SamplerSetting("heun", 1000, times="log_snr").start(gaussian_denoiser(schedule), schedule, iter([start]))
+        SamplerSetting("heun", 1000, spacing="log_snr").start(gaussian_denoiser(schedule), schedule, iter([start]))
     )
     assert (found - many).abs().max() < 2e-3 and len(calls) < 400
     assert found.dtype == start.dtype

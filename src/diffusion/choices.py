@@ -1,4 +1,4 @@
-"""What can be chosen by name, and how each choice is shown.
+"""What can be chosen by name, and how the pages show each choice.
 
 The module imports neither torch nor the rest of the library, so params and the report can read it. Every table here has
 the names of the table in the library that implements them; a test compares the two. A colour belongs to a name and not
@@ -9,7 +9,7 @@ colour-blind readers can tell apart.
 from typing import NamedTuple
 
 
-class Shown(NamedTuple):
+class Choice(NamedTuple):
     """The label of a choice in pictures and tables, and its colour in pictures."""
 
     label: str
@@ -25,22 +25,22 @@ class DataSet(NamedTuple):
 
 
 SCHEDULES = {
-    "linear": Shown("linear", "#0072B2"),
-    "linear_unscaled": Shown("linear, unscaled", "#56B4E9"),
-    "cosine": Shown("cosine", "#D55E00"),
-    "sigmoid": Shown("sigmoid", "#009E73"),
-    "linear_zero_snr": Shown("linear, zero SNR", "#CC79A7"),
+    "linear": Choice("linear", "#0072B2"),
+    "linear_unscaled": Choice("linear, unscaled", "#56B4E9"),
+    "cosine": Choice("cosine", "#D55E00"),
+    "sigmoid": Choice("sigmoid", "#009E73"),
+    "linear_zero_snr": Choice("linear, zero SNR", "#CC79A7"),
 }
 
 SAMPLERS = {
-    "ddpm": Shown("DDPM", "#000000"),
-    "ddim": Shown("DDIM", "#0072B2"),
-    "heun": Shown("Heun", "#E69F00"),
-    "dpmpp_2m": Shown("DPM-Solver++(2M)", "#D55E00"),
-    "sde_dpmpp_2m": Shown("SDE-DPM-Solver++(2M)", "#CC79A7"),
-    "unipc": Shown("UniPC", "#009E73"),
-    "euler_maruyama": Shown("Euler–Maruyama", "#7B3F00"),
-    "predictor_corrector": Shown("predictor–corrector", "#56B4E9"),
+    "ddpm": Choice("DDPM", "#000000"),
+    "ddim": Choice("DDIM", "#0072B2"),
+    "heun": Choice("Heun", "#E69F00"),
+    "dpmpp_2m": Choice("DPM-Solver++(2M)", "#D55E00"),
+    "sde_dpmpp_2m": Choice("SDE-DPM-Solver++(2M)", "#CC79A7"),
+    "unipc": Choice("UniPC", "#009E73"),
+    "euler_maruyama": Choice("Euler–Maruyama", "#7B3F00"),
+    "predictor_corrector": Choice("predictor–corrector", "#56B4E9"),
 }
 SOLVERS = ("heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc")  # samplers of second order, which are compared with DDIM
 

@@ -30,7 +30,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """The number of classes, K."""
         return len(self.class_names)
 
     def take(self, indices: Tensor | slice) -> "Dataset":
@@ -59,8 +59,8 @@ def to_uint8(images: Tensor) -> Tensor:
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def gathered(batches: Iterable[Tensor]) -> Tensor:
-    """Batches of finished images, float in [-1, 1], as one uint8 tensor (N, C, H, W) on the CPU."""
+def gather(batches: Iterable[Tensor]) -> Tensor:
+    """Join batches of finished images, float in [-1, 1], into one uint8 tensor (N, C, H, W) on the CPU."""
     return torch.cat([to_uint8(batch).cpu() for batch in batches])
 
 

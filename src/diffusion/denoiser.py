@@ -14,18 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.nets.table import build_net
-from diffusion.runtime import autocast, frozen
+from diffusion.runtime import autocast, freeze
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
-Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: one, or (B,) where nothing needs one) -> x_0
+Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: a number, or (B,) if unguided) -> x_0
 EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is
 
 
 @dataclass(frozen=True, eq=False)
 class Denoiser:
-    """A network with the schedule and the target that give its output a meaning."""
+    """A network with the schedule and the target that give its output a meaning.
+
+    Raises ValueError for an unknown target, and for one that the schedule leaves undefined.
+    """
 
     net: nn.Module
     schedule: NoiseSchedule
@@ -33,6 +36,8 @@ class Denoiser:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise ValueError(f"target: {self.target!r} is unknown (allowed: {', '.join(TARGETS)})")
         if self.target == "eps" and self.schedule.alpha_bar[-1] == 0:
             raise ValueError(
                 f"target: 'eps' is undefined under schedule {self.schedule.name!r}, where alpha_bar_T = 0 "
@@ -130,11 +135,11 @@ def counted(denoise: Denoise, times: list[float]) -> Denoise:
 
 
 @contextmanager
-def evaluations_noted(denoiser: Denoiser) -> Iterator[list[int]]:
-    """A list that gets an entry for every evaluation of the network: how many images it saw."""
-    noted: list[int] = []
-    with denoiser.net.register_forward_hook(lambda net, inputs, output: noted.append(len(output))):
-        yield noted
+def record_evaluations(denoiser: Denoiser) -> Iterator[list[int]]:
+    """Yield a list to which every evaluation of the network adds the number of its images."""
+    sizes: list[int] = []
+    with denoiser.net.register_forward_hook(lambda net, inputs, output: sizes.append(len(output))):
+        yield sizes
 
 
 def save_denoiser(path: Path, tensors: Tensors, description: Description) -> None:
@@ -144,7 +149,7 @@ def save_denoiser(path: Path, tensors: Tensors, description: Description) -> Non
 
 
 def refuse_other_images(path: Path, description: dict[str, Any], shape: Sequence[int], num_classes: int) -> None:
-    """Raise ValueError unless the denoiser in a file was made for images (C, H, W) of so many classes."""
+    """Raise ValueError unless the denoiser in a file was made for images (C, H, W) of that many classes."""
     net = description["net"]
     made_for = (net["image_channels"], net["image_size"], net["image_size"], net["num_classes"])
     if made_for != (*shape, num_classes):
@@ -161,9 +166,8 @@ def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Den
     def build(tensors: Tensors, description: Description) -> Denoiser:
         net = with_weights(build_net(description["net"]), tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
-        TARGETS[description["target"]]
         if len(description["class_names"]) != description["net"]["num_classes"]:
             raise ValueError("as many class_names as num_classes are needed")
-        return Denoiser(frozen(net, device), schedule, description["target"], precision)
+        return Denoiser(freeze(net, device), schedule, description["target"], precision)
 
     return load_model(path, "denoiser", build)

@@ -16,12 +16,12 @@ from diffusion.target import TARGETS, eps_from_x_0
 def distillation_loss(student: Denoiser, teacher: Denoiser, num_steps: int) -> Loss:
     """The loss of a student that samples in `num_steps` steps, from a teacher that takes twice as many.
 
-    It is the squared error of the target, on images and their labels. Times are those that DDIM visits with evenly
-    spaced steps, so a student is good for this number of steps and no other.
+    It is the squared error of the target, on images and their conditions. Times are those that DDIM visits with evenly
+    spaced steps, so a student works for this number of steps only.
     """
     schedule, target = student.schedule, TARGETS[student.target]
 
-    def loss(x_0: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(x_0: Tensor, condition: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         eps = draws.normal(x_0.shape, of="noise")
         on_cpu = draws.stream("t", torch.device("cpu"))  # where the schedule is
         steps_left = torch.randint(1, num_steps + 1, (len(x_0),), generator=on_cpu)
@@ -29,12 +29,12 @@ def distillation_loss(student: Denoiser, teacher: Denoiser, num_steps: int) -> L
 
         x_t = schedule.q_sample(x_0, t, eps)
         with torch.no_grad():
-            x_middle = ddim_step(schedule, x_t, teacher(x_t, t, label).clamp(-1, 1), t, middle)
-            x_end = ddim_step(schedule, x_middle, teacher(x_middle, middle, label).clamp(-1, 1), middle, end)
+            x_middle = ddim_step(schedule, x_t, teacher(x_t, t, condition).clamp(-1, 1), t, middle)
+            x_end = ddim_step(schedule, x_middle, teacher(x_middle, middle, condition).clamp(-1, 1), middle, end)
             signal, noise = (per_sample(c, x_t) for c in schedule.coefficients(t))
             wanted = one_step_x_0(schedule, x_t, x_end, t, end)
             wanted = target.value(wanted, eps_from_x_0(x_t, wanted, signal, noise), signal, noise)
-        error = F.mse_loss(student.predict(x_t, t, label), wanted)
+        error = F.mse_loss(student.predict(x_t, t, condition), wanted)
         return error, {"loss": error}
 
     return loss

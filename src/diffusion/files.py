@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, whatever happens while they are written."""
+"""Files that are either complete or absent, whatever happens while they are written."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, `NAME.partial` beside `path`; the file gets its name once the block is through and the disk
-    has all of it.
+    """A path to write to, `NAME.partial` beside `path`; the file gets its name once the block has ended and all of it
+    is on disk.
 
-    A block that is interrupted, or that raises, leaves what it wrote under that other name, which the next one writes
-    over. Raises OSError that names `path` where the file itself cannot be written, and then leaves nothing.
+    A block that is interrupted, or that raises, leaves what it wrote under that other name, which the next one
+    overwrites. Raises OSError that names `path` if the file itself cannot be written, and then leaves nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion.data import gathered
+from diffusion.data import gather
 from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
 from diffusion.samplers.step import Walk, final
 
 Wrap = Callable[[Denoiser, Tensor], Denoise]  # towards conditions (B, ...): `conditional`, or `guided` with its scale
-Watch = Callable[[Sequence[Tensor]], Iterable[Tensor]]  # the same batches, shown on the way, as tqdm does
+Watch = Callable[[Sequence[Tensor]], Iterable[Tensor]]  # the same batches, with their progress shown, as by tqdm
 Normals = Callable[[int, str, Sequence[int], Sequence[int], torch.device], Iterator[Tensor]]  # as `image_noise`
 
 
@@ -44,7 +44,7 @@ class ImageModel:
             draws = normals(seed, purpose, indices.tolist(), self.shape, self.device)
             return self.sample(conditions[indices.to(conditions.device)].to(self.device), draws)
 
-        return gathered(map(batch, watch(torch.arange(len(conditions)).split(batch_size))))
+        return gather(map(batch, watch(torch.arange(len(conditions)).split(batch_size))))
 
 
 def of_denoiser(denoiser: Denoiser, shape: Sequence[int], walk: Walk, wrap: Wrap = conditional) -> ImageModel:

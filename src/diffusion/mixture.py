@@ -47,10 +47,10 @@ class GaussianMixture:
         pull = (self.mean - x[:, None]) / self.std[:, None] ** 2  # (N, K, D)
         return (share[:, :, None] * pull).sum(1)
 
-    def sample(self, number: int, draw: torch.Generator) -> Tensor:
-        """Draw points (number, D), of the dtype of the mixture."""
-        component = torch.multinomial(self.weight, number, replacement=True, generator=draw)
-        eps = torch.randn(number, self.mean.shape[1], generator=draw, dtype=self.mean.dtype)
+    def sample(self, number: int, generator: torch.Generator) -> Tensor:
+        """Draw points (number, D), in the dtype of the mixture."""
+        component = torch.multinomial(self.weight, number, replacement=True, generator=generator)
+        eps = torch.randn(number, self.mean.shape[1], generator=generator, dtype=self.mean.dtype)
         return self.mean[component] + self.std[component, None] * eps
 
 
@@ -83,18 +83,18 @@ def exact_denoise(mixture: GaussianMixture, schedule: NoiseSchedule) -> Denoise:
 
 
 def mixture_loss(denoiser: Denoiser, mixture: GaussianMixture) -> Loss:
-    """The loss of a denoiser of points on fresh points of the mixture, as many as the batch has (ignored) items.
+    """The loss of a denoiser of points, on as many fresh points of the mixture as the batch has (ignored) items.
 
     Batches are on the CPU, as the mixture is; times have the distribution `cosine`.
     """
     shares = TIME_SHARES["cosine"](denoiser.schedule).float()
     tables = loss_tables(denoiser.schedule, denoiser.target, "none", denoiser.device)
 
-    def loss(items: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(items: Tensor, conditions: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         x_0 = mixture.sample(len(items), draws.stream("points")).float().view(len(items), -1, 1, 1)
         eps = draws.normal(x_0.shape, of="points")
         t = stratified_times(draws.uniform((len(items),), of="times"), shares)
-        error = weighted_error(denoiser, tables, *(part.to(denoiser.device) for part in (x_0, labels, t, eps)))
+        error = weighted_error(denoiser, tables, *(part.to(denoiser.device) for part in (x_0, conditions, t, eps)))
         return error, {"loss": error}
 
     return loss

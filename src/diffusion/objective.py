@@ -36,6 +36,6 @@ class Draws:
         return torch.rand(*shape, generator=self.stream(of), device=self.device)
 
 
-# (items (B, ...) in [-1, 1] or latents, labels or other conditions (B, ...), draws) -> (the scalar to descend, scalars
-# to log, by name).
+# (items (B, ...): images in [-1, 1] or latents; conditions (B, ...): labels or tokens; draws)
+# -> (the scalar to descend, scalars to log by name).
 Loss = Callable[[Tensor, Tensor, Draws], tuple[Tensor, dict[str, Tensor]]]

@@ -13,15 +13,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-FEATURES = (
-    "avx2",
-    "avx512_f",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_bf16",
-    "sve",
-    "bf16",
-)  # that decide which kernels run
+# Of processors: these features decide which kernels run.
+FEATURES = ("avx2", "avx512_f", "avx512_bf16", "avx512_fp16", "amx_bf16", "sve", "bf16")
 LIBRARIES = ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "pandas", "matplotlib", "safetensors")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 Net = TypeVar("Net", bound=nn.Module)
@@ -34,10 +27,10 @@ def pick_device(name: str) -> torch.device:
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(device for device, there in available.items() if there)
+        name = next(device for device, is_there in available.items() if is_there)
     if not available[name]:
-        there = ", ".join(["auto", *(device for device, is_there in available.items() if is_there)])
-        raise ValueError(f"device: {name!r} is not available on this machine (allowed here: {there})")
+        allowed = ", ".join(["auto", *(device for device, is_there in available.items() if is_there)])
+        raise ValueError(f"device: {name!r} is not available on this machine (allowed here: {allowed})")
     return torch.device(name)
 
 
@@ -59,14 +52,14 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def placed(net: Net, device: torch.device) -> Net:
-    """The network itself, on its device and with its weights in the layout in which convolutions are fast."""
+def place(net: Net, device: torch.device) -> Net:
+    """Move a network to its device, its weights in the layout in which convolutions are fast, and return it."""
     return net.to(device).to(memory_format=torch.channels_last)
 
 
-def frozen(net: Net, device: torch.device) -> Net:
-    """The network itself, ready for use after training: on its device, channels last, without dropout or gradients."""
-    return placed(net, device).eval().requires_grad_(False)
+def freeze(net: Net, device: torch.device) -> Net:
+    """Make a network ready for use after training and return it: on its device, without dropout and gradients."""
+    return place(net, device).eval().requires_grad_(False)
 
 
 def prepare_machine(device: torch.device) -> None:

@@ -123,18 +123,18 @@ def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSet
         raise ValueError(
             f"--steps: {steps} is not possible with {name} (allowed: all {timesteps}; fewer: --sampler ddim --eta 1)"
         )
-    if sampler.takes_all_steps and arguments.times != "trailing":
-        raise ValueError(f"--times: {arguments.times} is not possible with {name}, which takes all timesteps")
+    if sampler.takes_all_steps and arguments.spacing != "trailing":
+        raise ValueError(f"--spacing: {arguments.spacing} is not possible with {name}, which takes all timesteps")
     if arguments.eta is not None and not sampler.takes_eta:
         allowed = ", ".join(other for other, row in SAMPLERS.items() if row.takes_eta)
         raise ValueError(f"--eta: {arguments.eta} is not possible with {name} (allowed: with {allowed})")
-    return SamplerSetting(name, steps, arguments.eta, arguments.times)
+    return SamplerSetting(name, steps, arguments.eta, arguments.spacing)
 
 
 def write_arrays(path: Path, images: Tensor, labels: Tensor, _: int) -> None:
     """`images` uint8 (N, H, W) or (N, H, W, C), `labels` int64 (N,)."""
     array = images.permute(0, 2, 3, 1).numpy()
-    with whole_file(path) as partial, open(partial, "wb") as file:
+    with whole_file(path) as unfinished, open(unfinished, "wb") as file:
         np.savez(file, images=array[..., 0] if array.shape[-1] == 1 else array, labels=labels.numpy())
 
 
@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num", type=_positive, default=100, help="number of images (default 100)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="ddim", help="(default ddim)")
     parser.add_argument("--steps", type=_positive, help=f"per image (default {DEFAULT_STEPS}; all T for ddpm)")
-    parser.add_argument("--times", choices=SPACINGS, default="trailing", help="timestep spacing (default trailing)")
+    parser.add_argument("--spacing", choices=SPACINGS, default="trailing", help="of timesteps (default trailing)")
     parser.add_argument("--eta", type=_share, help="of ddim: 0 deterministic, 1 as noisy as DDPM (default 0)")
     parser.add_argument(
         "--guidance",

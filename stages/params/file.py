@@ -14,10 +14,10 @@ from yaml.events import Event
 from yaml.nodes import MappingNode, Node, ScalarNode
 from yaml.reader import ReaderError
 
-MOST_CHARACTERS = 100_000  # of the file
-LONGEST = 1_000  # characters of a value
-DEEPEST = 10  # levels of lists and sections
-SHOWN = 100  # characters of what an error quotes
+MAX_CHARACTERS = 100_000  # of the file
+MAX_VALUE_CHARACTERS = 1_000
+MAX_LEVELS = 10  # of lists and sections
+MAX_QUOTED = 100  # characters that an error quotes
 KIND = "tag:yaml.org,2002:"  # the prefix of YAML's own tags
 PLAIN = {  # what is not text unless it is quoted
     "null": "~|null|Null|NULL|",
@@ -39,8 +39,8 @@ def read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    if len(text) > MOST_CHARACTERS:
-        raise ValueError(f"{path}: {len(text):,} characters are not possible (allowed: up to {MOST_CHARACTERS:,})")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"{path}: {len(text):,} characters are not possible (allowed: up to {MAX_CHARACTERS:,})")
     try:
         content = value(text)
     except ValueError as error:
@@ -70,8 +70,8 @@ def shown(value: object) -> str:
 
 def in_one_line(text: str) -> str:
     """A text with escapes for line breaks and other unprintable characters, cut if it is long."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: SHOWN + 1])
-    return line if len(text) <= SHOWN else f"{line[:SHOWN]}..."
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: MAX_QUOTED + 1])
+    return line if len(text) <= MAX_QUOTED else f"{line[:MAX_QUOTED]}..."
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -88,8 +88,8 @@ class _PlainLoader(yaml.SafeLoader):
         if event.tag is not None:
             raise _refusal(event, f"the tag {event.tag} is not possible")
         self.levels += 1
-        if self.levels > DEEPEST:
-            raise _refusal(event, f"more than {DEEPEST} levels of lists and sections are not possible")
+        if self.levels > MAX_LEVELS:
+            raise _refusal(event, f"more than {MAX_LEVELS} levels of lists and sections are not possible")
         node = super().compose_node(parent, index)
         assert node is not None
         self.levels -= 1
@@ -109,8 +109,10 @@ for _kind, _pattern in PLAIN.items():
 
 def _refuse_other_scalars(event: Event, node: ScalarNode) -> None:
     text, kind = node.value, node.tag.removeprefix(KIND)
-    if len(text) > LONGEST:
-        raise _refusal(event, f"{len(text):,} characters in one value are not possible (allowed: up to {LONGEST:,})")
+    if len(text) > MAX_VALUE_CHARACTERS:
+        raise _refusal(
+            event, f"{len(text):,} characters in one value are not possible (allowed: up to {MAX_VALUE_CHARACTERS:,})"
+        )
     if kind not in SCALARS:
         raise _refusal(event, f"{text} would be a {kind}, which is not possible (quoted, it is text)")
     if kind in ("int", "float") and not NUMBER.fullmatch(text):

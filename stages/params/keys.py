@@ -9,10 +9,21 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from diffusion.choices import DATA_SETS, DECAYS, SCHEDULES, SOLVERS, SPACINGS, TARGETS, TRAINING_TIMES, WEIGHTINGS
+from diffusion.choices import (
+    DATA_SETS,
+    DECAYS,
+    DEVICES,
+    PRECISIONS,
+    SCHEDULES,
+    SOLVERS,
+    SPACINGS,
+    TARGETS,
+    TRAINING_TIMES,
+    WEIGHTINGS,
+)
 
 
-def _each_once(values: list[Any]) -> list[Any]:
+def _distinct(values: list[Any]) -> list[Any]:
     """Tables and pictures show six digits, so values that agree in these would look the same."""
     if len({f"{value + 0:.6g}" if isinstance(value, float) else value for value in values}) < len(values):
         raise ValueError("every value once, compared by six digits")
@@ -37,9 +48,9 @@ def _one_of(*allowed: str | int) -> BeforeValidator:
 
 
 Steps = Annotated[int, Field(ge=1, le=100_000_000)]  # of a training
-Calls = Annotated[int, Field(ge=1, le=100_000)]  # of a network, for one image
+Timesteps = Annotated[int, Field(ge=1, le=100_000)]  # of a chain, or a sampler's steps along it
 Images = Annotated[int, Field(ge=1, le=1_000_000)]
-Judged = Annotated[Images, Field(ge=4)]  # KID needs four
+JudgedImages = Annotated[Images, Field(ge=4)]  # KID needs four
 Limit = Annotated[int, Field(ge=0, le=100_000_000)]
 Batch = Annotated[int, Field(ge=1, le=65_536)]
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -53,8 +64,8 @@ Share = Annotated[Number, Field(ge=0, lt=1)]
 Tolerance = Annotated[Number, Field(ge=1e-6, le=0.1)]  # the arithmetic is fp32
 Folder = Annotated[str, AfterValidator(_printable)]
 Value = TypeVar("Value")
-Once = Annotated[list[Value], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
-Scales = Once[Annotated[Number, Field(ge=0, le=1000)]]  # of guidance
+Distinct = Annotated[list[Value], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
+Scales = Distinct[Annotated[Number, Field(ge=0, le=1000)]]  # of guidance
 Widths = Annotated[list[Annotated[Width, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=8)]
 
 
@@ -113,15 +124,15 @@ class Train(Training):
 
 
 class Sampling(Section):
-    num_steps: Calls
+    num_steps: Timesteps
     batch_size: Batch
     sampler_samples: Images
     ddpm_samples: Annotated[Images, Field(ge=16)]
-    ddim_steps: Once[Calls]
-    etas: Once[Annotated[Number, Field(ge=0, le=1)]]
-    eta_steps: Once[Calls]
-    solvers: Once[Annotated[str, _one_of(*SOLVERS)]]
-    solver_steps: Once[Calls]
+    ddim_steps: Distinct[Timesteps]
+    etas: Distinct[Annotated[Number, Field(ge=0, le=1)]]
+    eta_steps: Distinct[Timesteps]
+    solvers: Distinct[Annotated[str, _one_of(*SOLVERS)]]
+    solver_steps: Distinct[Timesteps]
     solver_spacing: Annotated[str, _one_of(*SPACINGS)]
 
     def comparison(self) -> dict[str, Any]:
@@ -143,20 +154,20 @@ class Guidance(Section):
     scales: Scales
     interval: Annotated[list[Number], Field(min_length=2, max_length=2)]
     rescale: Annotated[Number, Field(ge=0, le=1)]
-    num_steps: Calls
+    num_steps: Timesteps
     samples_per_class: Images
 
 
 class Score(Section):
-    sde_steps: Once[Annotated[Calls, Field(ge=2)]]
-    heun_steps: Calls
+    sde_steps: Distinct[Annotated[Timesteps, Field(ge=2)]]
+    heun_steps: Timesteps
     tolerance: Tolerance
     mixture_steps: Steps
     likelihood_images: Annotated[Images, Field(ge=2)]
-    stretches: Calls
+    log_snr_bins: Timesteps
     ode_images: Annotated[Images, Field(ge=2)]
     ode_tolerance: Tolerance
-    inversion_steps: Once[Calls]
+    inversion_steps: Distinct[Timesteps]
     inversion_images: Annotated[Batch, Field(ge=12)]  # six pairs to interpolate between
 
 
@@ -183,8 +194,8 @@ class Text(Section):
 class SampleLatent(Section):
     scales: Scales
     num_prompts: Images
-    num_samples: Judged
-    num_steps: Calls
+    num_samples: JudgedImages
+    num_steps: Timesteps
 
 
 class Vae(Training, Net):
@@ -207,10 +218,10 @@ class Gan(Training, Net):
 
 
 class Compare(Section):
-    num_samples: Judged
-    ddim_steps: Once[Calls]
+    num_samples: JudgedImages
+    ddim_steps: Distinct[Timesteps]
     importance_samples: Few
-    batch_sizes: Once[Batch]
+    batch_sizes: Distinct[Batch]
     repeats: Few
 
 
@@ -220,11 +231,11 @@ class Keys(Section):
     FILE: ClassVar[Path] = Path("params.yaml")
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    device: Annotated[str, _one_of("auto", "cpu", "cuda", "mps")]
-    precision: Annotated[str, _one_of("auto", "fp32", "bf16")]
+    device: Annotated[str, _one_of(*DEVICES)]
+    precision: Annotated[str, _one_of(*PRECISIONS)]
     checkpoint_seconds: Weight
     schedule: Annotated[str, _one_of(*SCHEDULES)]
-    timesteps: Calls
+    timesteps: Timesteps
     data: Data
     judge: Judge
     model: Model

@@ -1,93 +1,21 @@
 """The density part of stage `score`: bits per dimension of test images, and of images that are not from the data."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import Dataset
-from diffusion.denoiser import Denoise, Denoiser, conditional
-from diffusion.likelihood.bounds import (
-    Bound,
-    Decode,
-    bits_per_dim,
-    by_shares,
-    grey_aware,
-    log_snr_range,
-    ode_bound,
-    root_mean_square_errors,
-    variational_bound,
-)
-from diffusion.likelihood.greys import Greys
-from diffusion.randomness import generator_for, image_noise
-from diffusion.schedule import NoiseSchedule
+from diffusion.denoiser import Denoiser
+from diffusion.likelihood.bounds import Bound, bits_per_dim, log_snr_range
+from diffusion.likelihood.density import Density
+from diffusion.randomness import generator_for
 from stages.params.keys import Score
 from stages.shared.outputs import write_table
 
-BATCH = 32  # the decoder and grey awareness hold 256 numbers for every pixel of a batch
-ERROR_LEVELS, ERROR_IMAGES = 25, 64
 TERMS = ("prior", "diffusion", "reconstruction")
-
-Batch = tuple[Denoise, NoiseSchedule, Tensor, Decode, Iterator[Tensor]]
-
-
-@dataclass(frozen=True, eq=False)
-class Density:
-    """A denoiser with what turns it into a density of images; the figures of image k are a function of (seed, k)."""
-
-    denoiser: Denoiser
-    denoise_to: Callable[[Tensor], Denoise]  # of labels (B,)
-    decode_to: Callable[[Tensor], Decode]  # of labels (B,)
-    settings: Score
-    seed: int
-
-    @classmethod
-    def of(cls, denoiser: Denoiser, train: Dataset, settings: Score, seed: int) -> Self:
-        """A grey-aware density, with grey values and errors from training images alone."""
-        images = train.images[:: max(1, len(train.images) // ERROR_IMAGES)][:ERROR_IMAGES].to(denoiser.device)
-        null = torch.full((len(images),), denoiser.null, device=denoiser.device)
-        normals = image_noise(seed, "score/errors", range(len(images)), images.shape[1:], denoiser.device)
-        errors = root_mean_square_errors(conditional(denoiser, null), denoiser.schedule, images, normals, ERROR_LEVELS)
-        greys, errors = Greys.of(train.images.to(denoiser.device)), errors.cpu()
-
-        def aware(labels: Tensor) -> Denoise:
-            return grey_aware(conditional(denoiser, labels), denoiser.schedule, greys, errors)
-
-        return cls(denoiser, aware, lambda labels: by_shares(denoiser.schedule, greys), settings, seed)
-
-    def bare(self) -> Self:
-        """The same density from the estimates of the network itself."""
-        return replace(self, denoise_to=partial(conditional, self.denoiser))
-
-    def bound(self, images: Tensor, labels: Tensor) -> Bound:
-        """The variational bound of uint8 images (N, C, H, W), in nats, on the CPU."""
-
-        parts = []
-        for indices, batch in self._batches(images, labels):
-            draws = (generator_for(self.seed, "score/times", index) for index in indices)
-            shares = torch.stack([torch.rand(self.settings.stretches, generator=draw) for draw in draws])
-            parts.append([term.cpu() for term in variational_bound(*batch, shares)])
-        return Bound(*(torch.cat(terms) for terms in zip(*parts, strict=True)))
-
-    def by_ode(self, images: Tensor, labels: Tensor) -> Tensor:
-        """-log P of uint8 images (N,), in nats, on the CPU."""
-        return torch.cat(
-            [ode_bound(*batch, self.settings.ode_tolerance).cpu() for _, batch in self._batches(images, labels)]
-        )
-
-    def _batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[list[int], Batch]]:
-        """(indices, the arguments common to both bounds) of every batch."""
-        device = self.denoiser.device
-        for indices in torch.arange(len(images)).split(BATCH):
-            label = labels[indices].to(device)
-            normals = image_noise(self.seed, "score/bits", indices.tolist(), images.shape[1:], device)
-            x, decode = images[indices].to(device), self.decode_to(label)
-            yield indices.tolist(), (self.denoise_to(label), self.denoiser.schedule, x, decode, normals)
 
 
 def upside_down(images: Tensor, _: int) -> Tensor:
@@ -119,7 +47,7 @@ def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, 
     """bits.csv: kinds of images by both bounds, unconditional; test images also class-conditional, and by the bare
     network. terms.csv: what every log-SNR bin adds.
     """
-    density = Density.of(denoiser, train, settings, seed)
+    density = Density.grey_aware(denoiser, train.images, settings.log_snr_bins, settings.ode_tolerance, seed)
     test, few = test.take(slice(settings.likelihood_images)), settings.ode_images
     null = torch.full_like(test.labels, denoiser.null)
     table, terms = [], []

@@ -3,7 +3,6 @@
 import argparse
 import errno
 import inspect
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -53,8 +52,3 @@ def in_one_line(error: ValueError | OSError) -> str:
         remedy = REMEDIES.get(error.errno or 0)
         text = f"{error.filename}: {error.strerror}" + (f" ({remedy})" if remedy else "")
     return " ".join(text.split())
-
-
-def checkpoints_folder() -> Path:
-    """Where interrupted trainings wait: in the original repository, even when an experiment runs in a copy of it."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve() / "checkpoints"

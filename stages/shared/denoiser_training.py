@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from diffusion.denoiser import Denoiser
 from diffusion.loss import denoising_loss
 from diffusion.objective import Loss
-from diffusion.runtime import placed
+from diffusion.runtime import place
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
@@ -33,7 +33,7 @@ def denoiser_training(
 
     items (N, ...) are uint8 images or float latents, conditions (N, ...) integers as the network takes them.
     """
-    net = placed(net, device)
+    net = place(net, device)
     called = cast(nn.Module, torch.compile(net, mode="reduce-overhead")) if train.compile else net
     denoiser = Denoiser(called, noise_schedule(params.schedule, params.timesteps), train.target, precision)
     loss = denoising_loss(denoiser, dropout=train.label_dropout, times=train.times, weighting=train.weighting)

@@ -1,4 +1,4 @@
-"""Where noise schedules are: the t at which an image is no longer recognised, and at which its variance is gone."""
+"""Landmarks of noise schedules: the t at which images are no longer recognised, and at which their variance is gone."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ def possible_schedules(timesteps: int) -> tuple[dict[str, NoiseSchedule], dict[s
 def recognisability_rows(
     schedules: dict[str, NoiseSchedule], accuracies: Sequence[float], n: int
 ) -> Iterator[tuple[str | int | float, ...]]:
-    """RECOGNISABILITY at the t (real) at which each schedule has each of LOG_SNRS, where it ever has."""
+    """RECOGNISABILITY at the t (real) at which each schedule has each of LOG_SNRS, if it ever does."""
     for name, schedule in schedules.items():
         for log_snr, accuracy in zip(LOG_SNRS, accuracies, strict=True):
             t = time_at(schedule, alpha_bar_of(log_snr))

@@ -16,7 +16,7 @@ class Machine(NamedTuple):
 
 
 def machine_of(params: Params) -> Machine:
-    """The machine; the process is made ready for it. Raises ValueError for a device that is not there."""
+    """Pick device and precision, and set up the process for them. Raises ValueError for a device that is not there."""
     device = pick_device(params.device)
     prepare_machine(device)
     return Machine(device, pick_precision(params.precision, device))

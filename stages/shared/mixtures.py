@@ -1,7 +1,6 @@
 """The part of stage `score` whose ground truth is known: denoisers of points, trained on mixtures of Gaussians."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from diffusion.denoiser import Denoise, Denoiser, conditional
 from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_loss
 from diffusion.nets.mlp import Mlp
 from diffusion.randomness import generator_for, image_noise
-from diffusion.samplers.table import SamplerSetting
+from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import score_from_x_0
 from diffusion.training.loop import Learner, training_step
@@ -35,11 +34,10 @@ def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, 
         denoiser = train_denoiser(name, mixture, schedule, device, steps, seed)
         errors += [[name, *row] for row in error_rows(mixture, denoiser, seed)]
         fields += [[name, *row] for row in field_rows(mixture, denoiser)]
-        draw = partial(generator_for, seed, f"score/{name}")
-        real = mixture.sample(SAMPLES, draw())
+        real = mixture.sample(SAMPLES, generator_for(seed, f"score/{name}"))
         points += [[name, "mixture", *point] for point in real[:SHOWN_POINTS].tolist()]
-        for sampler, most, times in SETTINGS:
-            setting = SamplerSetting(sampler, min(most, schedule.timesteps), times=times)
+        for sampler, most, spacing in SETTINGS:
+            setting = SamplerSetting(sampler, min(most, schedule.timesteps), spacing=spacing)
             learned, made = travel(learned_denoise(denoiser), schedule, setting, seed)
             _, exact = travel(exact_denoise(mixture, schedule), schedule, setting, seed)
             paths += [[name, setting.sampler, *row] for row in learned]
@@ -52,7 +50,7 @@ def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, 
     write_table(report / "mixture_paths.csv", ["mixture", "sampler", "path", "t", "x", "y"], paths)
     write_table(report / "mixture_points.csv", ["mixture", "sampler", "x", "y"], points)
     figures = ["n", "log_density", "log_density_error", "real_log_density", "share_error", "real_share_error"]
-    write_table(report / "mixture_samples.csv", ["mixture", "score", *SamplerSetting._fields, *figures], samples)
+    write_table(report / "mixture_samples.csv", ["mixture", "score", *SETTING_COLUMNS, *figures], samples)
 
 
 def train_denoiser(
@@ -96,8 +94,8 @@ def error_rows(mixture: GaussianMixture, denoiser: Denoiser, seed: int) -> Itera
     everywhere = torch.cartesian_prod(axis, axis)
     for log_snr in LEVELS:
         t = schedule.time_of_log_snr(log_snr).item()
-        draw = generator_for(seed, "score/error", log_snr)
-        points = mixture.noised(*schedule.coefficients(t)).sample(ERROR_POINTS, draw)
+        generator = generator_for(seed, "score/error", log_snr)
+        points = mixture.noised(*schedule.coefficients(t)).sample(ERROR_POINTS, generator)
         (true, learned), (far, far_learned) = (scores(mixture, denoiser, x, t) for x in (points, everywhere))
         size, error = root_mean_square(true), root_mean_square(learned - true)
         yield [log_snr, t, ERROR_POINTS, size, error, root_mean_square(far_learned - far) / root_mean_square(far)]

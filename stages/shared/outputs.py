@@ -26,8 +26,8 @@ def write_json(path: Path, figures: dict[str, Any]) -> None:
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], digits: int = 6) -> None:
     """Write a CSV file; floats to `digits` significant digits, None as empty.
 
-    It is written row by row to `NAME.partial` and gets its name with the last one: a table under way can be looked at,
-    and where the rows end in an error or a kill, those so far are kept there.
+    It is written row by row to `NAME.partial` and gets its name with the last one: an unfinished table can be read, and
+    if an error or a signal ends it early, the rows so far stay there.
     """
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Prompts of real test images, the images that a model of latents draws of them, and what those show."""
+"""Prompts made from real test images, the images that a latent model draws from them, and what these show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from tqdm import tqdm
 from diffusion.data import load_both, to_uint8
 from diffusion.denoiser import guided
 from diffusion.generation import of_latents
-from diffusion.latents.autoencoder import decoded, encoded, refuse_other_images
+from diffusion.latents.autoencoder import decode, encode, refuse_other_images
 from diffusion.latents.captions import WORDINGS, Captions, caption
 from diffusion.latents.model import LatentModel, load_latent
 from diffusion.latents.strokes import PROPERTIES, grade, measure
+from diffusion.quality.classification import accuracy
 from diffusion.quality.evaluation import Reference
 from diffusion.quality.judge import Judge
-from diffusion.quality.metrics import accuracy
 from diffusion.samplers.ddim import by_ddim
 from stages.params.params import LatentParams
 from stages.shared.machine import machine_of
@@ -38,7 +38,7 @@ class Prompts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prompted:
-    """A model of latents, and what judges its images: the captions with their measures, real images, the judge."""
+    """A latent model, and what judges its images: the captions with their measures, real images, the judge."""
 
     model: LatentModel
     captions: Captions
@@ -66,7 +66,7 @@ class Prompted:
     def reconstruct(self, images: Tensor) -> Tensor:
         """Real images (N, C, H, W), uint8 on the CPU, encoded and decoded."""
         autoencoder = self.model.autoencoder
-        return to_uint8(decoded(autoencoder, encoded(autoencoder, images))).cpu()
+        return to_uint8(decode(autoencoder, encode(autoencoder, images))).cpu()
 
     def real(self) -> Prompts:
         """What the real test images show, without texts."""
@@ -74,8 +74,8 @@ class Prompted:
         return Prompts([], test.labels, grades, self.captions.unseen(test.labels, grades))
 
     def prompts(self, number: int, seen: bool) -> Prompts:
-        """`number` captions of test images in their order, starting over after the last, all of combinations that are
-        held out, or all of others if `seen`. Raises ValueError where there is no such image."""
+        """`number` captions of test images in their order, starting over after the last: of those with a held-out
+        combination, or of the others if `seen`. Raises ValueError if there is no such image."""
         real = self.real()
         (chosen,) = torch.where((real.combination < 0) == seen)
         if not len(chosen):

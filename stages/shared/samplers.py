@@ -13,12 +13,12 @@ from diffusion.denoiser import Denoiser
 from diffusion.generation import Normals, of_denoiser
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.randomness import image_noise
-from diffusion.samplers.table import SamplerSetting
+from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting
 
 SHEET_COLUMNS = 16
 PRDC = ("precision", "recall", "density", "coverage")
 QUALITY = ("fid", "kid", "kid_std", "accuracy", *PRDC)
-QUALITY_COLUMNS = (*SamplerSetting._fields, "subset", "n", *QUALITY)
+QUALITY_COLUMNS = (*SETTING_COLUMNS, "subset", "n", *QUALITY)
 
 
 def sample_classes(

@@ -1,5 +1,6 @@
 """What the stages that train have in common: checkpoints, the loss curve, the clock."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from diffusion.training.checkpoints import Checkpoints, fingerprint
 from diffusion.training.loop import Learner, Stateful, Update, fit, state_of
 from diffusion.training.optimiser import Diverged
 from stages.params.params import BaselineParams
-from stages.shared.command import checkpoints_folder
 from stages.shared.machine import Machine, machine_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import watched
@@ -27,7 +27,7 @@ Learners = dict[str, Learner[Any]]
 
 
 class Settings(Protocol):
-    """The keys of a training's section of params.yaml that its course follows from."""
+    """The keys of a section of params.yaml that every training needs."""
 
     steps: int
     batch_size: int
@@ -38,8 +38,8 @@ class Settings(Protocol):
 class Training:
     """A training that has not begun, with everything that determines its result besides the code.
 
-    One that was interrupted resumes from its checkpoint if `machine`, `depends_on`, the bytes of `files` and the code
-    are unchanged.
+    If interrupted, it resumes from its checkpoint, provided that `machine`, `depends_on`, the bytes of `files` and the
+    code are unchanged.
     """
 
     name: str
@@ -119,9 +119,14 @@ def train_baseline(
     update, learners = training_of(params, train, *machine)
     *_, saved = learners.values()
     description = {"net": net_arguments(params, train), "class_names": list(train.class_names)}
-    followed = params.model_dump(include={"seed", kind})
-    training = Training(kind, update, state_of(learners), settings, machine, followed, [split], columns)
+    depends_on = params.model_dump(include={"seed", kind})
+    training = Training(kind, update, state_of(learners), settings, machine, depends_on, [split], columns)
     training.run(report, params.checkpoint_seconds, lambda: save_model(model, kind, saved.weights(), description))
+
+
+def checkpoints_folder() -> Path:
+    """Where interrupted trainings wait: in the original repository, even when an experiment runs in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve() / "checkpoints"
 
 
 def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
@@ -130,7 +135,7 @@ def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
         raise ValueError(f"{section}.batch_size: {settings.batch_size} is not possible (allowed: 1 to {number} images)")
 
 
-def made_for(data: Dataset) -> dict[str, int]:
+def data_arguments(data: Dataset) -> dict[str, int]:
     """The arguments of a network that follow from its data."""
     _, channels, _, size = data.images.shape
     return {"image_size": size, "image_channels": channels, "num_classes": len(data.class_names)}

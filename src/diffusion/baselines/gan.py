@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from diffusion.baselines.gan_nets import Generator
 from diffusion.objective import Draws, Loss
-from diffusion.runtime import autocast, frozen
+from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, with_weights
 
 
@@ -50,7 +50,7 @@ class GanModel:
 def discriminator_loss(
     model: GanModel, discriminator: nn.Module, *, latent: int, r1_weight: float, r1_every: int
 ) -> Loss:
-    """The discriminator's loss on real images and their labels, against as many images of the generator.
+    """The discriminator's loss on real images and their labels, against as many images from the generator.
 
     The penalty is computed at every `r1_every`-th step and weighted by as much (Karras et al. 2020, appendix B).
     """
@@ -99,6 +99,6 @@ def load_gan(path: Path, device: torch.device, precision: str) -> tuple[GanModel
     """
 
     def build(tensors: Tensors, description: Description) -> GanModel:
-        return GanModel(frozen(with_weights(Generator(**description["net"]), tensors), device), precision)
+        return GanModel(freeze(with_weights(Generator(**description["net"]), tensors), device), precision)
 
     return load_model(path, "gan", build)

@@ -22,7 +22,7 @@ from diffusion.data import to_float
 from diffusion.gaussian import Gaussian
 from diffusion.objective import Draws, Loss
 from diffusion.randomness import image_noise
-from diffusion.runtime import autocast, frozen
+from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, with_weights
 
 HALF_BIN = 1 / 255  # half the distance between neighbouring pixel values, in units of [-1, 1]
@@ -154,6 +154,6 @@ def load_vae(path: Path, device: torch.device, precision: str) -> tuple[VaeModel
     """
 
     def build(tensors: Tensors, description: Description) -> VaeModel:
-        return VaeModel(frozen(with_weights(Vae(**description["net"]), tensors), device), precision)
+        return VaeModel(freeze(with_weights(Vae(**description["net"]), tensors), device), precision)
 
     return load_model(path, "vae", build)

@@ -10,7 +10,7 @@ from diffusion.data import to_float
 from diffusion.gaussian import STANDARD, Gaussian
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.objective import Draws, Loss
-from diffusion.runtime import autocast, frozen
+from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 BATCH_SIZE = 256
@@ -24,7 +24,7 @@ def reconstruction_loss(net: Autoencoder, *, kl_weight: float, precision: str) -
         with autocast(x.device, precision):
             posterior = Gaussian(*net.moments(x))
             eps = draws.normal(posterior.mean.shape, of="noise")
-            reconstruction = net.reconstruct(posterior.sample(eps))
+            reconstruction = net.pixels(posterior.sample(eps))
         error = (reconstruction - x).square().mean()
         kl = posterior.kl_to(STANDARD).mean()
         total = error + kl_weight * kl
@@ -34,14 +34,14 @@ def reconstruction_loss(net: Autoencoder, *, kl_weight: float, precision: str) -
 
 
 @torch.no_grad()
-def encoded(net: Autoencoder, images: Tensor) -> Tensor:
-    """Standardised latents (N, c, h, w) fp32 of uint8 images (N, C, H, W), on the device of the network."""
+def encode(net: Autoencoder, images: Tensor) -> Tensor:
+    """Standardised latents (N, c, h, w) fp32 of uint8 images (N, C, H, W), batch by batch, on the network's device."""
     return torch.cat([net.encode(to_float(batch.to(net.mean.device))) for batch in images.split(BATCH_SIZE)])
 
 
 @torch.no_grad()
-def decoded(net: Autoencoder, latents: Tensor) -> Tensor:
-    """Images (N, C, H, W) fp32, about in [-1, 1], of standardised latents (N, c, h, w), in fp32."""
+def decode(net: Autoencoder, latents: Tensor) -> Tensor:
+    """Images (N, C, H, W) fp32, roughly in [-1, 1], of standardised latents (N, c, h, w), batch by batch."""
     return torch.cat([net.decode(batch) for batch in latents.split(BATCH_SIZE)])
 
 
@@ -49,7 +49,7 @@ def standardise(net: Autoencoder, images: Tensor) -> None:
     """Set `mean` and `std` so that latents of these uint8 images have mean 0 and standard deviation 1 per channel."""
     net.mean.zero_()
     net.std.fill_(1)
-    latents = encoded(net, images).cpu().double()
+    latents = encode(net, images).cpu().double()
     std, mean = torch.std_mean(latents, dim=(0, 2, 3), keepdim=True, correction=0)
     net.mean.copy_(mean[0])
     net.std.copy_(std[0])
@@ -75,7 +75,7 @@ def load_autoencoder(path: Path, device: torch.device) -> tuple[Autoencoder, Des
     """
 
     def build(tensors: Tensors, description: Description) -> Autoencoder:
-        return frozen(with_weights(Autoencoder(**description["autoencoder"]), tensors), device)
+        return freeze(with_weights(Autoencoder(**description["autoencoder"]), tensors), device)
 
     net, description = load_model(path, "autoencoder", build)
     return net, description["autoencoder"]

@@ -53,7 +53,7 @@ class Autoencoder(nn.Module):
         mean, log_variance = self.to_moments(h).float().chunk(2, dim=1)
         return mean, log_variance
 
-    def reconstruct(self, z: Tensor) -> Tensor:
+    def pixels(self, z: Tensor) -> Tensor:
         """Images (B, C, H, W) fp32, roughly in [-1, 1], from latents (B, c, h, w) that are not standardised."""
         h = z.contiguous(memory_format=torch.channels_last)
         for layer in self.decoder:
@@ -66,4 +66,4 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (B, C, H, W) from standardised latents (B, c, h, w)."""
-        return self.reconstruct(z * self.std + self.mean)
+        return self.pixels(z * self.std + self.mean)

@@ -92,10 +92,10 @@ def caption(word: str, grades: Sequence[int], wording: int = 0, without: Sequenc
     return " ".join([article(words[0]), *words] if ARTICLE in slots else words)
 
 
-def random_caption(word: str, grades: Sequence[int], left_out: float, draw: torch.Generator) -> str:
+def random_caption(word: str, grades: Sequence[int], left_out: float, generator: torch.Generator) -> str:
     """A caption in a random wording; each slot but the class is left out with probability `left_out`."""
-    wording = int(torch.randint(len(WORDINGS), (), generator=draw))
-    absent = (torch.rand(len(PROPERTIES) + 1, generator=draw) < left_out).tolist()
+    wording = int(torch.randint(len(WORDINGS), (), generator=generator))
+    absent = (torch.rand(len(PROPERTIES) + 1, generator=generator) < left_out).tolist()
     without = [slot for slot, gone in zip((ARTICLE, *PROPERTIES), absent, strict=True) if gone]
     return caption(word, grades, wording, without)
 
@@ -194,5 +194,5 @@ def draw_captions(
     word: str, grades: Sequence[int], index: int, per_image: int, left_out: float, seed: int
 ) -> tuple[str, ...]:
     """The `per_image` captions of the `index`-th training image, whose class is `word`."""
-    draws = (generator_for(seed, "captions", index * per_image + k) for k in range(per_image))
-    return tuple(random_caption(word, grades, left_out, draw) for draw in draws)
+    generators = (generator_for(seed, "captions", index * per_image + k) for k in range(per_image))
+    return tuple(random_caption(word, grades, left_out, generator) for generator in generators)

@@ -19,9 +19,8 @@ from diffusion.latents.captions import Vocabulary
 from diffusion.latents.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
 from diffusion.nets.attention import ContextAttention
 from diffusion.nets.table import build_net
-from diffusion.runtime import frozen
+from diffusion.runtime import freeze
 from diffusion.schedule import noise_schedule
-from diffusion.target import TARGETS
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 MAX_TOKENS = 16
@@ -43,11 +42,11 @@ class LatentModel:
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """The tokens (N, L) of texts, which are its condition, on the device of the denoiser."""
-        return padded([self.numbers(text) for text in texts]).to(self.denoiser.device)
+        return pad([self.numbers(text) for text in texts]).to(self.denoiser.device)
 
 
-def padded(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:
-    """Rows of numbers as tokens (N, length), int64, each padded with PAD. Raises ValueError for a longer row."""
+def pad(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:
+    """Pad rows of numbers with PAD to tokens (N, length), int64. Raises ValueError for a longer row."""
     longest = max(map(len, rows))
     if longest > length:
         raise ValueError(f"a text of {longest} tokens is too long (allowed: up to {length})")
@@ -91,30 +90,29 @@ def load_latent(path: Path, device: torch.device, precision: str) -> tuple[Laten
         others = {name: x for name, x in tensors.items() if not name.startswith(AUTOENCODER)}
         autoencoder = with_weights(Autoencoder(**description["autoencoder"]), inside)
         net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
-        net = frozen(with_weights(net, others), device)
+        net = freeze(with_weights(net, others), device)
         numbers = numbering(description["text"], description["vocabulary"])
         schedule = noise_schedule(description["schedule"], description["timesteps"])
-        TARGETS[description["target"]]
         denoiser = Denoiser(net, schedule, description["target"], precision)
-        return LatentModel(denoiser, frozen(autoencoder, device), numbers)
+        return LatentModel(denoiser, freeze(autoencoder, device), numbers)
 
     return load_model(path, "latent", build)
 
 
 @contextmanager
-def attention_noted(net: nn.Module) -> Iterator[list[Tensor]]:
-    """A list that gets the attention weights of every cross-attention of a network, from positions to tokens.
+def record_attention(net: nn.Module) -> Iterator[list[Tensor]]:
+    """Yield a list to which every cross-attention of a network adds its weights, from positions to tokens.
 
     An entry (B, h * w, 1 + L), the mean over heads, for every block and every evaluation of the network.
     """
-    noted: list[Tensor] = []
+    recorded: list[Tensor] = []
     hooks = [
-        layer.cross.register_forward_hook(lambda cross, inputs, _: noted.append(cross.weights(*inputs).mean(dim=1)))
+        layer.cross.register_forward_hook(lambda cross, inputs, _: recorded.append(cross.weights(*inputs).mean(dim=1)))
         for layer in net.modules()
         if isinstance(layer, ContextAttention)
     ]
     try:
-        yield noted
+        yield recorded
     finally:
         for hook in hooks:
             hook.remove()

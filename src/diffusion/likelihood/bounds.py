@@ -6,7 +6,7 @@ The forward process itself dequantises: for x_1 drawn from q(x_1 | x_0),
     -log P(image) <= E[-log P(image | x_1)] + E[log q(x_1 | x_0) - log p(x_1)]        (Jensen; VDM, Kingma et al. 2021)
 
 The variational bound takes the second part from the errors of the denoiser, the ODE from the divergence of its flow.
-The denoiser must not clip x_0. All figures are in nats per image, up to `bits_per_dim`.
+The denoiser must not clip x_0. All figures are in nats per image, until `bits_per_dim`.
 """
 
 import math

@@ -1,10 +1,12 @@
 """Attention between the positions of an image, and from them to a context of tokens."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Context(NamedTuple):
@@ -27,7 +29,7 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.norm = nn.GroupNorm(1, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+        self.out = zero_weights(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -74,16 +76,15 @@ class ContextAttention(nn.Module):
             raise ValueError(f"attention_heads: {heads} does not divide {channels} channels")
         self.norm = nn.GroupNorm(1, channels)
         self.cross = CrossAttention(channels, context_dim, heads, channels // heads)
-        nn.init.zeros_(self.cross.to_out.weight)
-        nn.init.zeros_(self.cross.to_out.bias)
+        zero_weights(self.cross.to_out)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         positions = self.norm(x).flatten(2).transpose(1, 2)  # (B, H*W, C)
         return x + self.cross(positions, context).transpose(1, 2).unflatten(2, x.shape[2:])  # (B, C, H, W)
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Set the weights of a layer to zero and return it: a block that ends in it starts as the identity."""
+def zero_weights(layer: Layer) -> Layer:
+    """Set the weights of a layer to zero and return it, so that a block that ends in it starts as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer

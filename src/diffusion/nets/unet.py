@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffusion.nets.attention import Context, ContextAttention, SelfAttention, zeroed
+from diffusion.nets.attention import Context, ContextAttention, SelfAttention, zero_weights
+
+MAX_PERIOD = 10_000  # of the sines and cosines of a time, which runs from 0 to 1000
 
 
 class UNet(nn.Module):
@@ -61,7 +63,9 @@ class UNet(nn.Module):
             if level:
                 self.up.append(Upsample(width, widths[level - 1]))
         outputs = (output_channels or image_channels) * patch**2
-        self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), zeroed(nn.Conv2d(width, outputs, 3, padding=1)))
+        self.head = nn.Sequential(
+            nn.GroupNorm(1, width), nn.SiLU(), zero_weights(nn.Conv2d(width, outputs, 3, padding=1))
+        )
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor, context: Context | None = None) -> Tensor:
         """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,), labels (B,) and a context."""
@@ -92,7 +96,7 @@ class ResidualBlock(nn.Module):
         self.modulation = nn.Linear(embedding, 2 * outputs)
         self.norm2 = nn.GroupNorm(1, outputs)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.conv2 = zero_weights(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         self.attend = ContextAttention(outputs, context_dim, heads) if context_dim else None
 
@@ -131,11 +135,11 @@ class TimeEmbedding(nn.Module):
 
     frequency: Tensor  # (dim / 8,)
 
-    def __init__(self, dim: int, max_period: float = 10_000) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
         half = dim // 8
         self.register_buffer(
-            "frequency", torch.exp(-math.log(max_period) * torch.arange(half) / half), persistent=False
+            "frequency", torch.exp(-math.log(MAX_PERIOD) * torch.arange(half) / half), persistent=False
         )
         self.layers = nn.Sequential(nn.Linear(2 * half, dim), nn.SiLU(), nn.Linear(dim, dim))
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffusion.data import Dataset, to_float
 from diffusion.quality import metrics
+from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.judge import Judge
 from diffusion.randomness import generator_for
 
@@ -93,8 +94,8 @@ class Reference:
 
     def quality(self, features: Tensor) -> Quality:
         """The quality of samples with these features (N, 128)."""
-        draw = generator_for(self.seed, "evaluation/kid")
-        kid, kid_std = metrics.kernel_distance(features, self.test_features, draw)
+        generator = generator_for(self.seed, "evaluation/kid")
+        kid, kid_std = metrics.kernel_distance(features, self.test_features, generator)
         enough = len(features) >= MIN_SAMPLES
         fid = metrics.frechet_distance(features, self.test_features) if enough else None
         prdc = metrics.precision_recall_density_coverage(self.test_features, features) if enough else [None] * 4
@@ -123,7 +124,7 @@ class Reference:
         )
 
     def training_draw(self, number: int, draw: int) -> Dataset:
-        """Draw number `draw` of `number` random training images."""
+        """`number` random training images: the draw with the index `draw`."""
         order = torch.randperm(len(self.train.images), generator=generator_for(self.seed, "evaluation/floor", draw))
         return self.train.take(order[:number])
 
@@ -142,7 +143,7 @@ def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
     repeated = labels.bincount().max() > 1
     return Verdict(
         **asdict(reference.quality(seen.features)),
-        accuracy=metrics.accuracy(predictions, labels),
+        accuracy=accuracy(predictions, labels),
         diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if repeated else None,
-        confusion=metrics.confusion_matrix(predictions, labels, seen.logits.shape[1]),
+        confusion=confusion_matrix(predictions, labels, seen.logits.shape[1]),
     )

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from diffusion.data import to_float
 from diffusion.nets.classifier import Classifier
 from diffusion.objective import Draws, Loss
+from diffusion.quality.classification import accuracy
 from diffusion.randomness import generator_for
-from diffusion.runtime import autocast, frozen
+from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
 
 MAX_LOG_SNR = 10.0
@@ -71,7 +72,7 @@ class Judge:
     device: torch.device
 
     def __post_init__(self) -> None:
-        frozen(self.net, self.device)
+        freeze(self.net, self.device)
 
     @classmethod
     def load(cls, path: Path, device: torch.device, knows_noise: bool = False) -> Self:
@@ -122,19 +123,14 @@ def recognisability(
 ) -> list[float]:
     """Accuracy of the judge of noised images on x_t, for every alpha_bar, with the same noise at all of them.
 
-    images uint8 (N, C, H, W). It depends on alpha_bar alone, so one curve serves every schedule.
+    images uint8 (N, C, H, W), labels (N,). It depends on alpha_bar alone, so one curve serves every schedule.
     """
     x_0 = to_float(images)
     eps = torch.randn(x_0.shape, generator=generator_for(seed, "recognisability"))
-    return [share_right(noised_logits(noisy_judge, x_0, eps, a), labels) for a in alpha_bars]
+    return [accuracy(noised_logits(noisy_judge, x_0, eps, a).argmax(1), labels) for a in alpha_bars]
 
 
 def noised_logits(noisy_judge: Judge, x_0: Tensor, eps: Tensor, alpha_bar: float) -> Tensor:
     """Logits (N, K) on x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps, for alpha_bar in [0, 1]."""
     log_snr = math.log(alpha_bar / (1 - alpha_bar)) if 0 < alpha_bar < 1 else math.copysign(math.inf, alpha_bar - 0.5)
     return noisy_judge.see(math.sqrt(alpha_bar) * x_0 + math.sqrt(1 - alpha_bar) * eps, log_snr).logits
-
-
-def share_right(logits: Tensor, labels: Tensor) -> float:
-    """Accuracy of logits (N, K) against labels (N,)."""
-    return (logits.argmax(1) == labels.cpu()).double().mean().item()

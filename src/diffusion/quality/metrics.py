@@ -1,4 +1,4 @@
-"""Metrics on features, images and labels. Distances are computed in float64 and in blocks, so memory stays bounded.
+"""Metrics on features and images. Distances are computed in float64 and in blocks, so memory stays bounded.
 
 Features are (N, D), images (N, C, H, W), of any float type and on any device. Every function raises ValueError for
 values that are not finite.
@@ -124,7 +124,6 @@ def memorisation(
     samples: Tensor,
     training: Tensor,
     test: Tensor,
-    block: int = 1024,
     to_float: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Memorisation:
     """Distance in pixels of samples to their nearest training image, over that of real test images to theirs.
@@ -133,8 +132,8 @@ def memorisation(
     to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1], once they have gone
     through `to_float`.
     """
-    of_samples = nearest_neighbours(samples, training, block, to_float).distance
-    of_test = nearest_neighbours(test, training, block, to_float).distance
+    of_samples = nearest_neighbours(samples, training, to_float=to_float).distance
+    of_test = nearest_neighbours(test, training, to_float=to_float).distance
     threshold, median_test = of_test.quantile(0.01), of_test.quantile(0.5)
     median = of_samples.quantile(0.5)
     return Memorisation(
@@ -174,24 +173,6 @@ def saturation(images: Tensor) -> float:
     """Share of pixels outside of [-1, 1]."""
     _refuse_not_finite(images)
     return (images.abs() > 1).double().mean().item()
-
-
-def accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """Share of predicted classes (N,) that are the labels (N,)."""
-    assert predictions.shape == labels.shape and len(labels) > 0
-    return (predictions == labels).double().mean().item()
-
-
-def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Counts (num_classes, num_classes): row = actual class, column = predicted class."""
-    assert predictions.shape == labels.shape
-    return (labels * num_classes + predictions).bincount(minlength=num_classes**2).view(num_classes, num_classes)
-
-
-def effective_number(counts: Tensor) -> float:
-    """exp of the entropy of the shares of counts (K,): K if all are equal, 1 if one has everything."""
-    shares = counts[counts > 0].double() / counts.sum()
-    return (-(shares * shares.log()).sum()).exp().item()
 
 
 def _refuse_not_finite(x: Tensor) -> None:

@@ -39,7 +39,7 @@ def ddpm(
 
 
 def by_ddim(num_steps: int, eta: float = 0.0) -> Walk:
-    """DDIM in so many evenly spaced steps; with eta = 1 and all T steps it is DDPM."""
+    """DDIM in `num_steps` evenly spaced steps; with eta = 1 and all T steps it is DDPM."""
 
     def walk(denoise: Denoise, schedule: NoiseSchedule, normals: Iterator[Tensor]) -> Iterator[Step]:
         return ddim(denoise, schedule, times_from("trailing", schedule, num_steps), normals, eta)

@@ -1,4 +1,4 @@
-"""DDIM inversion: from an image to the noise that DDIM makes it of, and back (Song et al. 2021, section 4.3)."""
+"""DDIM inversion: from an image to the noise from which DDIM makes it, and back (Song et al. 2021, section 4.3)."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from diffusion.schedule import NoiseSchedule, trailing_times
 
 
 def encode(denoise: Denoise, schedule: NoiseSchedule, x_1: Tensor, num_steps: int) -> Tensor:
-    """The noise x_T (B, ...) of images at t = 1: the steps of DDIM, walked upwards.
+    """The noise x_T (B, ...) of images at t = 1: the steps of DDIM in reverse order.
 
     It cannot start at t = 0, where eps has no value. The denoiser must not clip: what is cut off cannot come back.
     """
@@ -19,7 +19,7 @@ def encode(denoise: Denoise, schedule: NoiseSchedule, x_1: Tensor, num_steps: in
 
 
 def decode(denoise: Denoise, schedule: NoiseSchedule, x_last: Tensor, num_steps: int) -> Tensor:
-    """The images (B, ...) that DDIM makes of the noise x_T."""
+    """The images (B, ...) that DDIM makes from the noise x_T."""
     return final(ddim(denoise, schedule, trailing_times(schedule, num_steps), iter([x_last])))
 
 

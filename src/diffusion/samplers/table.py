@@ -13,20 +13,23 @@ from diffusion.schedule import NoiseSchedule, times_from
 SAMPLERS: dict[str, Sampler] = ddim.SAMPLERS | ode.SAMPLERS | multistep.SAMPLERS | sde.SAMPLERS
 
 
+SETTING_COLUMNS = ("sampler", "steps", "eta", "times")  # of a setting in tables, where `times` is its spacing
+
+
 class SamplerSetting(NamedTuple):
     """A row of a comparison: a sampler, its number of steps, its eta if it takes one, its timestep spacing."""
 
     sampler: str
     steps: int
     eta: float | None = None
-    times: str = "trailing"
+    spacing: str = "trailing"
 
     def start(self, denoise: Denoise, schedule: NoiseSchedule, normals: Iterator[Tensor]) -> Iterator[Step]:
         """The steps of the sampler. Raises ValueError for an unknown sampler or timestep spacing, or steps > T."""
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler: {self.sampler!r} is unknown (allowed: {', '.join(SAMPLERS)})")
         options = {} if self.eta is None else {"eta": self.eta}
-        times = times_from(self.times, schedule, self.steps)
+        times = times_from(self.spacing, schedule, self.steps)
         return SAMPLERS[self.sampler].walk(denoise, schedule, times, normals, **options)
 
 
@@ -44,5 +47,5 @@ def comparison(
         SamplerSetting("ddpm", timesteps),
         *(SamplerSetting("ddim", count, 0.0) for count in ddim_steps),
         *(SamplerSetting("ddim", count, eta) for eta in etas if eta > 0 for count in eta_steps),
-        *(SamplerSetting(solver, count, times=solver_spacing) for solver in solvers for count in solver_steps),
+        *(SamplerSetting(solver, count, spacing=solver_spacing) for solver in solvers for count in solver_steps),
     ]

@@ -22,5 +22,5 @@ def batch_indices(
 
 @lru_cache(maxsize=2)
 def _epoch_permutation(num_items: int, seed: int, purpose: str, epoch: int, device: torch.device | str) -> Tensor:
-    draw = generator_for(seed, f"{purpose}/epoch", epoch, device)
-    return torch.randperm(num_items, generator=draw, device=device)
+    generator = generator_for(seed, f"{purpose}/epoch", epoch, device)
+    return torch.randperm(num_items, generator=generator, device=device)

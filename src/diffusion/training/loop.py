@@ -44,7 +44,7 @@ class Stateful(Protocol):
 def training_step(
     learners: Mapping[str, Learner[Any]],
     items: Tensor,
-    labels: Tensor,
+    conditions: Tensor,
     *,
     batch_size: int,
     seed: int,
@@ -53,17 +53,17 @@ def training_step(
 ) -> Update:
     """The training step for `fit`: take a batch, then descend the loss of every learner in turn (a GAN has two).
 
-    items (N, ...) are uint8 images or float latents, labels (N, ...) whatever the losses take; both on the device.
+    items (N, ...) are uint8 images or float latents, conditions (N, ...) are labels or tokens; both on the device.
     `purpose` names the random draws, and the order of the batches unless `order` does. Logged are the scalars of the
     losses, and the gradient norm and learning rate of the last learner.
     """
 
     def update(step: int) -> dict[str, Tensor]:
         rows = batch_indices(len(items), batch_size, seed, order or purpose, step, items.device)
-        x, label = to_float(items[rows]), labels[rows]
+        x, condition = to_float(items[rows]), conditions[rows]
         logged: dict[str, Tensor] = {}
         for net, loss, optimiser, ema in learners.values():
-            descended, scalars = loss(x, label, Draws(seed, purpose, step, items.device))
+            descended, scalars = loss(x, condition, Draws(seed, purpose, step, items.device))
             logged |= {name: scalar.detach() for name, scalar in scalars.items()} | optimiser.descend(descended)
             if ema:
                 ema.update(net, step)

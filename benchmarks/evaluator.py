@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset
-from diffusion.quality.judge import Judge, share_right
+from diffusion.quality.classification import accuracy
+from diffusion.quality.judge import Judge
 from diffusion.quality.metrics import frechet_distance, precision_recall_density_coverage
 from diffusion.randomness import generator_for
 from diffusion.sources import load_splits
@@ -24,7 +25,7 @@ FLOOR_DRAWS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Ruler:
+class Evaluator:
     """Class accuracy; FID against all test digits; precision ... coverage (k = 5) against a stratified 1,000."""
 
     judge: Judge
@@ -35,7 +36,7 @@ class Ruler:
         """The figures of samples (N, C, H, W), uint8 or float in [-1, 1], for their intended classes (N,)."""
         seen = self.judge.see(images)
         return {
-            "accuracy": share_right(seen.logits, labels),
+            "accuracy": accuracy(seen.logits.argmax(1), labels),
             "fid": frechet_distance(seen.features, self.test_features),
             **precision_recall_density_coverage(self.neighbours, seen.features)._asdict(),
         }
@@ -52,12 +53,15 @@ class Ruler:
 def training_data(params: Params, root: Path) -> Dataset:
     """The training split of params.yaml, as stage `prepare` makes it; MNIST and its relatives are in `root`."""
     data = params.data
-    draw = generator_for(params.seed, "split")
-    return load_splits(data.dataset, root, draw, data.image_size, data.channels, data.train_limit).train
+    generator = generator_for(params.seed, "split")
+    return load_splits(data.dataset, root, generator, data.image_size, data.channels, data.train_limit).train
 
 
-def load_ruler(root: Path, params: Params) -> Ruler:
-    """The ruler; its judge is trained on first use (`root` as `data.root`: MNIST is downloaded if missing)."""
+def load_evaluator(root: Path, params: Params) -> Evaluator:
+    """The external evaluator, whose judge is trained on first use.
+
+    `root` is as `data.root`: MNIST is downloaded there if it is missing.
+    """
     splits, few = (
         load_splits("mnist", root, generator_for(params.seed, "split"), test_limit=limit) for limit in (0, NEIGHBOURS)
     )
@@ -69,4 +73,4 @@ def load_ruler(root: Path, params: Params) -> Ruler:
         run_training("judge", update, learners, settings.steps, settings.batch_size, settings.log_every)
         Judge(learners["judge"].net, machine.device).save(JUDGE)
     judge = Judge.load(JUDGE, torch.device("cpu"))
-    return Ruler(judge, *(judge.see(images).features for images in (splits.test.images, few.test.images)))
+    return Evaluator(judge, *(judge.see(images).features for images in (splits.test.images, few.test.images)))
