@@ -111,7 +111,7 @@ def budgets(reports: Reports, params: dict[str, Any]) -> str:
     kl_weight = number(params["vae"]["kl_weight"], 2)
     return (
         f"Training budgets: {'; '.join(parts)}. All three are class-conditional and built from the same blocks. The "
-        "GAN has a gradient penalty on real images (R1), and a moving average of its generator samples. The VAE's "
+        "GAN has a gradient penalty on real images (R1), and its samples come from averaged weights. The VAE's "
         f"gradient weights the KL by {kl_weight}, which makes its samples better and its bound worse; the bound shown "
         "weights it by 1."
     )

@@ -46,7 +46,7 @@ def quality_table(quality: pd.DataFrame, floor: dict[str, Any]) -> Table:
         ("recall", "Recall", fixed),
         ("density", "Density", fixed),
         ("coverage", "Coverage", fixed),
-        ("coverage_within", "... in a class", fixed),
+        ("coverage_within", "Within classes", fixed),
         ("classes", "Classes", whole),
         ("effective_classes", "Effective classes", fixed),
         ("sharpness", "Sharpness", fixed),
