@@ -27,7 +27,7 @@ COLUMNS = 10  # of a sheet with a single label or prompt
 DEFAULT_STEPS = 50
 EXAMPLES = """examples:
   an image of a prompt
-    python -m diffusion.sample --prompt "a thin three" --guidance 3 --steps 20 --out picture.png
+    python -m diffusion.sample --prompt "a thin three" --num 1 --guidance 3 --steps 20 --out picture.png
   a sheet of ten digits of each class
     python -m diffusion.sample --labels 0-9 --num 100 --out digits.png
   a thousand images for another program: uint8 arrays `images` (N, H, W) or (N, H, W, C), and `labels` (N,)

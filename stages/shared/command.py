@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-GO_BACK = "to get the last results back: git restore reports '*dvc.lock' && dvc checkout"
+GO_BACK = "to get the last results back: git restore reports '*dvc.lock' && dvc checkout --allow-missing"
 REMEDIES = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room in your quota",
