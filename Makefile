@@ -62,7 +62,7 @@ INPUTS_stability := $(INPUTS_larger)
 INPUTS_density := --mnist $(MNIST)
 PAGE_exercises := report
 PAGE_larger := chapters/latent/dvc.yaml:latent_page
-PAGE_stability := chapters/baselines/dvc.yaml:baselines_page
+PAGE_stability := report chapters/baselines/dvc.yaml:baselines_page
 PAGE_density := chapters/score/dvc.yaml:score_page
 
 study: .venv/.installed

@@ -62,7 +62,8 @@ def main(arguments: argparse.Namespace) -> None:
     data = training_data(params, arguments.mnist)
     path = arguments.report / "peers.csv"
     machine = {name: value for name, value in describe_machine(device, "").items() if name != "precision"}
-    write_json(arguments.report / "about.json", machine | {"seconds": arguments.seconds})
+    floor = evaluator.floor(data.images, data.labels, NUM_SAMPLES)
+    write_json(arguments.report / "about.json", machine | {"seconds": arguments.seconds, "floor": floor})
     for name in arguments.rows or ROWS:
         torch.manual_seed(params.seed)
         library, _, form = name.partition(":")

@@ -129,8 +129,11 @@ def test_what_cannot_be_done_is_refused_before_any_work(model, arguments, messag
         (["--model", "missing.safetensors", "--out", "x.png"], "error: missing.safetensors: no such file"),
         (["--model", "m", "--out", "x.png", "--guidance", "-1"], "--guidance: -1 is not possible (allowed: 0 or more)"),
         (["--model", "m"], "required: --out"),
-        (["--out", "x.png"], "error: models/denoiser.safetensors: no such file"),
-        (["--prompt", "zero", "--out", "x.png"], "error: models/latent.safetensors: no such file"),
+        (["--out", "x.png"], "error: models/denoiser.safetensors: no such file (stage train writes it"),
+        (
+            ["--prompt", "zero", "--out", "x.png"],
+            "error: models/latent.safetensors: no such file (stage train_latent writes it",
+        ),
         (["--prompt", "zero", "--labels", "3", "--out", "x.png"], "not allowed with argument"),
     ],
 )

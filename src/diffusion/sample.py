@@ -72,7 +72,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
     """Images of classes, from pixels."""
-    path = arguments.model or LABEL_MODEL
+    path = model_file(arguments.model or LABEL_MODEL, stage="train")
     denoiser, description = load_denoiser(path, device, pick_precision(arguments.precision, device))
     num_classes, net = len(description["class_names"]), description["net"]
     labels = parse_labels(arguments.labels, num_classes)
@@ -81,9 +81,16 @@ def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
     return Request(of_denoiser(denoiser, shape, walk, wrap), torch.tensor(labels), labels)
 
 
+def model_file(path: Path, stage: str) -> Path:
+    """The path itself. Raises ValueError, with the stage that writes such a model, if there is no file."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file (stage {stage} writes it; --model names another)")
+    return path
+
+
 def of_prompts(arguments: argparse.Namespace, device: torch.device) -> Request:
     """Images of prompts, from latents. Raises ValueError for a word that is not in the model's vocabulary."""
-    path = arguments.model or PROMPT_MODEL
+    path = model_file(arguments.model or PROMPT_MODEL, stage="train_latent")
     model, _ = load_latent(path, device, pick_precision(arguments.precision, device))
     try:
         tokens = model.tokens(arguments.prompt)
