@@ -36,7 +36,7 @@ def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None
         save_autoencoder(model, net, describe(params, train.images))
         write_figures(report, net, test.images)
 
-    depends_on, files = params.model_dump(include={"seed", "autoencoder"}), [data / "train.safetensors"]
+    depends_on, files = params.model_dump(include={"seed", "shards", "autoencoder"}), [data / "train.safetensors"]
     training = Training("autoencoder", update, state_of(learners), settings, machine, depends_on, files, HISTORY)
     training.run(report, params.checkpoint_seconds, save)
 
@@ -74,7 +74,13 @@ def training_of(params: LatentParams, data: Dataset, device: torch.device, preci
     learners = {"autoencoder": Learner(net, loss, optimiser)}
     items, labels = data.images.to(device), data.labels.to(device)
     update = training_step(
-        learners, items, labels, batch_size=settings.batch_size, seed=params.seed, purpose="autoencoder"
+        learners,
+        items,
+        labels,
+        batch_size=settings.batch_size,
+        seed=params.seed,
+        purpose="autoencoder",
+        shards=params.shards,
     )
     return update, learners
 

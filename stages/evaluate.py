@@ -1,5 +1,6 @@
 """Stage `evaluate`: the quality of the model and of every sampler, and what the samples look like."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,14 +10,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import Dataset, classes_in_turn, examples, save_sheet, to_float, to_uint8
-from diffusion.denoiser import Denoise, Denoiser
-from diffusion.generation import of_denoiser
+from diffusion.denoiser import Denoiser, clipped, conditional
+from diffusion.generation import ImageModel
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.metrics import nearest_neighbours
 from diffusion.randomness import image_noise
-from diffusion.samplers.step import Step, Walk
+from diffusion.samplers.step import Step, final
 from diffusion.samplers.table import SamplerSetting, comparison
-from diffusion.schedule import NoiseSchedule
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_judged
@@ -126,7 +126,7 @@ def other_step_noise(
 
 
 def film(report: Path, denoiser: Denoiser, reference: Reference, setting: SamplerSetting, number: int) -> Tensor:
-    """Sample `number` images in one batch, uint8 on the CPU, and film the first of each class on its way.
+    """Sample `number` images, uint8 on the CPU, and film the first of each class on its way.
 
     A frame is x_t with the x_0 estimated there. The setting has a step for every t.
     """
@@ -135,8 +135,16 @@ def film(report: Path, denoiser: Denoiser, reference: Reference, setting: Sample
     wanted = {min(round(i * setting.steps / (FILM_FRAMES - 1)), earliest) for i in range(FILM_FRAMES)}
     frames: list[Step] = []
     classes = reference.train.num_classes
-    model = of_denoiser(denoiser, reference.train.shape, filmed(setting, wanted, frames))
-    images = model.images(classes_in_turn(number, classes), reference.seed, "sample", batch_size=number)
+
+    def sample(numbered: Tensor, normals: Iterator[Tensor]) -> Tensor:
+        labels, index = numbered.unbind(1)
+        steps = setting.start(clipped(conditional(denoiser, labels)), denoiser.schedule, normals)
+        return final(filmed(steps, setting, wanted, frames) if index[0] == 0 else steps)
+
+    numbered = torch.stack([classes_in_turn(number, classes), torch.arange(number)], dim=1)
+    model = ImageModel(reference.train.shape, denoiser.device, sample)
+    each = max(classes, math.ceil(number / torch.get_num_threads()))  # the first batch has all that are filmed
+    images = model.images(numbered, reference.seed, "sample", each)
     write_table(report / "film.csv", ["column", "t"], enumerate(frame.t for frame in frames))
     for name in ("x_t", "x_0"):
         column = torch.stack([getattr(frame, name)[:classes] for frame in frames], dim=1)
@@ -144,17 +152,12 @@ def film(report: Path, denoiser: Denoiser, reference: Reference, setting: Sample
     return images
 
 
-def filmed(setting: SamplerSetting, times: set[int], frames: list[Step]) -> Walk:
-    """The same sampler under a progress bar, appending the steps that arrive at these times to `frames`."""
-
-    def walk(denoise: Denoise, schedule: NoiseSchedule, normals: Iterator[Tensor]) -> Iterator[Step]:
-        steps = setting.start(denoise, schedule, normals)
-        for step in tqdm(steps, desc=f"{setting.sampler} {setting.steps}", unit="step", total=setting.steps):
-            if step.t in times:
-                frames.append(step)
-            yield step
-
-    return walk
+def filmed(steps: Iterator[Step], setting: SamplerSetting, times: set[int], frames: list[Step]) -> Iterator[Step]:
+    """The same steps under a progress bar; those that arrive at these times are appended to `frames`."""
+    for step in tqdm(steps, desc=f"{setting.sampler} {setting.steps}", unit="step", total=setting.steps):
+        if step.t in times:
+            frames.append(step)
+        yield step
 
 
 if __name__ == "__main__":

@@ -61,7 +61,15 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
         ),
     }
     items, labels = data.images.to(device), data.labels.to(device)
-    update = training_step(learners, items, labels, batch_size=settings.batch_size, seed=params.seed, purpose="gan")
+    update = training_step(
+        learners,
+        items,
+        labels,
+        batch_size=settings.batch_size,
+        seed=params.seed,
+        purpose="gan",
+        shards=params.shards,
+    )
     return update, learners
 
 

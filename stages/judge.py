@@ -30,7 +30,7 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
     train, test = load_both(data)
     refuse_larger_batch("judge", params.judge, len(train.images))
     update, learners = training_of_both(params, train, *machine)
-    depends_on, files = params.model_dump(include={"seed", "judge"}), [data / "train.safetensors"]
+    depends_on, files = params.model_dump(include={"seed", "shards", "judge"}), [data / "train.safetensors"]
     training = Training("judge", update, state_of(learners), params.judge, machine, depends_on, files, HISTORY)
     with training.trained(report, params.checkpoint_seconds):
         clean, noisy = (Judge(learner.net, machine.device) for learner in learners.values())
@@ -84,7 +84,14 @@ def training_of(
     learners = {name: Learner(net, judge_loss(net, precision=precision), optimiser)}
     items, labels = train.images.to(device), train.labels.to(device)
     update = training_step(
-        learners, items, labels, batch_size=settings.batch_size, seed=params.seed, purpose="judge", order=name
+        learners,
+        items,
+        labels,
+        batch_size=settings.batch_size,
+        seed=params.seed,
+        purpose="judge",
+        order=name,
+        shards=params.shards,
     )
     return update, learners
 

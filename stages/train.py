@@ -25,7 +25,7 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
     refuse_larger_batch("train", params.train, len(train.images))
     description = describe(params, train)
     update, learners = training_of(params, train, *machine)
-    depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "model", "train"})
+    depends_on = params.model_dump(include={"seed", "shards", "schedule", "timesteps", "model", "train"})
     training = Training("denoiser", update, state_of(learners), params.train, machine, depends_on, [split])
 
     def save() -> None:

@@ -37,7 +37,8 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
     torch.manual_seed(params.seed)
     net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
     update, learners = denoiser_training(net, latents, tokens, params, settings, *machine)
-    depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "text", "latent", "train_latent"})
+    determines = {"seed", "shards", "schedule", "timesteps", "text", "latent", "train_latent"}
+    depends_on = params.model_dump(include=determines)
     files = [split, autoencoder, captions / "train.txt"]
     training = Training("latent denoiser", update, state_of(learners), settings, machine, depends_on, files)
     training.run(

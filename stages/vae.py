@@ -44,7 +44,15 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
     )
     learners = {"vae": Learner(net, loss, optimiser, Ema(net, settings.ema_decay))}
     items, labels = data.images.to(device), data.labels.to(device)
-    update = training_step(learners, items, labels, batch_size=settings.batch_size, seed=params.seed, purpose="vae")
+    update = training_step(
+        learners,
+        items,
+        labels,
+        batch_size=settings.batch_size,
+        seed=params.seed,
+        purpose="vae",
+        shards=params.shards,
+    )
     return update, learners
 
 

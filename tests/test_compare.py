@@ -43,7 +43,8 @@ def reference():
     net, data = Classifier(8, 1, 3, width=8), some_data()
     optimiser = Optimiser(net.parameters(), 3e-3, 40)
     for _ in range(40):
-        optimiser.descend(torch.nn.functional.cross_entropy(net(to_float(data.images)), data.labels))
+        loss = torch.nn.functional.cross_entropy(net(to_float(data.images)), data.labels)
+        optimiser.descend(loss, optimiser.gradient(loss))
     return Reference(Judge(net, CPU), data, some_data(21), seed=0)
 
 

@@ -199,7 +199,7 @@ class Recorder(nn.Module):
 
 def test_noisy_judge_is_trained_on_x_t_of_every_log_snr() -> None:
     white, net = torch.ones(400, 1, 16, 16), Recorder()  # x_0 = 1, however it is moved
-    judge_loss(net, precision="fp32")(white, torch.zeros(400, dtype=torch.long), Draws(0, "judge", 0, CPU))
+    judge_loss(net, precision="fp32")(white, torch.zeros(400, dtype=torch.long), Draws(0, "judge", 0, CPU, 400))
     alpha_bar = torch.sigmoid(net.log_snr)[:, None, None, None]
     eps = (net.x_t - alpha_bar.sqrt()) / (1 - alpha_bar).sqrt()
     assert abs(eps.mean()) < 0.02 and abs(eps.std() - 1) < 0.02 and abs(eps.mean((1, 2, 3)).std() * 16 - 1) < 0.2

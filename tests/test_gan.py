@@ -108,7 +108,7 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator():
     left = [parameter.grad.clone() for parameter in learners["discriminator"].net.parameters()]
     assert all(parameter.requires_grad for parameter in learners["discriminator"].net.parameters())
     update, again = small_training(r1_weight=0.0)
-    again["generator"].optimiser.descend = lambda loss: {}  # no step of the generator at all
+    again["generator"].optimiser.descend = lambda loss, gradient: {}  # no step of the generator at all
     update(0)
     assert same(left, [parameter.grad for parameter in again["discriminator"].net.parameters()])
 

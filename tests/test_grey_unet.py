@@ -125,8 +125,8 @@ def test_a_normal_is_shared_out_among_the_grey_values(mean, std):
 
 def test_draws_of_log_snr_weigh_as_much_as_their_range():
     """The weighted mean of any function is its integral; few draws are where few bits are paid."""
-    draw = torch.Generator().manual_seed(0)
-    log_snr, weight = log_snrs(SCHEDULE, torch.rand(1000, generator=draw))
+    draws = Draws(0, "train", 0, torch.device("cpu"), 1000)
+    log_snr, weight = log_snrs(SCHEDULE, draws.stratified(draws.uniform((), of="noise").double()))
     first, last = log_snr_range(SCHEDULE)
     assert weight.mean().item() == pytest.approx(last - first, rel=1e-6)
     assert (weight * log_snr.square()).mean().item() == pytest.approx((last**3 - first**3) / 3, rel=1e-3)
@@ -138,7 +138,7 @@ def test_the_loss_is_the_bound_in_bits_per_dimension():
     images, greys = pixels(64), greys_of(SHARES)
     net = small_net(greys)
     loss, label = likelihood_loss(Denoiser(net, SCHEDULE, "x0")), torch.zeros(64, dtype=torch.long)
-    draws = (Draws(0, "train", step, torch.device("cpu")) for step in range(20))
+    draws = (Draws(0, "train", step, torch.device("cpu"), 64) for step in range(20))
     losses = torch.stack([loss(to_float(images), label, of_step)[1]["loss"].detach() for of_step in draws])
     entropy = bits_per_dim(-greys.log_share[images.flatten().long()].view(64, -1).sum(1), images).mean()
     assert (losses.mean() - entropy).abs() < 3 * losses.std() / 20**0.5 + 0.005

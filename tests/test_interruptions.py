@@ -73,12 +73,12 @@ def die(name, folder, kill, root):
     here = []
     descend, save_file, replace = Optimiser.descend, tensors_on_disk.save_file, os.replace
 
-    def descend_or_die(self, loss):
+    def descend_or_die(self, loss, gradient):
         os.write(steps, f"{self.step}\n".encode())
         here[:] = [place] if self.step == last else []
         if here == ["step"]:
             os.kill(os.getpid(), at)
-        return descend(self, loss)
+        return descend(self, loss, gradient)
 
     def save_or_die(tensors, path, *rest):
         save_file(tensors, path, *rest)

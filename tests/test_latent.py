@@ -144,7 +144,7 @@ def test_captions_are_dropped_whole_and_per_sample():
     tokens = torch.randint(1, 6, (400, 16), generator=torch.Generator().manual_seed(0))
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
     loss = denoising_loss(denoiser, dropout=0.3, times="uniform", weighting="none")
-    loss(torch.zeros(400, 4, 2, 2), tokens, Draws(0, "train", 0, CPU))
+    loss(torch.zeros(400, 4, 2, 2), tokens, Draws(0, "train", 0, CPU, 400))
     empty = (seen[0] == PAD).all(dim=1)
     assert torch.equal(empty, (seen[0] == PAD).any(dim=1)) and 0.2 < empty.float().mean() < 0.4
 

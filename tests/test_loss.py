@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from diffusion.denoiser import Denoiser
-from diffusion.loss import TIME_SHARES, denoising_loss, loss_tables, stratified_times, weighted_error
+from diffusion.loss import TIME_SHARES, denoising_loss, loss_tables, times_at, weighted_error
 from diffusion.objective import Draws
 from diffusion.schedule import noise_schedule
 
 
 def drawn_times(shares, batches=2000):
-    draw = torch.Generator().manual_seed(0)
-    return torch.stack([stratified_times(torch.rand(8, generator=draw), shares) for _ in range(batches)])
+    draws = [Draws(0, "train", batch, torch.device("cpu"), 8) for batch in range(batches)]
+    return torch.stack([times_at(of.stratified(of.uniform((), of="noise")), shares) for of in draws])
 
 
 def test_times_are_uniform_from_1_to_t_and_one_from_each_stratum():
@@ -83,7 +83,7 @@ def test_labels_are_dropped_per_sample_with_the_given_probability():
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
     loss = denoising_loss(denoiser, dropout=0.1, times="uniform", weighting="none")
     for step in range(20):
-        loss(torch.zeros(400, 1, 4, 4), torch.arange(400) % 10, Draws(0, "train", step, torch.device("cpu")))
+        loss(torch.zeros(400, 1, 4, 4), torch.arange(400) % 10, Draws(0, "train", step, torch.device("cpu"), 400))
     dropped = torch.stack(seen) == 10
     assert abs(dropped.float().mean() - 0.1) < 5 * math.sqrt(0.09 / 8000)
     assert dropped.any(dim=1).all() and not dropped.all(dim=1).any()

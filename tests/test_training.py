@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 STEPS = 12
 
 
-def small_training(steps=STEPS, learning_rate=1e-3):
+def small_training(steps=STEPS, learning_rate=1e-3, shards=2, dropout=0.0):
     """A whole training of a tiny U-Net: its step and its learners."""
     torch.manual_seed(0)
-    net = UNet(8, 1, 4, 1, [8, 16], 1, 2, 0.0).to(memory_format=torch.channels_last)
+    net = UNet(8, 1, 4, 1, [8, 16], 1, 2, dropout).to(memory_format=torch.channels_last)
     ema = Ema(net, 0.9)
     optimiser = Optimiser(net.parameters(), learning_rate, steps, weight_decay=0.01, warmup_steps=3)
     draw = torch.Generator().manual_seed(1)
@@ -40,7 +40,9 @@ def small_training(steps=STEPS, learning_rate=1e-3):
     denoiser = Denoiser(net, noise_schedule("linear", 100), "v")
     loss = denoising_loss(denoiser, dropout=0.5, times="uniform", weighting="min_snr")
     learners = {"denoiser": Learner(net, loss, optimiser, ema)}
-    return training_step(learners, images, torch.arange(20) % 4, batch_size=8, seed=0, purpose="train"), learners
+    labels = torch.arange(20) % 4
+    update = training_step(learners, images, labels, batch_size=8, seed=0, purpose="train", shards=shards)
+    return update, learners
 
 
 def moments_of(learner):
@@ -52,17 +54,18 @@ def tensors_of(learners):
     return [*learner.net.state_dict().values(), *learner.ema.state_dict().values(), *moments_of(learner)]
 
 
-def test_n_steps_a_stop_and_n_steps_are_2n_steps_to_the_bit(tmp_path):
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_n_steps_a_stop_and_n_steps_are_2n_steps_to_the_bit(tmp_path, dropout):
     """Weights alone are not enough: optimiser, EMA, learning rate, order of data and noise all have to come back."""
-    update, whole = small_training()
+    update, whole = small_training(dropout=dropout)
     history = list(fit(update, state_of(whole), STEPS, log_every=2))
 
-    update, stopped = small_training()
+    update, stopped = small_training(dropout=dropout)
     with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
         for progress in fit(update, state_of(stopped), STEPS, 2, checkpoints):
             if progress.step == 6:
                 raise InterruptedError
-    update, resumed = small_training()
+    update, resumed = small_training(dropout=dropout)
     with Checkpoints(tmp_path / "run", 0) as checkpoints:
         again = list(fit(update, state_of(resumed), STEPS, 2, checkpoints))
 
@@ -170,6 +173,31 @@ def test_a_learning_rate_far_too_high_is_stopped_and_named():
     assert all(tensor.isfinite().all() for tensor in tensors_of(learners))
 
 
+def trained(threads, **settings):
+    """The tensors and the losses of a whole training with so many threads of PyTorch's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        update, learners = small_training(**settings)
+        reports = list(fit(update, state_of(learners), settings.get("steps", STEPS), 1))
+    finally:
+        torch.set_num_threads(before)
+    return tensors_of(learners), [means["loss"] for _, means in reports]
+
+
+def test_the_bytes_of_a_training_do_not_depend_on_the_number_of_threads():
+    (alone, losses), (together, same) = (trained(threads) for threads in (1, 2))
+    assert losses == same and all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("shards", [2, 3, 8, 64])
+def test_shards_are_one_batch_up_to_rounding(shards):
+    """Over 200 steps, sizes that do not divide the batch included; a shard is never empty."""
+    _, whole = trained(1, steps=200, shards=1)
+    _, split = trained(1, steps=200, shards=shards)
+    assert split == pytest.approx(whole, abs=1e-5)
+
+
 class TimesInfinity(torch.autograd.Function):
     """Backward, a factor that is infinite; forward, nothing."""
 
@@ -193,16 +221,17 @@ SPOILT = {
 def test_what_is_not_finite_stops_the_step_before_anything_takes_it_in(tmp_path, what):
     """In the fifth step of a report of six: neither weights, nor EMA, moments or the history may know of it."""
     update, learners = small_training()
-    optimiser = learners["denoiser"].optimiser
-    descend, before = optimiser.descend, []
+    learner, before = learners["denoiser"], []
+    optimiser = learner.optimiser
 
-    def spoilt_in_step_5(loss):
-        if optimiser.step < 4:
-            return descend(loss)
+    def spoilt_in_step_5(x, condition, draws):
+        loss, scalars = learner.loss(x, condition, draws)
+        if draws.step < 4:
+            return loss, scalars
         before[:] = [tensor.clone() for tensor in tensors_of(learners)]
-        return descend(SPOILT[what](loss))
+        return SPOILT[what](loss), scalars
 
-    optimiser.descend = spoilt_in_step_5
+    learners["denoiser"] = learner._replace(loss=spoilt_in_step_5)
     with pytest.raises(Diverged, match=f"{what} at step 5 with"), Checkpoints(tmp_path / "run", 0) as checkpoints:
         list(fit(update, state_of(learners), STEPS, 6, checkpoints))
     assert all(torch.equal(a, b) for a, b in zip(before, tensors_of(learners), strict=True))
@@ -218,15 +247,16 @@ def test_a_device_that_is_not_waited_for_skips_all_steps_from_there_on(tmp_path,
     learner = learners["denoiser"]
     optimiser = learner.optimiser
     optimiser.waits = False
-    descend, good, steps = optimiser.descend, [], []
+    good, steps = [], []
 
-    def spoilt_in_step_5(loss):
-        steps.append(optimiser.step)
-        if optimiser.step == 4:
+    def spoilt_in_step_5(x, condition, draws):
+        loss, scalars = learner.loss(x, condition, draws)
+        steps.append(draws.step)
+        if draws.step == 4:
             good[:] = [tensor.clone() for tensor in (*learner.net.parameters(), *moments_of(learner))]
-        return descend(SPOILT[what](loss) if optimiser.step == 4 else loss)
+        return SPOILT[what](loss) if draws.step == 4 else loss, scalars
 
-    optimiser.descend = spoilt_in_step_5
+    learners["denoiser"] = learner._replace(loss=spoilt_in_step_5)
     with pytest.raises(Diverged, match=f"{what} at step 5 with"), Checkpoints(tmp_path / "run", seconds) as checkpoints:
         list(fit(update, state_of(learners), STEPS, 8, checkpoints))
     assert steps[-1] == (4 if seconds == 0 else 7)
@@ -247,6 +277,14 @@ def test_steps_without_waiting_are_the_same_to_the_bit():
     assert all(torch.equal(a, b) for a, b in zip(tensors_of(waited_for), tensors_of(learners), strict=True))
 
 
+def never_finite(loss):
+    def spoilt(x, condition, draws):
+        value, scalars = loss(x, condition, draws)
+        return value * math.nan, scalars
+
+    return spoilt
+
+
 @pytest.mark.parametrize("spoilt", [0, 1])
 def test_either_optimiser_of_a_gan_stops_it(spoilt):
     params = AllParams.load(ROOT).changed(["gan.channels=[8]", "gan.steps=6", "gan.batch_size=8"])
@@ -258,8 +296,8 @@ def test_either_optimiser_of_a_gan_stops_it(spoilt):
         assert len(optimisers) == 2
         for optimiser in optimisers:
             optimiser.waits = waits
-        descend = optimisers[spoilt].descend
-        optimisers[spoilt].descend = lambda loss, descend=descend: descend(loss * math.nan)
+        name = [*learners][spoilt]
+        learners[name] = learners[name]._replace(loss=never_finite(learners[name].loss))
         steps = []
         with pytest.raises(Diverged, match="loss is nan at step 1 with"):
             list(fit(lambda step, update=update, steps=steps: (steps.append(step), update(step))[1], state, 6, 3))
@@ -285,11 +323,11 @@ def test_batches_are_epochs_without_repetition_and_need_no_history():
 def test_draws_follow_from_seed_purpose_step_and_stream_alone():
     """Draws of another stream, before or between, must not move those of this one."""
     cpu = torch.device("cpu")
-    draws, others = Draws(0, "train", 3, cpu), Draws(0, "train", 3, cpu)
-    first, second = draws.normal((4, 2), of="noise"), draws.uniform((4,), of="noise")
-    again = others.normal((4, 2), of="noise")
-    others.uniform((100,), of="times")
-    assert torch.equal(first, again) and torch.equal(second, others.uniform((4,), of="noise"))
+    draws, others = Draws(0, "train", 3, cpu, 4), Draws(0, "train", 3, cpu, 4)
+    first, second = draws.normal((2,), of="noise"), draws.uniform((), of="noise")
+    again = others.normal((2,), of="noise")
+    others.uniform((25,), of="times")
+    assert torch.equal(first, again) and torch.equal(second, others.uniform((), of="noise"))
     expected = generator_for(0, "train/noise", 3)
     assert torch.equal(first, torch.randn(4, 2, generator=expected))
     for seed, purpose, step, stream in (
@@ -298,7 +336,7 @@ def test_draws_follow_from_seed_purpose_step_and_stream_alone():
         (0, "train", 4, "noise"),
         (0, "train", 3, "t"),
     ):
-        assert not torch.equal(first, Draws(seed, purpose, step, cpu).normal((4, 2), of=stream))
+        assert not torch.equal(first, Draws(seed, purpose, step, cpu, 4).normal((2,), of=stream))
 
 
 def test_learners_take_turns_on_one_batch_with_equal_draws():
@@ -310,9 +348,7 @@ def test_learners_take_turns_on_one_batch_with_equal_draws():
         torch.nn.init.zeros_(net.weight)
 
         def loss(x, label, draws):
-            seen.append(
-                (name, label.tolist(), draws.step, draws.uniform((2,), of="noise").tolist(), weight_of("first"))
-            )
+            seen.append((name, label.tolist(), draws.step, draws.uniform((), of="noise").tolist(), weight_of("first")))
             return (net.weight - 1).square().sum(), {name: net.weight.sum(), "loss": x.mean()}
 
         return Learner(net, loss, Optimiser(net.parameters(), learning_rate, 10), Ema(net, 0.0))
@@ -324,7 +360,7 @@ def test_learners_take_turns_on_one_batch_with_equal_draws():
     (one, labels, step, noise, before), (other, *same, after) = seen
     assert (one, other, step, before) == ("first", "second", 2, 0) and same == [labels, 2, noise] and after > 0
     assert labels == batch_indices(6, 4, 0, "b", 2).tolist()
-    assert noise == Draws(0, "a", 2, torch.device("cpu")).uniform((2,), of="noise").tolist()
+    assert noise == Draws(0, "a", 2, torch.device("cpu"), 4).uniform((), of="noise").tolist()
     assert logged["loss"] == 1 and logged["first"] == 0 and logged["learning_rate"] == 0.25
     assert not any(scalar.requires_grad for scalar in logged.values())
     assert {*state_of(learners)} == {f"{n}.{kind}" for n in learners for kind in ("net", "optimiser", "ema")}
@@ -360,7 +396,8 @@ def test_a_late_decay_begins_after_four_fifths_of_the_steps():
 def test_gradients_are_clipped():
     weight = torch.nn.Parameter(torch.zeros(4))
     optimiser = Optimiser([weight], 1e-3, 10, max_grad_norm=0.5)
-    logged = optimiser.descend((weight * 100).sum())
+    loss = (weight * 100).sum()
+    logged = optimiser.descend(loss, optimiser.gradient(loss))
     assert logged["grad_norm"] == pytest.approx(200) and weight.grad.norm() == pytest.approx(0.5, rel=1e-4)
 
 

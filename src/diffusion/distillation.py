@@ -22,9 +22,9 @@ def distillation_loss(student: Denoiser, teacher: Denoiser, num_steps: int) -> L
     schedule, target = student.schedule, TARGETS[student.target]
 
     def loss(x_0: Tensor, condition: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        eps = draws.normal(x_0.shape, of="noise")
+        eps = draws.normal(x_0.shape[1:], of="noise")
         on_cpu = draws.stream("t", torch.device("cpu"))  # where the schedule is
-        steps_left = torch.randint(1, num_steps + 1, (len(x_0),), generator=on_cpu)
+        steps_left = draws.share(torch.randint(1, num_steps + 1, (draws.batch_size,), generator=on_cpu))
         t, middle, end = ((steps_left - share) * schedule.timesteps / num_steps for share in (0.0, 0.5, 1.0))
 
         x_t = schedule.q_sample(x_0, t, eps)

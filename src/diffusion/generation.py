@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffusion.data import gather
 from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
+from diffusion.lanes import in_lanes
 from diffusion.randomness import image_noise
 from diffusion.samplers.step import Walk, final
 
@@ -44,7 +45,8 @@ class ImageModel:
             draws = normals(seed, purpose, indices.tolist(), self.shape, self.device)
             return self.sample(conditions[indices.to(conditions.device)].to(self.device), draws)
 
-        return gather(map(batch, watch(torch.arange(len(conditions)).split(batch_size))))
+        batches = torch.arange(len(conditions)).split(batch_size)
+        return gather(in_lanes(batch, watch(batches), len(batches), self.device))
 
 
 def of_denoiser(denoiser: Denoiser, shape: Sequence[int], walk: Walk, wrap: Wrap = conditional) -> ImageModel:

@@ -52,10 +52,10 @@ def denoising_loss(denoiser: Denoiser, *, dropout: float, times: str, weighting:
     tables = loss_tables(denoiser.schedule, denoiser.target, weighting, denoiser.device)
 
     def loss(x_0: Tensor, condition: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        eps = draws.normal(x_0.shape, of="noise")
-        dropped = draws.uniform((len(x_0),), of="noise") < dropout
+        eps = draws.normal(x_0.shape[1:], of="noise")
+        dropped = draws.uniform((), of="noise") < dropout
         condition = torch.where(dropped.view(-1, *[1] * (condition.ndim - 1)), denoiser.null, condition)
-        t = stratified_times(draws.uniform((len(x_0),), of="noise"), shares)
+        t = times_at(draws.stratified(draws.uniform((), of="noise")), shares)
         error = weighted_error(denoiser, tables, x_0, condition, t, eps)
         return error, {"loss": error}
 
@@ -101,11 +101,7 @@ WEIGHTINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def stratified_times(within: Tensor, shares: Tensor) -> Tensor:
-    """Integer times 1 .. T (B,) with the cumulative distribution `shares` (T + 1,) of `TIME_SHARES`.
-
-    Time k lies in the k-th of B equal parts of the distribution, at `within` (B,) in [0, 1) of it: less variance
-    between batches than with independent draws.
-    """
-    even = (torch.arange(len(within), device=within.device) + within) / len(within)
-    return torch.searchsorted(shares, even * shares[-1], right=True).clamp(max=len(shares) - 1)
+def times_at(share: Tensor, shares: Tensor) -> Tensor:
+    """Integer times 1 .. T (B,) below which these shares (B,) in [0, 1) of a distribution lie; `shares` (T + 1,) is its
+    cumulative form, one of `TIME_SHARES`."""
+    return torch.searchsorted(shares, share * shares[-1], right=True).clamp(max=len(shares) - 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion.denoiser import Denoise, Denoiser
-from diffusion.loss import TIME_SHARES, loss_tables, stratified_times, weighted_error
+from diffusion.loss import TIME_SHARES, loss_tables, times_at, weighted_error
 from diffusion.objective import Draws, Loss
 from diffusion.schedule import NoiseSchedule
 from diffusion.target import x_0_from_score
@@ -91,9 +91,10 @@ def mixture_loss(denoiser: Denoiser, mixture: GaussianMixture) -> Loss:
     tables = loss_tables(denoiser.schedule, denoiser.target, "none", denoiser.device)
 
     def loss(items: Tensor, conditions: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        x_0 = mixture.sample(len(items), draws.stream("points")).float().view(len(items), -1, 1, 1)
-        eps = draws.normal(x_0.shape, of="points")
-        t = stratified_times(draws.uniform((len(items),), of="times"), shares)
+        points = draws.share(mixture.sample(draws.batch_size, draws.stream("points")))
+        x_0 = points.float().view(len(items), -1, 1, 1)
+        eps = draws.normal(x_0.shape[1:], of="points")
+        t = times_at(draws.stratified(draws.uniform((), of="times")), shares)
         error = weighted_error(denoiser, tables, *(part.to(denoiser.device) for part in (x_0, conditions, t, eps)))
         return error, {"loss": error}
 

@@ -233,6 +233,7 @@ class Keys(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Annotated[str, _one_of(*DEVICES)]
     precision: Annotated[str, _one_of(*PRECISIONS)]
+    shards: Annotated[int, Field(ge=1, le=64)]
     checkpoint_seconds: Weight
     schedule: Annotated[str, _one_of(*SCHEDULES)]
     timesteps: Timesteps

@@ -39,7 +39,15 @@ def denoiser_training(
     loss = denoising_loss(denoiser, dropout=train.label_dropout, times=train.times, weighting=train.weighting)
     learners = {"denoiser": learner_of(net, loss, train)}
     items, conditions = items.to(device), conditions.to(device)
-    update = training_step(learners, items, conditions, batch_size=train.batch_size, seed=params.seed, purpose="train")
+    update = training_step(
+        learners,
+        items,
+        conditions,
+        batch_size=train.batch_size,
+        seed=params.seed,
+        purpose="train",
+        shards=params.shards,
+    )
     return update, learners
 
 

@@ -119,7 +119,7 @@ def train_baseline(
     update, learners = training_of(params, train, *machine)
     *_, saved = learners.values()
     description = {"net": net_arguments(params, train), "class_names": list(train.class_names)}
-    depends_on = params.model_dump(include={"seed", kind})
+    depends_on = params.model_dump(include={"seed", "shards", kind})
     training = Training(kind, update, state_of(learners), settings, machine, depends_on, [split], columns)
     training.run(report, params.checkpoint_seconds, lambda: save_model(model, kind, saved.weights(), description))
 

@@ -56,7 +56,7 @@ def discriminator_loss(
     """
 
     def loss(real: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        first, _ = latents(draws, len(real), latent)
+        first, _ = latents(draws, latent)
         with torch.no_grad():
             fake = model(first, label)
         of_real, of_fake = (logits(discriminator, x, label, model.precision) for x in (real, fake))
@@ -69,21 +69,19 @@ def discriminator_loss(
 
 
 def generator_loss(model: GanModel, discriminator: nn.Module, *, latent: int) -> Loss:
-    """The generator's loss for the labels of a batch; images are ignored, and the discriminator gets no gradient."""
+    """The generator's loss for the labels of a batch; images are ignored."""
 
     def loss(images: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        _, second = latents(draws, len(images), latent)
-        discriminator.requires_grad_(False)
+        _, second = latents(draws, latent)
         adversarial = non_saturating_loss(logits(discriminator, model(second, label), label, model.precision))
-        discriminator.requires_grad_(True)
         return adversarial, {"loss": adversarial}
 
     return loss
 
 
-def latents(draws: Draws, number: int, latent: int) -> Tensor:
+def latents(draws: Draws, latent: int) -> Tensor:
     """Latents (2, B, Z) of a training step: for the images that the discriminator sees, and for the generator's own."""
-    return draws.normal((2, number, latent), of="draw")
+    return draws.normal((latent,), of="draw", before=(2,))
 
 
 def logits(discriminator: nn.Module, x: Tensor, label: Tensor, precision: str) -> Tensor:

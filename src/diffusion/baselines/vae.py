@@ -112,7 +112,7 @@ def vae_loss(model: VaeModel, *, kl_weight: float, kl_warmup_steps: int) -> Loss
     def loss(x: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         per_bit = math.log(2) * x[0].numel()
         posterior = model.posterior(x, label)
-        eps = draws.normal(posterior.mean.shape, of="noise")
+        eps = draws.normal(posterior.mean.shape[1:], of="noise")
         distortion = -model.pixels(posterior.sample(eps), label).log_probability(x).mean() / per_bit
         rate = posterior.kl_to(model.prior(label)).sum(1).mean() / per_bit
         weight = kl_weight * min(1.0, (draws.step + 1) / (kl_warmup_steps + 1))

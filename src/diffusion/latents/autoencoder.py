@@ -23,7 +23,7 @@ def reconstruction_loss(net: Autoencoder, *, kl_weight: float, precision: str) -
     def loss(x: Tensor, _: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         with autocast(x.device, precision):
             posterior = Gaussian(*net.moments(x))
-            eps = draws.normal(posterior.mean.shape, of="noise")
+            eps = draws.normal(posterior.mean.shape[1:], of="noise")
             reconstruction = net.pixels(posterior.sample(eps))
         error = (reconstruction - x).square().mean()
         kl = posterior.kl_to(STANDARD).mean()

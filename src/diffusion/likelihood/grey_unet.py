@@ -156,8 +156,8 @@ def likelihood_loss(denoiser: Denoiser) -> Loss:
     assert isinstance(net, GreyUNet)
 
     def loss(x_0: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        eps, eps_1 = draws.normal((2, *x_0.shape), of="noise")
-        log_snr, weight = log_snrs(schedule, draws.uniform((len(x_0),), of="noise"))
+        eps, eps_1 = draws.normal(x_0.shape[1:], of="noise", before=(2,))
+        log_snr, weight = log_snrs(schedule, draws.stratified(draws.uniform((), of="noise").double().cpu()))
         t, null = schedule.time_of_log_snr(log_snr), torch.full_like(label, denoiser.null)
         error = (x_0 - denoiser(schedule.q_sample(x_0, t, eps), t, null)).square().flatten(1).sum(1)
         diffusion = (per_sample(weight * log_snr.exp() / 2, error) * error).mean()
@@ -170,14 +170,13 @@ def likelihood_loss(denoiser: Denoiser) -> Loss:
     return loss
 
 
-def log_snrs(schedule: NoiseSchedule, within: Tensor) -> tuple[Tensor, Tensor]:
-    """(log-SNR, 1 / density) (B,), on the CPU: one from each of B equal parts of their distribution, at `within` (B,).
+def log_snrs(schedule: NoiseSchedule, share: Tensor) -> tuple[Tensor, Tensor]:
+    """(log-SNR, 1 / density) (B,), on the CPU, below which these shares (B,) of their distribution lie.
 
     A tenth of them is below FEW_BITS_BELOW, where few bits are spent; on either side they are uniform.
     """
     first, last = log_snr_range(schedule)
-    even = (torch.arange(len(within)) + within.double().cpu()) / len(within)
-    below = even < SHARE_BELOW
+    below = share < SHARE_BELOW
     widths = (FEW_BITS_BELOW - first) / SHARE_BELOW, (last - FEW_BITS_BELOW) / (1 - SHARE_BELOW)
     density = torch.where(below, *widths)
-    return torch.where(below, first + even * widths[0], last - (1 - even) * widths[1]), density
+    return torch.where(below, first + share * widths[0], last - (1 - share) * widths[1]), density

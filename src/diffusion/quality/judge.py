@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffusion.data import to_float
+from diffusion.lanes import in_lanes
 from diffusion.nets.classifier import Classifier
 from diffusion.objective import Draws, Loss
 from diffusion.quality.classification import accuracy
@@ -32,11 +33,11 @@ def judge_loss(net: Classifier, *, precision: str) -> Loss:
     """The loss of a judge on images and their labels; one that knows noise sees x_t, log-SNR uniform in [-10, 10]."""
 
     def loss(x: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        x, log_snr = augment(x, draws.uniform((6, len(x)), of="draw")), None
+        x, log_snr = augment(x, draws.uniform((), of="draw", before=(6,))), None
         if net.knows_noise:
-            log_snr = MAX_LOG_SNR * (2 * draws.uniform((len(x),), of="draw") - 1)
+            log_snr = MAX_LOG_SNR * (2 * draws.uniform((), of="draw") - 1)
             alpha_bar = torch.sigmoid(log_snr)[:, None, None, None]
-            x = alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * draws.normal(x.shape, of="draw")
+            x = alpha_bar.sqrt() * x + (1 - alpha_bar).sqrt() * draws.normal(x.shape[1:], of="draw")
         with autocast(x.device, precision):
             logits = net(x, log_snr)
         entropy = F.cross_entropy(logits.float(), label, label_smoothing=LABEL_SMOOTHING)
@@ -98,7 +99,8 @@ class Judge:
         Raises ValueError if images are not finite or differ in shape from those that the judge was trained on.
         """
         self._refuse_other_images(images)
-        parts = [self._see_batch(batch, log_snr) for batch in images.split(BATCH_SIZE)]
+        batches = images.split(BATCH_SIZE)
+        parts = in_lanes(lambda batch: self._see_batch(batch, log_snr), batches, len(batches), self.device)
         return Seen(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _see_batch(self, batch: Tensor, log_snr: float | None) -> Seen:

@@ -1,16 +1,21 @@
 """Training: one step and one loop for every network. A model gives nothing but its loss.
 
 Batch k and its random numbers are functions of (seed, purpose, k), so a run that resumes from a checkpoint ends with
-the same bytes as one that was never interrupted.
+the same bytes as one that was never interrupted. A batch is split into shards, whose gradients are added in their
+order, so as many threads as there are shards can work side by side and the bytes do not depend on their number.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import pairwise
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from diffusion.data import to_float
+from diffusion.lanes import in_lanes, one_thread
 from diffusion.objective import Draws, Loss
 from diffusion.training.batches import batch_indices
 from diffusion.training.checkpoints import Checkpoints
@@ -20,6 +25,20 @@ Net = TypeVar("Net", bound=nn.Module)
 Update = Callable[[int], dict[str, Tensor]]  # takes training step k (0-based), returns scalars to log
 
 
+class Descent(NamedTuple):
+    """What a loss says of a part of a batch, every value weighted by the part's share of the batch."""
+
+    loss: Tensor
+    scalars: dict[str, Tensor]
+    gradient: list[Tensor]
+
+    def plus(self, other: "Descent") -> "Descent":
+        """Both parts together."""
+        scalars = {name: value + other.scalars[name] for name, value in self.scalars.items()}
+        gradient = torch._foreach_add(self.gradient, other.gradient)
+        return Descent(self.loss + other.loss, scalars, list(gradient))
+
+
 class Learner(NamedTuple, Generic[Net]):
     """A network that descends its own loss: all that one descent changes."""
 
@@ -27,6 +46,26 @@ class Learner(NamedTuple, Generic[Net]):
     loss: Loss
     optimiser: Optimiser
     ema: Ema | None = None
+
+    def descend(self, x: Tensor, condition: Tensor, parts: Sequence[Draws]) -> dict[str, Tensor]:
+        """Take one step down the loss of a batch (B, ...), which the draws split into parts; returns what it logs.
+
+        Dropout draws from the only generator that PyTorch lets it use: parts take turns, and each seeds it.
+        """
+        drops_out = any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.net.modules())
+
+        def descent(draws: Draws) -> Descent:
+            if drops_out:
+                torch.manual_seed(draws.stream(f"dropout/{draws.rows.start}").initial_seed())
+            value, scalars = self.loss(x[draws.rows], condition[draws.rows], draws)
+            share = len(x[draws.rows]) / len(x)
+            scalars = {name: share * scalar.detach() for name, scalar in scalars.items()}
+            return Descent(share * value.detach(), scalars, self.optimiser.gradient(share * value))
+
+        descents = map(descent, parts) if drops_out else in_lanes(descent, parts, len(parts), x.device)
+        whole = reduce(Descent.plus, descents)
+        with one_thread():
+            return whole.scalars | self.optimiser.descend(whole.loss, whole.gradient)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that are worth keeping: the averaged ones where there are some."""
@@ -50,23 +89,27 @@ def training_step(
     seed: int,
     purpose: str,
     order: str | None = None,
+    shards: int = 1,
 ) -> Update:
     """The training step for `fit`: take a batch, then descend the loss of every learner in turn (a GAN has two).
 
     items (N, ...) are uint8 images or float latents, conditions (N, ...) are labels or tokens; both on the device.
-    `purpose` names the random draws, and the order of the batches unless `order` does. Logged are the scalars of the
-    losses, and the gradient norm and learning rate of the last learner.
+    `purpose` names the random draws, and the order of the batches unless `order` does. A batch is split into `shards`
+    of equal size, or nearly so. Logged are the scalars of the losses, and the gradient norm and learning rate of the
+    last learner.
     """
+    edges = [shard * batch_size // shards for shard in range(shards + 1)]
+    parts = [slice(first, last) for first, last in pairwise(edges) if first < last]
 
     def update(step: int) -> dict[str, Tensor]:
         rows = batch_indices(len(items), batch_size, seed, order or purpose, step, items.device)
         x, condition = to_float(items[rows]), conditions[rows]
         logged: dict[str, Tensor] = {}
-        for net, loss, optimiser, ema in learners.values():
-            descended, scalars = loss(x, condition, Draws(seed, purpose, step, items.device))
-            logged |= {name: scalar.detach() for name, scalar in scalars.items()} | optimiser.descend(descended)
-            if ema:
-                ema.update(net, step)
+        for learner in learners.values():
+            draws = [Draws(seed, purpose, step, x.device, batch_size, part) for part in parts]
+            logged |= learner.descend(x, condition, draws)
+            if learner.ema:
+                learner.ema.update(learner.net, step)
         return logged
 
     return update

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ class Diverged(ValueError):
 
 
 class Optimiser:
-    """AdamW with warm-up, decay and gradient clipping: `descend(loss)` is all a training step needs.
+    """AdamW with warm-up, decay and gradient clipping: `gradient(loss)`, then `descend`, is all a training step needs.
 
     The second moment forgets faster than with PyTorch's beta2 = 0.999, whose memory is as long as a short run.
 
@@ -47,13 +47,20 @@ class Optimiser:
         self.seen = torch.zeros(3, device=device)  # step, loss, gradient norm: kept once not finite
         self.waits = device.type == "cpu"
 
-    def descend(self, loss: Tensor) -> dict[str, Tensor]:
+    def gradient(self, loss: Tensor) -> list[Tensor]:
+        """The gradient of a scalar loss in every parameter, each in the memory layout of its parameter, which fused
+        AdamW relies on. It touches nothing else, so threads may call it at the same time."""
+        found = torch.autograd.grad(loss, self.parameters)
+        pairs = zip(self.parameters, found, strict=True)
+        return [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for p, g in pairs]
+
+    def descend(self, loss: Tensor, gradient: Sequence[Tensor]) -> dict[str, Tensor]:
         """Take one step down the gradient of a scalar loss; returns the gradient norm before clipping and the rate.
 
         On a CPU it raises Diverged if loss or gradient is not finite.
         """
-        self.adamw.zero_grad()
-        loss.backward()
+        for parameter, its in zip(self.parameters, gradient, strict=True):
+            parameter.grad = its
         grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         learning_rate = self.learning_rate_at(self.step)
         for group in self.adamw.param_groups:
