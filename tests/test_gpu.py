@@ -42,7 +42,7 @@ def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch):
             net = UNet(8, 1, 10, 1, [8, 16], 1, 4, 0.0)
             images, labels = torch.zeros(100, 1, 8, 8, dtype=torch.uint8), torch.zeros(100, dtype=torch.long)
         optimiser = Optimiser(net.parameters(), 1e-3, num_steps=2)
-        optimiser.gradient, optimiser.descend = lambda loss: [], lambda loss, gradient: {}
+        optimiser.gradient, optimiser.descend = lambda loss: torch.zeros(()), lambda loss, gradient: {}
         loss = denoising_loss(Denoiser(net, schedule, "v"), dropout=0.1, times="cosine", weighting="min_snr")
         learners = {"denoiser": Learner(net, loss, optimiser, Ema(net, 0.9))}
         update = training_step(learners, images, labels, batch_size=8, seed=0, purpose="train")

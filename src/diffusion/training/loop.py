@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.data import to_float
-from diffusion.lanes import in_lanes, one_thread
+from diffusion.lanes import in_lanes
 from diffusion.objective import Draws, Loss
 from diffusion.training.batches import batch_indices
 from diffusion.training.checkpoints import Checkpoints
@@ -30,13 +30,12 @@ class Descent(NamedTuple):
 
     loss: Tensor
     scalars: dict[str, Tensor]
-    gradient: list[Tensor]
+    gradient: Tensor  # as `Optimiser.gradient` lays it out
 
     def plus(self, other: "Descent") -> "Descent":
         """Both parts together."""
         scalars = {name: value + other.scalars[name] for name, value in self.scalars.items()}
-        gradient = torch._foreach_add(self.gradient, other.gradient)
-        return Descent(self.loss + other.loss, scalars, list(gradient))
+        return Descent(self.loss + other.loss, scalars, self.gradient + other.gradient)
 
 
 class Learner(NamedTuple, Generic[Net]):
@@ -64,8 +63,7 @@ class Learner(NamedTuple, Generic[Net]):
 
         descents = map(descent, parts) if drops_out else in_lanes(descent, parts, len(parts), x.device)
         whole = reduce(Descent.plus, descents)
-        with one_thread():
-            return whole.scalars | self.optimiser.descend(whole.loss, whole.gradient)
+        return whole.scalars | self.optimiser.descend(whole.loss, whole.gradient)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that are worth keeping: the averaged ones where there are some."""

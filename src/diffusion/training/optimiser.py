@@ -2,11 +2,13 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from diffusion.lanes import one_thread
 
 
 class Diverged(ValueError):
@@ -15,6 +17,8 @@ class Diverged(ValueError):
 
 class Optimiser:
     """AdamW with warm-up, decay and gradient clipping: `gradient(loss)`, then `descend`, is all a training step needs.
+
+    The parameters become views of one vector, so that a step is one operation on it and not sixty small ones.
 
     The second moment forgets faster than with PyTorch's beta2 = 0.999, whose memory is as long as a short run.
 
@@ -35,33 +39,35 @@ class Optimiser:
         beta1: float = 0.9,
     ) -> None:
         self.parameters = list(parameters)
+        self.vector = nn.Parameter(joined(self.parameters))
+        for parameter, part in zip(self.parameters, self._parts(self.vector.detach()), strict=True):
+            parameter.data = part
         self.adamw = torch.optim.AdamW(
-            self.parameters, learning_rate, betas=(beta1, beta2), weight_decay=weight_decay, fused=True
+            [self.vector], learning_rate, betas=(beta1, beta2), weight_decay=weight_decay, fused=True
         )
         self.learning_rate_at: Callable[[float], float] = lambda step: (
             learning_rate * min(1.0, (step + 1) / max(1, warmup_steps)) * DECAYS[decay](step / num_steps)
         )
         self.max_grad_norm = max_grad_norm
         self.step = 0
-        device = self.parameters[0].device
+        device = self.vector.device
         self.seen = torch.zeros(3, device=device)  # step, loss, gradient norm: kept once not finite
         self.waits = device.type == "cpu"
 
-    def gradient(self, loss: Tensor) -> list[Tensor]:
-        """The gradient of a scalar loss in every parameter, each in the memory layout of its parameter, which fused
-        AdamW relies on. It touches nothing else, so threads may call it at the same time."""
+    def gradient(self, loss: Tensor) -> Tensor:
+        """The gradient of a scalar loss, laid out as `vector`. It changes nothing, so threads may call it at once."""
         found = torch.autograd.grad(loss, self.parameters)
         pairs = zip(self.parameters, found, strict=True)
-        return [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for p, g in pairs]
+        return joined(g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for p, g in pairs)
 
-    def descend(self, loss: Tensor, gradient: Sequence[Tensor]) -> dict[str, Tensor]:
+    def descend(self, loss: Tensor, gradient: Tensor) -> dict[str, Tensor]:
         """Take one step down the gradient of a scalar loss; returns the gradient norm before clipping and the rate.
 
         On a CPU it raises Diverged if loss or gradient is not finite.
         """
-        for parameter, its in zip(self.parameters, gradient, strict=True):
-            parameter.grad = its
-        grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+        self.vector.grad = gradient
+        with one_thread():  # the only sum over all weights, whose last digits follow from the order of its terms
+            grad_norm = nn.utils.clip_grad_norm_([self.vector], self.max_grad_norm)
         learning_rate = self.learning_rate_at(self.step)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate
@@ -92,17 +98,25 @@ class Optimiser:
 
     def state_dict(self) -> dict[str, Any]:
         """AdamW's moments and the step."""
-        return {"step": self.step, "moments": {i: self.adamw.state[p] for i, p in enumerate(self.parameters)}}
+        return {"step": self.step, "moments": self.adamw.state[self.vector]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore `state_dict`; moments take their parameter's memory layout, which fused AdamW relies on."""
+        """Restore `state_dict`."""
         self.step = state_dict["step"]
-        for i, parameter in enumerate(self.parameters):
-            moments = state_dict["moments"][i]
-            self.adamw.state[parameter] = {
-                name: torch.empty_like(parameter).copy_(value) if value.ndim else value.to(parameter.device)
-                for name, value in moments.items()
-            }
+        self.adamw.state[self.vector] = {
+            name: value.to(self.vector.device) for name, value in state_dict["moments"].items()
+        }
+
+    def _parts(self, vector: Tensor) -> Iterator[Tensor]:
+        """The views of a vector that are shaped and laid out as the parameters."""
+        parts = vector.split([p.numel() for p in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            yield part.as_strided(parameter.shape, parameter.stride())
+
+
+def joined(tensors: Iterable[Tensor]) -> Tensor:
+    """Tensors without gaps in memory, in any layout, as one vector in the order in which they lie in memory."""
+    return torch.cat([tensor.detach().as_strided((tensor.numel(),), (1,)) for tensor in tensors])
 
 
 DECAYS: dict[str, Callable[[float], float]] = {
