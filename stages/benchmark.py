@@ -1,9 +1,12 @@
 """Stage `benchmark`: the clock and the network evaluations of every sampler, and nothing else."""
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from statistics import median
+from resource import RUSAGE_SELF, getrusage
+from statistics import median, quantiles
 from typing import NamedTuple
 
 import torch
@@ -22,6 +25,7 @@ from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
 
 OVERHEAD_STEPS = 20  # of the sampler in a repeat, followed by as many evaluations of the bare network as they took
+MANY_CALLS = 500  # from here on a run is so long that one is enough
 TIMES = ("seconds", "seconds_min", "seconds_max")
 OVERHEADS = ("overhead", "overhead_min", "overhead_max")
 COLUMNS = (*SETTING_COLUMNS, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS)
@@ -33,12 +37,14 @@ def main(params: Params, *, model: Path, report: Path) -> None:
     denoiser, description = load_denoiser(model, *machine)
     net, number = description["net"], params.benchmark.num_images
     shape = (number, net["image_channels"], net["image_size"], net["image_size"])
-    bench = Bench(denoiser, shape, classes_in_turn(number, net["num_classes"]).to(machine.device), params.seed)
+    bench = Bench(denoiser, shape, classes_in_turn(number, net["num_classes"]).to(machine.device), params.seed, [])
     bench.evaluate_net(OVERHEAD_STEPS)  # warm-up
     compared = tqdm(comparison(params.timesteps, **params.sampling.comparison()), desc="benchmark", unit="sampler")
-    rows = [bench.row(setting, params.benchmark.repeats) for setting in compared]
+    with preemptions() as others:
+        rows = [bench.row(setting, params.benchmark.repeats) for setting in compared]
     write_table(report / "timing.csv", COLUMNS, rows)
-    write_json(report / "timing.json", describe_machine(*machine))
+    first, *_, last = quantiles(bench.bare, n=10)
+    write_json(report / "timing.json", {**others, "bare_spread": last / first, **describe_machine(*machine)})
 
 
 class Bench(NamedTuple):
@@ -48,21 +54,25 @@ class Bench(NamedTuple):
     shape: tuple[int, int, int, int]  # (B, C, H, W)
     labels: Tensor
     seed: int
+    bare: list[float]  # seconds of every evaluation of the bare network, all of which should be equal
 
     def row(self, setting: SamplerSetting, repeats: int) -> list[object]:
         """COLUMNS of a sampler: median, smallest and largest of the repeats."""
         times: list[float] = []
-        seconds = [self.clock(lambda: final(self.steps(setting, times))) for _ in range(repeats)]
+        runs = 1 if setting.steps >= MANY_CALLS else repeats
+        seconds = [self.clock(lambda: final(self.steps(setting, times))) for _ in range(runs)]
         ratios = [self.overhead(setting) for _ in range(repeats)]
-        number, evaluations = len(self.labels), len(times) // repeats
+        number, evaluations = len(self.labels), len(times) // runs
         rate = number / median(seconds)
-        return [*setting, number, evaluations, *spread(seconds), repeats, rate, *spread(ratios)]
+        return [*setting, number, evaluations, *spread(seconds), runs, rate, *spread(ratios)]
 
     def overhead(self, setting: SamplerSetting) -> float:
         """The first steps of a sampler, over as many evaluations of the bare network."""
         times: list[float] = []
         seconds = self.clock(lambda: list(islice(self.steps(setting, times), OVERHEAD_STEPS)))
-        return seconds / self.clock(lambda: self.evaluate_net(len(times)))
+        bare = self.clock(lambda: self.evaluate_net(len(times)))
+        self.bare.append(bare / len(times))
+        return seconds / bare
 
     def steps(self, setting: SamplerSetting, times: list[float]) -> Iterator[Step]:
         """The steps of a sampler, every evaluation noted in `times`."""
@@ -82,6 +92,16 @@ class Bench(NamedTuple):
         with stopwatch(self.denoiser.device) as elapsed:
             work()
         return elapsed[0]
+
+
+@contextmanager
+def preemptions() -> Iterator[dict[str, float]]:
+    """Yield a dict that gets, after the block, how many times a second another process took a core of this one."""
+    found: dict[str, float] = {}
+    count, start = getrusage(RUSAGE_SELF).ru_nivcsw, time.perf_counter()
+    yield found
+    taken = getrusage(RUSAGE_SELF).ru_nivcsw - count
+    found["preemptions_per_second"] = round(taken / (time.perf_counter() - start), 1)
 
 
 def spread(values: list[float]) -> tuple[float, float, float]:
