@@ -15,6 +15,9 @@ MAX_PERIOD = 10_000  # of the sines and cosines of a time, which runs from 0 to 
 class UNet(nn.Module):
     """U-Net on patches, with time and class in every block (Ho et al. 2020, appendix B; Dhariwal & Nichol 2021).
 
+    A class also has a learned map at every resolution, added where the way down arrives there: the modulation of a
+    block can only say that an edge is wanted, a map can say where.
+
     `channels[i]` is the width at resolution image_size / patch / 2^i; each level has `blocks` residual blocks down and
     up, with one skip connection each, and only the coarsest level has attention (none if attention_heads = 0). Labels
     run from 0 to num_classes - 1; `null` = num_classes is the null condition, "unconditional". With `context_dim`,
@@ -38,7 +41,7 @@ class UNet(nn.Module):
         output_channels: int | None = None,
     ) -> None:
         super().__init__()
-        coarsest_side(image_size, patch, channels)
+        coarsest = coarsest_side(image_size, patch, channels)
         self.null = num_classes
         self.patch = patch
         widths = list(channels)
@@ -51,6 +54,8 @@ class UNet(nn.Module):
             return ResidualBlock(inputs, outputs, embedding, dropout, attended, attention_heads)
 
         self.stem = nn.Conv2d(image_channels * patch**2, widths[0], 3, padding=1)
+        sides = [coarsest * 2**level for level in reversed(range(len(widths)))]
+        self.maps = nn.ModuleList(LabelMap(num_classes + 1, *shape) for shape in zip(widths, sides, strict=True))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             self.down.extend(block(width, width, level) for _ in range(blocks))
@@ -70,12 +75,15 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, time: Tensor, label: Tensor, context: Context | None = None) -> Tensor:
         """The prediction (B, C, H, W) for images x (B, C, H, W), times in [0, 1000] (B,), labels (B,) and a context."""
         condition = F.silu(self.time(time) + self.label(label))  # (B, E)
-        h = self.stem(F.pixel_unshuffle(x, self.patch))  # (B, C0, H/patch, W/patch)
+        first_map, *maps = self.maps
+        h = self.stem(F.pixel_unshuffle(x, self.patch)) + first_map(label)  # (B, C0, H/patch, W/patch)
         skips = []
         for layer in self.down:
             h = layer(h, condition, context)
             if isinstance(layer, ResidualBlock):
                 skips.append(h)
+            else:
+                h = h + maps.pop(0)(label)
         first, attention, second = self.middle
         h = second(attention(first(h, condition, context)), condition, context)  # (B, C[-1], coarsest, coarsest)
         for layer in self.up:
@@ -106,6 +114,18 @@ class ResidualBlock(nn.Module):
         h = torch.addcmul(shift, self.norm2(h), 1 + scale)
         h = self.skip(x) + self.conv2(self.dropout(F.silu(h)))
         return h if self.attend is None else self.attend(h, context)
+
+
+class LabelMap(nn.Module):
+    """A map (C, side, side) for every label, at first zero."""
+
+    def __init__(self, number: int, channels: int, side: int) -> None:
+        super().__init__()
+        self.shape = (side, side, channels)  # as convolutions like them in memory
+        self.maps = nn.Embedding.from_pretrained(torch.zeros(number, math.prod(self.shape)), freeze=False)
+
+    def forward(self, label: Tensor) -> Tensor:
+        return self.maps(label).unflatten(1, self.shape).permute(0, 3, 1, 2)  # (B, C, side, side)
 
 
 class Downsample(nn.Module):
