@@ -4,7 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
-import stages.shared.interruption  # noqa: F401 (notes who started the process: DVC may end while torch is imported)
+import stages.shared.start  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline import DEADLINE_SECONDS, ROOT
 from test_failures import GO_BACK
 
-from stages.shared import interruption
+from stages.shared import interruption, start
 from stages.shared.interruption import held_back
 
 STAGE = """
@@ -88,13 +88,13 @@ def test_a_signal_ends_a_stage_in_one_line(work, by):
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("work", WORK)
 def test_no_stage_outlives_its_dvc(work, by):
-    dvc = started(work, DVC, DVC_STAGE="train")
+    dvc = started(work, DVC, DVC_STAGE="a stage")
     dvc.send_signal(by)
     assert last_line(dvc) == f"stopped, because DVC has ended{GO_BACK}"
 
 
 def test_a_stage_started_by_hand_outlives_its_shell(monkeypatch):
-    monkeypatch.setattr(interruption, "STARTED_BY", os.getppid() + 1)
+    monkeypatch.setattr(start, "PARENT", os.getppid() + 1)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     assert not interruption.orphaned()
     monkeypatch.setenv("DVC_STAGE", "train")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages.shared.interruption import interruptible
+from stages.shared.plan import announced
 
 GO_BACK = "to get the last results back: git restore reports '*dvc.lock' && dvc checkout --allow-missing"
 REMEDIES = {
@@ -35,7 +36,7 @@ def run(main: Callable[..., None]) -> None:
         parser.add_argument(f"--{path.name}", type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        with interruptible(GO_BACK):
+        with interruptible(GO_BACK), announced():
             main(kind.annotation.load(Path()), **vars(arguments))
     except (ValueError, OSError) as error:
         if sys.flags.dev_mode:

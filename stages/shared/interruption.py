@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-STARTED_BY = os.getppid()  # stages/__init__.py imports this module first
+from stages.shared import start
+
 POLL_SECONDS = 0.5  # between two looks at whether DVC is there
 GRACE_SECONDS = 10.0  # for clean-up, and for a checkpoint
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -71,7 +72,7 @@ def held_back(interrupted: threading.Event) -> Iterator[None]:
 
 def orphaned() -> bool:
     """Whether the DVC that started this process has ended. A process started by hand may outlive its shell."""
-    return "DVC_STAGE" in os.environ and os.getppid() != STARTED_BY
+    return "DVC_STAGE" in os.environ and os.getppid() != start.PARENT
 
 
 def _watch(signals: socket.socket, left: threading.Event, advice: str) -> None:
