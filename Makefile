@@ -9,7 +9,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CHAPTERS := score latent baselines
 
 .DEFAULT_GOAL := spine
-.PHONY: spine all $(CHAPTERS) repository test reproducible bench load frontier distill peers study lesson deps lock clean help
+.PHONY: spine all $(CHAPTERS) repository demo test reproducible bench load frontier distill peers study lesson deps lock clean help
 
 spine: .venv/.installed repository
 	dvc repro
@@ -24,8 +24,17 @@ $(CHAPTERS): .venv/.installed repository
 	dvc repro chapters/$@/dvc.yaml
 	@echo "The chapter's page: reports/$@.html (for a browser), reports/$@.md (the same figures as text)"
 
+# without git, or where git refuses the folder, DVC does without it; once git answers again, so does DVC
 repository:
-	@git rev-parse --git-dir >/dev/null 2>&1 || dvc config --quiet --local core.no_scm true
+	@if ! git rev-parse --git-dir >/dev/null 2>&1; then dvc config --quiet --local core.no_scm true; \
+	elif grep -qs no_scm .dvc/config.local; then dvc config --quiet --local --unset core.no_scm; fi
+
+# in a clone, so that the params, reports and results of this folder stay as they are
+demo: .venv/.installed
+	@test -e demo || git clone --quiet . demo
+	@git -C demo config user.name demo && git -C demo config user.email demo@localhost
+	cd demo && dvc exp run $$(cat presets/demo.args)
+	@echo "Your own digits: demo/reports/evaluate/samples.png; all about them: demo/reports/index.html (for a browser)"
 
 test: .venv/.installed-dev
 	ruff format --check .
@@ -88,6 +97,8 @@ clean:
 	find src stages studies benchmarks tests -name __pycache__ -type d -exec rm -rf {} +
 
 help:
+	@echo "To try it"
+	@echo "  make demo       the spine in small, in a clone (demo/): a page of digits of your own in three minutes"
 	@echo "Pipelines (DVC runs only what a change makes stale)"
 	@echo "  make            install into .venv and run the spine (dvc repro): data, judge, training, evaluation, report"
 	@echo "  make all        run the spine and all chapters (dvc repro --all-pipelines)"
@@ -114,8 +125,9 @@ help:
 	@echo "  make peers      this project and other libraries, with equal training times (over an hour): reports/peers"
 
 .venv/.installed: pyproject.toml requirements.lock | .venv/bin/python
-	@echo "Installing into .venv: torch and the rest take a few minutes"
+	@echo "Installing into .venv what is not there yet: torch and the rest take a few minutes"
 	$(INSTALL) .
+	@python -c 'from importlib.metadata import version; print("Installed: torch", version("torch"))'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed

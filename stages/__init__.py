@@ -4,6 +4,8 @@ import signal
 import sys
 from pathlib import Path
 
+import stages.shared.start  # noqa: F401
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 # `python -m stages.NAME` begins: until `run` takes over, Ctrl-C ends it without a traceback

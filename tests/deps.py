@@ -1,7 +1,7 @@
 """`make deps`: write the code that every stage imports into the `deps` of every dvc.yaml, from the import graph.
 
-The validation of params only accepts or refuses a run, so no stage depends on it, nor on what it alone imports. A
-folder among the deps stands for all the code in it.
+The validation of params only accepts or refuses a run, and `plan` only says how far one is, so no stage depends on
+them, nor on what they alone import. A folder among the deps stands for all the code in it.
 """
 
 import re
@@ -13,17 +13,18 @@ import grimp
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"diffusion": "src/diffusion", "report": "src/report", "stages": "stages"}
 PIPELINES = [ROOT / "dvc.yaml", *sorted(ROOT.glob("chapters/*/dvc.yaml"))]
-NO_DEPENDENCY = "stages.params"
+NO_DEPENDENCY = ("stages.params", "stages.shared.plan")
 STAGE = re.compile(r"^  (\w+):\n(?:    .*\n|\n|  +#.*\n)*", re.MULTILINE)
 DEPS = re.compile(r"^    deps:\n((?:    - .*\n)+)", re.MULTILINE)
 
 
 def import_graph() -> grimp.ImportGraph:
-    """Who imports whom in this checkout, without the validation of params."""
+    """Who imports whom in this checkout, without what changes no result."""
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
-    for module in {NO_DEPENDENCY, *graph.find_descendants(NO_DEPENDENCY)}:
-        graph.remove_module(module)
+    for package in NO_DEPENDENCY:
+        for module in {package, *graph.find_descendants(package)}:
+            graph.remove_module(module)
     return graph
 
 

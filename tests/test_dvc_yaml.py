@@ -205,7 +205,7 @@ def test_a_page_shows_the_params_of_the_spine_and_of_its_chapter():
             (f"src/diffusion/samplers/{family}.py", set(STAGES) - {"evaluate", "benchmark", "score"})
             for family in ("table", "multistep", "ode", "sde")
         ),
-        *((path, set(STAGES)) for path in PARAMS),
+        *((path, set(STAGES)) for path in (*PARAMS, "stages/shared/plan.py")),
     ],
 )
 def test_what_an_edit_never_reruns(edited, never):

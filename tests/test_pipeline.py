@@ -191,15 +191,18 @@ def is_locked(path):
     return False
 
 
-# A training that stands still behind every checkpoint cannot outrun the test that wants to interrupt it.
+# A training that stands still behind every checkpoint cannot outrun the test that wants to interrupt it, nor its own
+# watch for the end of DVC.
 STOP_BEHIND_EVERY_CHECKPOINT = """
 import os, signal
-replace = os.replace
+replace, parent = os.replace, os.getppid()
 
 def replace_and_stop(source, target):
     replace(source, target)
     if "/checkpoints/" in str(target) and str(target).endswith(".safetensors"):
         os.kill(os.getpid(), signal.SIGSTOP)
+        if os.getppid() != parent:
+            signal.pause()
 
 os.replace = replace_and_stop
 """

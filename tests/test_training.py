@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import pytest
@@ -153,16 +152,17 @@ def test_a_checkpoint_is_due_at_any_step_and_a_report_knows_the_steps_before_it(
     assert all(torch.equal(a, b) for a, b in zip(tensors_of(whole), tensors_of(resumed), strict=True))
 
 
-def test_a_training_stops_in_the_step_in_which_its_parent_is_gone(tmp_path, monkeypatch):
+def test_a_training_stops_behind_the_step_in_which_it_is_interrupted(tmp_path):
     update, learners = small_training()
+    checkpoints = Checkpoints(tmp_path / "run", 1000)
 
-    def update_or_orphaned(step):
+    def update_or_interrupted(step):
         if step == 4:
-            monkeypatch.setattr(os, "getppid", lambda: 1)
+            checkpoints.interrupted.set()
         return update(step)
 
-    with pytest.raises(ValueError, match="has ended: stopping"), Checkpoints(tmp_path / "run", 1000) as checkpoints:
-        list(fit(update_or_orphaned, state_of(learners), STEPS, STEPS, checkpoints))
+    with pytest.raises(KeyboardInterrupt), checkpoints:
+        list(fit(update_or_interrupted, state_of(learners), STEPS, STEPS, checkpoints))
     assert [path.name[:8] for path in checkpoints.newest_first()] == ["00000005"]
 
 

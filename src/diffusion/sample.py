@@ -3,9 +3,10 @@
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -55,14 +56,10 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out: {arguments.out.name!r} has an unknown suffix (allowed: {', '.join(WRITERS)})")
     if not arguments.out.parent.is_dir():
         raise ValueError(f"--out: {arguments.out.parent} is not a folder")
-    first, last = arguments.guidance_interval
-    if not first < last:
-        raise ValueError(
-            f"--guidance-interval: {first:g} {last:g} is not possible (allowed: a lower and a higher number)"
-        )
+    wrap = guidance(arguments)
     device = pick_device(arguments.device)
     prepare_machine(device)
-    request = (of_prompts if arguments.prompt else of_labels)(arguments, device)
+    request = (of_prompts if arguments.prompt else of_labels)(arguments, device, wrap)
     turns = classes_in_turn(arguments.num, len(request.names))
     conditions = request.conditions[turns.to(request.conditions.device)]
     watch = partial(tqdm, unit="batch")
@@ -70,14 +67,14 @@ def main(arguments: argparse.Namespace) -> None:
     WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(request.names)[turns], len(request.names))
 
 
-def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
+def of_labels(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -> Request:
     """Images of classes, from pixels."""
     path = model_file(arguments.model or LABEL_MODEL, stage="train")
     denoiser, description = load_denoiser(path, device, pick_precision(arguments.precision, device))
     num_classes, net = len(description["class_names"]), description["net"]
     labels = parse_labels(arguments.labels, num_classes)
     shape = (net["image_channels"], net["image_size"], net["image_size"])
-    walk, wrap = sampler_setting(arguments, denoiser.schedule.timesteps).start, guidance(arguments)
+    walk = sampler_setting(arguments, denoiser.schedule.timesteps).start
     return Request(of_denoiser(denoiser, shape, walk, wrap), torch.tensor(labels), labels)
 
 
@@ -88,23 +85,39 @@ def model_file(path: Path, stage: str) -> Path:
     return path
 
 
-def of_prompts(arguments: argparse.Namespace, device: torch.device) -> Request:
-    """Images of prompts, from latents. Raises ValueError for a word that is not in the model's vocabulary."""
+def of_prompts(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -> Request:
+    """Images of prompts, from latents. Raises ValueError for one without words, or with a word that the model lacks."""
+    for text in arguments.prompt:
+        if not text.strip():
+            raise ValueError(f"--prompt: {text!r} is not possible (allowed: words, like 'a thin three')")
     path = model_file(arguments.model or PROMPT_MODEL, stage="train_latent")
     model, _ = load_latent(path, device, pick_precision(arguments.precision, device))
     try:
         tokens = model.tokens(arguments.prompt)
     except ValueError as error:
         raise ValueError(f"--prompt: {error}") from error
-    walk, wrap = sampler_setting(arguments, model.denoiser.schedule.timesteps).start, guidance(arguments)
+    walk = sampler_setting(arguments, model.denoiser.schedule.timesteps).start
     images_of = of_latents(model.denoiser, model.latent_shape, walk, model.autoencoder.decode, wrap)
     return Request(images_of, tokens, list(range(len(tokens))))
 
 
 def guidance(arguments: argparse.Namespace) -> Wrap:
-    """The guidance asked for."""
-    interval, rescale = arguments.guidance_interval, arguments.guidance_rescale
-    return partial(guided, scale=arguments.guidance, interval=interval, rescale=rescale)
+    """The guidance asked for. Raises ValueError for an empty interval, and for options of guidance without a scale."""
+    scale, interval, rescale = arguments.guidance, arguments.guidance_interval, arguments.guidance_rescale
+    if interval and not interval[0] < interval[1]:
+        raise ValueError(
+            f"--guidance-interval: {interval[0]:g} {interval[1]:g} is not possible "
+            "(allowed: a lower and a higher number)"
+        )
+    for option, value in (("--guidance-interval", interval), ("--guidance-rescale", rescale)):
+        if value is not None and scale is None:
+            raise ValueError(f"{option}: not possible without --guidance")
+    return partial(
+        guided,
+        scale=1.0 if scale is None else scale,
+        interval=interval or (-math.inf, math.inf),
+        rescale=rescale or 0.0,
+    )
 
 
 def parse_labels(text: str, num_classes: int) -> list[int]:
@@ -153,8 +166,14 @@ def write_sheet(path: Path, images: Tensor, _: Tensor, columns: int) -> None:
 WRITERS = {".npz": write_arrays, ".png": write_sheet}
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Refuse arguments in one line like every other error, without the usage in front."""
+        raise ValueError(message.removeprefix("argument "))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m diffusion.sample",
         description="Sample images from a trained denoiser.",
         epilog=EXAMPLES,
@@ -177,20 +196,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--guidance",
         type=_scale,
-        default=1.0,
         help="w >= 0: 0 unconditional, 1 conditional, above 1 guided (default 1)",
     )
     parser.add_argument(
         "--guidance-interval",
         type=float,
         nargs=2,
-        default=(-math.inf, math.inf),
         metavar=("FROM", "TO"),
         help="log-SNRs between which to guide: fewer network evaluations, more variety (default everywhere)",
     )
-    parser.add_argument(
-        "--guidance-rescale", type=_share, default=0.0, help="0 to 1, against saturation at large w (default 0)"
-    )
+    parser.add_argument("--guidance-rescale", type=_share, help="0 to 1, against saturation at large w (default 0)")
     parser.add_argument("--seed", type=int, default=0, help="(default 0)")
     parser.add_argument("--batch-size", type=_positive, default=100, help="images at a time (default 100)")
     parser.add_argument("--device", choices=DEVICES, default="auto")
@@ -198,22 +213,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not possible (allowed: 1 or more)")
-    return int(text)
+def _number(kind: Callable[[str], float], low: float, high: float, allowed: str) -> Callable[[str], float]:
+    """What reads a finite number from `low` to `high`."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high or math.isinf(value):
+            raise argparse.ArgumentTypeError(f"{text} is not possible (allowed: {allowed})")
+        return value
+
+    return read
 
 
-def _scale(text: str) -> float:
-    if not 0 <= float(text) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not possible (allowed: 0 or more)")
-    return float(text)
-
-
-def _share(text: str) -> float:
-    if not 0 <= float(text) <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not possible (allowed: 0 to 1)")
-    return float(text)
+_positive = _number(int, 1, math.inf, "1 or more")
+_scale = _number(float, 0, math.inf, "0 or more")
+_share = _number(float, 0, 1, "0 to 1")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 import argparse
 import errno
 import inspect
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from stages.shared.interruption import interruptible
+from stages.shared.plan import announced
 
 GO_BACK = "to get the last results back: git restore reports '*dvc.lock' && dvc checkout --allow-missing"
 REMEDIES = {
@@ -25,24 +27,21 @@ def run(main: Callable[..., None]) -> None:
     The type of its params says which params files are loaded and validated; every keyword is given as `--NAME PATH`.
 
     A ValueError or OSError is for the user to correct: it is printed as one line and the stage exits with status 1.
-    Under `python -X dev` it is raised with its traceback instead. SIGINT (Ctrl-C) and SIGTERM also end it in one line.
+    Under `python -X dev` it is raised with its traceback instead. SIGINT (Ctrl-C), SIGTERM and the end of the DVC that
+    runs the stage also end it in one line.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see stages/__init__.py; an ignored SIGINT stays ignored
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog=f"python -m {main.__globals__['__spec__'].name}", description=main.__doc__)
     kind, *paths = inspect.signature(main, eval_str=True).parameters.values()
     for path in paths:
         parser.add_argument(f"--{path.name}", type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        main(kind.annotation.load(Path()), **vars(arguments))
+        with interruptible(GO_BACK), announced():
+            main(kind.annotation.load(Path()), **vars(arguments))
     except (ValueError, OSError) as error:
         if sys.flags.dev_mode:
             raise
         sys.exit(f"error: {in_one_line(error)}; {GO_BACK}")
-    except KeyboardInterrupt:
-        sys.exit(f"interrupted; {GO_BACK}")
 
 
 def in_one_line(error: ValueError | OSError) -> str:

@@ -18,6 +18,7 @@ from diffusion.training.checkpoints import Checkpoints, fingerprint
 from diffusion.training.loop import Learner, Stateful, Update, fit, state_of
 from diffusion.training.optimiser import Diverged
 from stages.params.params import BaselineParams
+from stages.shared.interruption import held_back
 from stages.shared.machine import Machine, machine_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import watched
@@ -71,7 +72,8 @@ class Training:
         """Train and write history.csv to `report`, then run the block, which saves the result; the checkpoints stay
         until it has.
 
-        Raises Diverged if a loss or gradient is not finite; history and checkpoints up to then are kept.
+        Raises Diverged if a loss or gradient is not finite; history and checkpoints up to then are kept. An
+        interruption waits for the end of the current step and for a checkpoint of it.
         """
         device, precision = self.machine
         key = fingerprint(self.name, self.depends_on, str(device), precision, files=[*self.files, *sources()])
@@ -79,7 +81,8 @@ class Training:
         written: list[tuple[float, ...]] = []
         with Checkpoints(checkpoints_folder() / key, checkpoint_seconds) as checkpoints:
             try:
-                write_table(history, header, self._rows(checkpoints, written))
+                with held_back(checkpoints.interrupted):
+                    write_table(history, header, self._rows(checkpoints, written))
             except Diverged as error:
                 write_table(history, header, written)
                 mend = "a smaller learning_rate" + (", or precision: fp32" if precision != "fp32" else "")

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -26,8 +27,9 @@ class Checkpoints:
     """The checkpoints of one training: saved at intervals, restored when the same training starts again.
 
     `folder` belongs to one training: its name must identify everything the result depends on (see `fingerprint`). One
-    process at a time may train in it, and only while the process that started it is alive. Use as a context manager:
-    leaving it without an exception means that the training is finished, and removes the folder.
+    process at a time may train in it. Use as a context manager: leaving it without an exception means that the training
+    is finished, and removes the folder. A signal handler or another thread may set `interrupted` to end the training
+    behind a checkpoint of its current step.
 
     The last two checkpoints are kept, each named by its number of steps and the digest of its bytes. Folders of
     abandoned trainings are removed as well: besides this one, the `KEPT_FOLDERS` most recently modified stay.
@@ -38,7 +40,7 @@ class Checkpoints:
         self.seconds_between = seconds_between
         self.seconds_before = 0.0
         self.start = self.last_save = time.monotonic()
-        self.parent = os.getppid()
+        self.interrupted = threading.Event()
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -62,14 +64,9 @@ class Checkpoints:
         return self.seconds_before + time.monotonic() - self.start
 
     @property
-    def orphaned(self) -> bool:
-        """Whether the process that started this one has ended."""
-        return os.getppid() != self.parent
-
-    @property
     def due(self) -> bool:
         """Whether enough time has passed since the last checkpoint, or this is the last chance to save one."""
-        return time.monotonic() - self.last_save >= self.seconds_between or self.orphaned
+        return time.monotonic() - self.last_save >= self.seconds_between or self.interrupted.is_set()
 
     def newest_first(self) -> list[Path]:
         """The checkpoints that can be restored, judging by their names."""
@@ -104,7 +101,7 @@ class Checkpoints:
     def save(self, state: Mapping[str, Any], step: int) -> None:
         """Write a checkpoint after `step` steps; a crash at any moment leaves the earlier ones intact.
 
-        Raises ValueError, after writing the checkpoint, if the parent process has ended.
+        Raises KeyboardInterrupt, after writing the checkpoint, if `interrupted` is set.
         """
         tensors: dict[str, Tensor] = {}
         structure = {name: _pack(part.state_dict(), name, tensors) for name, part in state.items()}
@@ -115,8 +112,8 @@ class Checkpoints:
         for path in self.newest_first()[KEPT_CHECKPOINTS:]:
             path.unlink()
         self.last_save = time.monotonic()
-        if self.orphaned:
-            raise ValueError("the process that started this training has ended: stopping, the checkpoint is kept")
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
 
 
 def _remove_old_folders(current: Path) -> None:
