@@ -27,8 +27,8 @@ OVERHEADS = ("overhead", "overhead_min", "overhead_max")
 COLUMNS = (*SETTING_COLUMNS, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS)
 
 
-def main(params: Params, *, model: Path, report: Path) -> None:
-    """Time every sampler on --model; write to --report."""
+def main(params: Params, *, model: Path, results: Path) -> None:
+    """Time every sampler on --model; write to --results."""
     machine = machine_of(params)
     denoiser, description = load_denoiser(model, *machine)
     net, number = description["net"], params.benchmark.num_images
@@ -37,8 +37,8 @@ def main(params: Params, *, model: Path, report: Path) -> None:
     bench.evaluate_net(OVERHEAD_STEPS)  # warm-up
     compared = tqdm(comparison(params.timesteps, **params.sampling.comparison()), desc="benchmark", unit="sampler")
     rows = [bench.row(setting, params.benchmark.repeats) for setting in compared]
-    write_table(report / "timing.csv", COLUMNS, rows)
-    write_json(report / "timing.json", describe_machine(*machine))
+    write_table(results / "timing.csv", COLUMNS, rows)
+    write_json(results / "timing.json", describe_machine(*machine))
 
 
 class Bench(NamedTuple):
