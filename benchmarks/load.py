@@ -32,7 +32,7 @@ PRESET = Path("presets/smoke.args")
 SMALL = ["data.dataset=mnist5k", "model.patch=2", "model.channels=[8]", "sampling.num_steps=2", "guidance.num_steps=2"]
 FOLDER_CLASSES = 10
 MEBI = 2**20
-DATA, REPORT = Path("data"), Path("report")
+DATA, RESULTS = Path("data"), Path("results")
 MODEL, JUDGE = Path("model.safetensors"), Path("judge.safetensors")
 
 
@@ -60,8 +60,8 @@ def loads(params: Params, mnist: Path, images: int, samples: int, classes: int) 
     many = params.changed([f"evaluate.num_samples={samples}"])
     guided = params.changed(["guidance.samples_per_class=50"])
     few, varied = partial(write_inputs, params, images, 10), partial(write_inputs, params, images, classes)
-    prepared = partial(prepare.main, out=DATA, report=REPORT)
-    sampled = {"data": DATA, "model": MODEL, "judge": JUDGE, "report": REPORT}
+    prepared = partial(prepare.main, out=DATA, results=RESULTS)
+    sampled = {"data": DATA, "model": MODEL, "judge": JUDGE, "results": RESULTS}
     return [
         Load("prepare, folder", images, partial(write_folder, images), partial(prepared, folder)),
         Load("prepare, mnist", 70_000, _nothing, partial(prepared, whole)),

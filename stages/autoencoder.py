@@ -23,8 +23,8 @@ WARMUP_STEPS = 50
 HISTORY = ("loss", "error", "kl")
 
 
-def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None:
-    """Train on --data; write the weights with the mean and std of the latents to --model, and figures to --report."""
+def main(params: LatentParams, *, data: Path, model: Path, results: Path) -> None:
+    """Train on --data; write the weights with the mean and std of the latents to --model, and figures to --results."""
     settings, machine = params.autoencoder, machine_of(params)
     train, test = load_both(data)
     refuse_larger_batch("autoencoder", settings, len(train.images))
@@ -34,19 +34,19 @@ def main(params: LatentParams, *, data: Path, model: Path, report: Path) -> None
     def save() -> None:
         standardise(net, train.images)
         save_autoencoder(model, net, describe(params, train.images))
-        write_figures(report, net, test.images)
+        write_figures(results, net, test.images)
 
     depends_on, files = params.model_dump(include={"seed", "shards", "autoencoder"}), [data / "train.safetensors"]
     training = Training("autoencoder", update, state_of(learners), settings, machine, depends_on, files, HISTORY)
-    training.run(report, params.checkpoint_seconds, save)
+    training.run(results, params.checkpoint_seconds, save)
 
 
-def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:
+def write_figures(results: Path, net: Autoencoder, images: Tensor) -> None:
     """Write how close reconstructions of test images are to them, and their latents to a standard normal."""
     latents = encode(net, images)
     reconstructed = to_uint8(decode(net, latents)).cpu()
     shown = images[:SHEET_COLUMNS]
-    save_sheet(report / "reconstructions.png", torch.cat([shown, reconstructed[: len(shown)]]), len(shown))
+    save_sheet(results / "reconstructions.png", torch.cat([shown, reconstructed[: len(shown)]]), len(shown))
     figures = {
         "image_shape": list(images.shape[1:]),
         "latent_shape": list(net.latent_shape),
@@ -55,7 +55,7 @@ def write_figures(report: Path, net: Autoencoder, images: Tensor) -> None:
         "test_latents": {"mean": latents.mean().item(), "std": latents.std().item()},
         "parameters": sum(p.numel() for p in net.parameters()),
     }
-    write_json(report / "metrics.json", figures)
+    write_json(results / "metrics.json", figures)
 
 
 def describe(params: LatentParams, images: Tensor) -> dict[str, Any]:

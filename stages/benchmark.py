@@ -31,8 +31,8 @@ OVERHEADS = ("overhead", "overhead_min", "overhead_max")
 COLUMNS = (*SETTING_COLUMNS, "images", "calls", *TIMES, "repeats", "images_per_second", *OVERHEADS)
 
 
-def main(params: Params, *, model: Path, report: Path) -> None:
-    """Time every sampler on --model; write to --report."""
+def main(params: Params, *, model: Path, results: Path) -> None:
+    """Time every sampler on --model; write to --results."""
     machine = machine_of(params)
     denoiser, description = load_denoiser(model, *machine)
     net, number = description["net"], params.benchmark.num_images
@@ -42,9 +42,9 @@ def main(params: Params, *, model: Path, report: Path) -> None:
     compared = tqdm(comparison(params.timesteps, **params.sampling.comparison()), desc="benchmark", unit="sampler")
     with preemptions() as others:
         rows = [bench.row(setting, params.benchmark.repeats) for setting in compared]
-    write_table(report / "timing.csv", COLUMNS, rows)
+    write_table(results / "timing.csv", COLUMNS, rows)
     first, *_, last = quantiles(bench.bare, n=10)
-    write_json(report / "timing.json", {**others, "bare_spread": last / first, **describe_machine(*machine)})
+    write_json(results / "timing.json", {**others, "bare_spread": last / first, **describe_machine(*machine)})
 
 
 class Bench(NamedTuple):

@@ -17,15 +17,15 @@ EXAMPLES = 12  # images of every property on the sheet
 SHOWN_TEXTS = 12
 
 
-def main(params: LatentParams, *, data: Path, out: Path, report: Path) -> None:
-    """Measure and caption the splits in --data; write the captions to --out and their card to --report."""
+def main(params: LatentParams, *, data: Path, out: Path, results: Path) -> None:
+    """Measure and caption the splits in --data; write the captions to --out and their card to --results."""
     train, test = load_both(data)
     values = measure(train.images)
     bounds = terciles(values, train.labels, train.num_classes)
     captions = caption_split(params, train, values, bounds, grade(measure(test.images), test.labels, bounds))
     captions.save(out)
-    save_sheet(report / "examples.png", examples(train.images, values), EXAMPLES)
-    write_tables(report, captions, train)
+    save_sheet(results / "examples.png", examples(train.images, values), EXAMPLES)
+    write_tables(results, captions, train)
     card = {
         "n_train": len(train.images),
         "n_captioned": sum(map(bool, captions.texts)),
@@ -34,19 +34,19 @@ def main(params: LatentParams, *, data: Path, out: Path, report: Path) -> None:
         "held_out": combinations(captions, train),
         "medians": dict(zip(PROPERTIES, values.median(dim=0).values.tolist(), strict=True)),
     }
-    write_json(report / "card.json", card)
+    write_json(results / "card.json", card)
 
 
-def write_tables(report: Path, captions: Captions, train: Dataset) -> None:
+def write_tables(results: Path, captions: Captions, train: Dataset) -> None:
     """The terciles of every class, and a caption of each of the first images that have one."""
     rows = [
         [name, PROPERTIES[column], *captions.bounds[label, column].tolist()]
         for (label, name), column in product(enumerate(train.class_names), range(len(PROPERTIES)))
     ]
-    write_table(report / "terciles.csv", ["class", "property", "lower", "upper"], rows)
+    write_table(results / "terciles.csv", ["class", "property", "lower", "upper"], rows)
     shown = [k for k, texts in enumerate(captions.texts) if texts][:SHOWN_TEXTS]
     texts = [[train.class_names[train.labels[k]], captions.texts[k][0]] for k in shown]
-    write_table(report / "captions.csv", ["class", "caption"], texts)
+    write_table(results / "captions.csv", ["class", "caption"], texts)
 
 
 def combinations(captions: Captions, train: Dataset) -> list[dict[str, str | int]]:

@@ -43,8 +43,8 @@ class Entry(NamedTuple):
     null: int | None = None
 
 
-def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Path, judge: Path, report: Path) -> None:
-    """Compare --model, --gan and --vae on the data in --data by --judge; write to --report."""
+def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Path, judge: Path, results: Path) -> None:
+    """Compare --model, --gan and --vae on the data in --data by --judge; write to --results."""
     settings, batch_size = params.compare, params.sampling.batch_size
     denoiser, reference = open_judged(params, data, model, judge)
     machine, train = (denoiser.device, denoiser.precision), reference.train
@@ -60,21 +60,21 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
         Entry("gan", 1, of_one_call(gan_model, of_gan["net"]["latent"], machine[0])),
         Entry("vae", 1, of_one_call(vae_model, of_vae["net"]["latent"], machine[0])),
     ]
-    write_quality(report, reference, entries, settings.num_samples, batch_size)
-    write_density(report, reference.test, vae_model, settings.importance_samples, params.seed, batch_size)
+    write_quality(results, reference, entries, settings.num_samples, batch_size)
+    write_density(results, reference.test, vae_model, settings.importance_samples, params.seed, batch_size)
     nets = {"diffusion": denoiser.net, "gan": gan_model.net, "vae": vae_model.net}
     parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
     floor = floor_of(reference, settings.num_samples)
-    write_json(report / "metrics.json", {"floor": floor, "parameters": parameters})
+    write_json(results / "metrics.json", {"floor": floor, "parameters": parameters})
 
     ddpm = [] if params.timesteps in settings.ddim_steps else [diffusion(params.timesteps, eta=1.0)]
     rows = clock([*entries, *ddpm], settings.batch_sizes, settings.repeats, train.num_classes, params.seed)
-    write_table(report / "timing.csv", CLOCK, rows)
-    write_json(report / "timing.json", describe_machine(*machine))
-    write_model_record(report / "model.json", model, params.train.steps)
+    write_table(results / "timing.csv", CLOCK, rows)
+    write_json(results / "timing.json", describe_machine(*machine))
+    write_model_record(results / "model.json", model, params.train.steps)
 
 
-def write_quality(report: Path, reference: Reference, entries: Sequence[Entry], number: int, batch_size: int) -> None:
+def write_quality(results: Path, reference: Reference, entries: Sequence[Entry], number: int, batch_size: int) -> None:
     """The verdict on every model's images of every class, its modes, and its first images below real ones."""
     names = reference.train.class_names
     labels = classes_in_turn(number, len(names))
@@ -88,8 +88,8 @@ def write_quality(report: Path, reference: Reference, entries: Sequence[Entry], 
         figures["sharpness"] = reference.sharpness(images)
         table.append([entry.name, entry.evaluations, number, *(figures[name] for name in (*QUALITY, *MODES))])
         sheet.append(examples(Dataset(images, labels, names), SHOWN_PER_CLASS))
-    write_table(report / "quality.csv", ["model", "calls", "n", *QUALITY, *MODES], table)
-    save_sheet(report / "samples.png", torch.cat(sheet), len(sheet[0]))
+    write_table(results / "quality.csv", ["model", "calls", "n", *QUALITY, *MODES], table)
+    save_sheet(results / "samples.png", torch.cat(sheet), len(sheet[0]))
 
 
 def modes(reference: Reference, images: Tensor, labels: Tensor, at_random: Tensor) -> dict[str, float | int | None]:
@@ -112,7 +112,7 @@ def floor_of(reference: Reference, number: int) -> dict[str, Any]:
     return {"n": floor.n, "mean": means, "std": stds}
 
 
-def write_density(report: Path, test: Dataset, vae: VaeModel, num_samples: int, seed: int, batch_size: int) -> None:
+def write_density(results: Path, test: Dataset, vae: VaeModel, num_samples: int, seed: int, batch_size: int) -> None:
     """Bits per dimension of the test split under the VAE, in fp32, and test images above their reconstructions."""
     exact, device = VaeModel(vae.net), next(vae.net.parameters()).device
     found = bounds(exact, test.images, test.labels, num_samples, seed, batch_size)
@@ -125,11 +125,11 @@ def write_density(report: Path, test: Dataset, vae: VaeModel, num_samples: int, 
             ("KL, a part of the ELBO", -found.kl),
         )
     ]
-    write_table(report / "density.csv", ["model", "bound", "bits", "error", "n"], table)
+    write_table(results / "density.csv", ["model", "bound", "bits", "error", "n"], table)
     shown = examples(test, SHOWN_PER_CLASS)
     labels = torch.arange(len(test.class_names), device=device).repeat_interleave(SHOWN_PER_CLASS)
     again = to_uint8(exact.reconstruct(to_float(shown).to(device), labels)).cpu()
-    save_sheet(report / "reconstructions.png", torch.cat([shown, again]), len(shown))
+    save_sheet(results / "reconstructions.png", torch.cat([shown, again]), len(shown))
 
 
 def clock(

@@ -28,29 +28,29 @@ FILM_FRAMES = 11
 GRID_IMAGES, GRID_COLUMNS = 16, 4
 
 
-def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
-    """Judge the samplers of --model against the data in --data by --judge; write to --report."""
+def main(params: Params, *, data: Path, model: Path, judge: Path, results: Path) -> None:
+    """Judge the samplers of --model against the data in --data by --judge; write to --results."""
     settings = params.sampling
     denoiser, reference = open_judged(params, data, model, judge)
     sample = partial(sample_classes, denoiser, reference, settings.batch_size)
 
     verdict_setting = SamplerSetting("ddim", settings.num_steps, 0.0)
     samples = sample(verdict_setting, params.evaluate.num_samples)
-    write_verdict(report, reference, samples, verdict_setting)
+    write_verdict(results, reference, samples, verdict_setting)
 
     ddpm, *others = comparison(params.timesteps, **settings.comparison())
-    images = {ddpm: film(report, denoiser, reference, ddpm, settings.ddpm_samples)}
+    images = {ddpm: film(results, denoiser, reference, ddpm, settings.ddpm_samples)}
     for setting in others:
         known = setting == verdict_setting
         number = settings.sampler_samples
         images[setting] = samples[:number] if known else sample(setting, number)
-    write_table(report / "samplers.csv", QUALITY_COLUMNS, quality_rows(reference, images, settings.ddpm_samples))
-    save_samplers(report / "samplers.png", images)
-    save_sheet(report / "ddpm_grid.png", images[ddpm][:GRID_IMAGES], GRID_COLUMNS)
-    write_eta(report, reference, sample, images, settings.eta_steps, settings.etas)
+    write_table(results / "samplers.csv", QUALITY_COLUMNS, quality_rows(reference, images, settings.ddpm_samples))
+    save_samplers(results / "samplers.png", images)
+    save_sheet(results / "ddpm_grid.png", images[ddpm][:GRID_IMAGES], GRID_COLUMNS)
+    write_eta(results, reference, sample, images, settings.eta_steps, settings.etas)
 
 
-def write_verdict(report: Path, reference: Reference, samples: Tensor, setting: SamplerSetting) -> None:
+def write_verdict(results: Path, reference: Reference, samples: Tensor, setting: SamplerSetting) -> None:
     """The model's quality beside its floor, by class, and its samples beside their nearest real images."""
     names = reference.train.class_names
     labels = classes_in_turn(len(samples), len(names))
@@ -71,15 +71,15 @@ def write_verdict(report: Path, reference: Reference, samples: Tensor, setting: 
         "sampler": setting.sampler,
         "calls": setting.steps,
     }
-    write_json(report / "metrics.json", figures)
+    write_json(results / "metrics.json", figures)
     rows = zip(names, result.confusion.sum(1).tolist(), result.accuracy_by_class, strict=True)
-    write_table(report / "by_class.csv", ["class", "n", "accuracy"], rows)
-    write_table(report / "confusion.csv", CONFUSION, confusion_rows(result.confusion, names))
+    write_table(results / "by_class.csv", ["class", "n", "accuracy"], rows)
+    write_table(results / "confusion.csv", CONFUSION, confusion_rows(result.confusion, names))
     by_class = examples(Dataset(samples, labels, names), EXAMPLES_PER_CLASS)
-    save_sheet(report / "samples.png", by_class, EXAMPLES_PER_CLASS)
+    save_sheet(results / "samples.png", by_class, EXAMPLES_PER_CLASS)
     shown = samples[:SHEET_COLUMNS]
     nearest = [nearest_images(shown, split.images) for split in (reference.train, reference.test)]
-    save_sheet(report / "nearest.png", torch.cat([shown, *nearest]), SHEET_COLUMNS)
+    save_sheet(results / "nearest.png", torch.cat([shown, *nearest]), SHEET_COLUMNS)
 
 
 def nearest_images(images: Tensor, among: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def nearest_images(images: Tensor, among: Tensor) -> Tensor:
 
 
 def write_eta(
-    report: Path,
+    results: Path,
     reference: Reference,
     sample: Callable[..., Tensor],
     images: dict[SamplerSetting, Tensor],
@@ -113,8 +113,8 @@ def write_eta(
             )
         sheet += [chosen[:SHEET_COLUMNS], again]
     header = ["eta", "steps", "n", "rms_difference", "diversity", "fid", "kid", "accuracy"]
-    write_table(report / "eta.csv", header, table)
-    save_sheet(report / "eta.png", torch.cat(sheet), SHEET_COLUMNS)
+    write_table(results / "eta.csv", header, table)
+    save_sheet(results / "eta.png", torch.cat(sheet), SHEET_COLUMNS)
 
 
 def other_step_noise(
@@ -125,7 +125,7 @@ def other_step_noise(
     yield from image_noise(seed, "other", indices, shape, device)
 
 
-def film(report: Path, denoiser: Denoiser, reference: Reference, setting: SamplerSetting, number: int) -> Tensor:
+def film(results: Path, denoiser: Denoiser, reference: Reference, setting: SamplerSetting, number: int) -> Tensor:
     """Sample `number` images, uint8 on the CPU, and film the first of each class on its way.
 
     A frame is x_t with the x_0 estimated there. The setting has a step for every t.
@@ -145,10 +145,10 @@ def film(report: Path, denoiser: Denoiser, reference: Reference, setting: Sample
     model = ImageModel(reference.train.shape, denoiser.device, sample)
     each = max(classes, math.ceil(number / torch.get_num_threads()))  # the first batch has all that are filmed
     images = model.images(numbered, reference.seed, "sample", each)
-    write_table(report / "film.csv", ["column", "t"], enumerate(frame.t for frame in frames))
+    write_table(results / "film.csv", ["column", "t"], enumerate(frame.t for frame in frames))
     for name in ("x_t", "x_0"):
         column = torch.stack([getattr(frame, name)[:classes] for frame in frames], dim=1)
-        save_sheet(report / f"film_{name}.png", to_uint8(column.flatten(0, 1)).cpu(), len(frames))
+        save_sheet(results / f"film_{name}.png", to_uint8(column.flatten(0, 1)).cpu(), len(frames))
     return images
 
 

@@ -20,9 +20,9 @@ WARMUP_STEPS = 50
 HISTORY = ("loss", "discriminator_loss", "penalty", "grad_norm", "learning_rate")
 
 
-def main(params: BaselineParams, *, data: Path, model: Path, report: Path) -> None:
-    """Train on --data, write the generator's EMA weights to --model and the loss curves and timing to --report."""
-    train_baseline("gan", params, data, model, report, generator_arguments, training_of, HISTORY)
+def main(params: BaselineParams, *, data: Path, model: Path, results: Path) -> None:
+    """Train on --data, write the generator's EMA weights to --model and the loss curves and timing to --results."""
+    train_baseline("gan", params, data, model, results, generator_arguments, training_of, HISTORY)
 
 
 def generator_arguments(params: BaselineParams, data: Dataset) -> dict[str, Any]:

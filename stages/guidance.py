@@ -27,8 +27,8 @@ FIGURES = (
 )
 
 
-def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
-    """Sample every class of --model at every guidance scale, judge, write to --report.
+def main(params: Params, *, data: Path, model: Path, judge: Path, results: Path) -> None:
+    """Sample every class of --model at every guidance scale, judge, write to --results.
 
     Scales that evaluate both halves are measured twice more: guided within `guidance.interval` alone, and with
     `guidance.rescale`.
@@ -46,12 +46,12 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) 
         confusions += [[scale, *row] for row in confusion_rows(result.confusion, names)]
         classes += [[scale, name, right] for name, right in zip(names, result.accuracy_by_class, strict=True)]
         by_class = images.view(-1, len(names), *images.shape[1:])[:EXAMPLES_PER_CLASS].transpose(0, 1)
-        save_sheet(report / f"sheet_{scale:g}.png", by_class.flatten(0, 1), by_class.shape[1])
+        save_sheet(results / f"sheet_{scale:g}.png", by_class.flatten(0, 1), by_class.shape[1])
         first_of_class.append(by_class[:, 0])
-    write_table(report / "metrics.csv", ["scale", *FIGURES], rows)
-    write_table(report / "confusion.csv", ["scale", *CONFUSION], confusions)
-    write_table(report / "by_class.csv", ["scale", "class", "accuracy"], classes)
-    save_sheet(report / "sheet.png", torch.stack(first_of_class, dim=1).flatten(0, 1), len(settings.scales))
+    write_table(results / "metrics.csv", ["scale", *FIGURES], rows)
+    write_table(results / "confusion.csv", ["scale", *CONFUSION], confusions)
+    write_table(results / "by_class.csv", ["scale", "class", "accuracy"], classes)
+    save_sheet(results / "sheet.png", torch.stack(first_of_class, dim=1).flatten(0, 1), len(settings.scales))
 
     limited, firsts = [], []
     limits: dict[str, Any] = {"interval": settings.interval, "rescale": settings.rescale}
@@ -59,10 +59,10 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) 
         images, _, figures = measure(f"w = {scale}, {limit}", scale=scale, **{limit: value})
         limited.append([limit, scale, *figures])
         firsts.append(images[: len(names)])
-    write_table(report / "limited.csv", ["limit", "scale", *FIGURES], limited)
+    write_table(results / "limited.csv", ["limit", "scale", *FIGURES], limited)
     if firsts:  # those of the largest scale come last
         columns = [first_of_class[settings.scales.index(max(settings.scales))], *firsts[-len(limits) :]]
-        save_sheet(report / "limited.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
+        save_sheet(results / "limited.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
 
 
 def sample_and_judge(

@@ -24,22 +24,22 @@ NOISED_LOG_SNR = (2.0, 0.0, -2.0)
 HISTORY = ("judge_loss", "noisy_judge_loss")
 
 
-def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
-    """Train both judges on the training split of --data; write them to --models and their figures to --report."""
+def main(params: Params, *, data: Path, models: Path, results: Path) -> None:
+    """Train both judges on the training split of --data; write them to --models and their figures to --results."""
     machine = machine_of(params)
     train, test = load_both(data)
     refuse_larger_batch("judge", params.judge, len(train.images))
     update, learners = training_of_both(params, train, *machine)
     depends_on, files = params.model_dump(include={"seed", "shards", "judge"}), [data / "train.safetensors"]
     training = Training("judge", update, state_of(learners), params.judge, machine, depends_on, files, HISTORY)
-    with training.trained(report, params.checkpoint_seconds):
+    with training.trained(results, params.checkpoint_seconds):
         clean, noisy = (Judge(learner.net, machine.device) for learner in learners.values())
         clean.save(models / "judge.safetensors")
         noisy.save(models / "noisy_judge.safetensors")
-        write_figures(report, clean, noisy, train, test, params.seed)
+        write_figures(results, clean, noisy, train, test, params.seed)
 
 
-def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
+def write_figures(results: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
     """Write the accuracy of both on the test split, and the confusion matrix of the first."""
     predictions = judge.see(test.images).logits.argmax(1)
     confusion = confusion_matrix(predictions, test.labels, test.num_classes)
@@ -50,8 +50,8 @@ def write_figures(report: Path, judge: Judge, noisy_judge: Judge, train: Dataset
         "parameters": sum(p.numel() for p in judge.net.parameters()),
         "noisy": noisy_figures(noisy_judge, test, seed),
     }
-    write_json(report / "metrics.json", figures)
-    write_table(report / "confusion.csv", CONFUSION, confusion_rows(confusion, test.class_names))
+    write_json(results / "metrics.json", figures)
+    write_table(results / "confusion.csv", CONFUSION, confusion_rows(confusion, test.class_names))
 
 
 def training_of_both(params: Params, train: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:

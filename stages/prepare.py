@@ -17,8 +17,8 @@ EXAMPLES_PER_CLASS = 10
 EXAMPLE_PIXELS = 56
 
 
-def main(params: Params, *, out: Path, report: Path) -> None:
-    """Write both splits (--out) and the data card (--report)."""
+def main(params: Params, *, out: Path, results: Path) -> None:
+    """Write both splits (--out) and the data card (--results)."""
     data = params.data
     splits = load_splits(
         data.dataset,
@@ -39,11 +39,11 @@ def main(params: Params, *, out: Path, report: Path) -> None:
     save_split(out / "test.safetensors", splits.test, {"dataset": data.dataset})
     tiles = examples(splits.train, EXAMPLES_PER_CLASS)
     scale = max(1, round(EXAMPLE_PIXELS / tiles.shape[-1]))
-    save_sheet(report / "examples.png", tiles, EXAMPLES_PER_CLASS, scale)
-    write_json(report / "card.json", card(data.dataset, splits))
+    save_sheet(results / "examples.png", tiles, EXAMPLES_PER_CLASS, scale)
+    write_json(results / "card.json", card(data.dataset, splits))
     names = splits.train.class_names
     counts = (part.labels.bincount(minlength=len(names)).tolist() for part in (splits.train, splits.test))
-    write_table(report / "counts.csv", ["class", "train", "test"], zip(names, *counts, strict=True))
+    write_table(results / "counts.csv", ["class", "train", "test"], zip(names, *counts, strict=True))
 
 
 def card(dataset: str, splits: Splits) -> dict[str, object]:

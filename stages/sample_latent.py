@@ -27,8 +27,8 @@ REPEATS = 3
 GROUPS = {"unseen": False, "seen": True}  # prompts of combinations that training never had, and the others
 
 
-def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge: Path, report: Path) -> None:
-    """Sample --model by prompts, judge the images, write to --report."""
+def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge: Path, results: Path) -> None:
+    """Sample --model by prompts, judge the images, write to --results."""
     settings, batch_size = params.sample_latent, params.sampling.batch_size
     opened = Prompted.open(params, data, captions, model, judge)
     refuse_fewer_than_classes(settings.num_samples, len(opened.captions.class_words))
@@ -40,17 +40,17 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
             images = opened.draw(asked.texts, settings.num_steps, scale, group, batch_size)
             add_rows(shares, counts, opened, images, asked, [group, scale])
             if group == "unseen":
-                save_sheet(report / f"sheet_{scale:g}.png", by_combination(opened, asked, images), SHEET_COLUMNS)
+                save_sheet(results / f"sheet_{scale:g}.png", by_combination(opened, asked, images), SHEET_COLUMNS)
     real = opened.reconstruct(opened.reference.test.images)
     add_rows(shares, counts, opened, real, opened.real(), ["reconstructed", None])
-    write_table(report / "prompts.csv", ["group", "scale", "n", *SHARES], shares)
-    write_table(report / "confusion.csv", ["group", "scale", "property", "asked", "measured", "count"], counts)
+    write_table(results / "prompts.csv", ["group", "scale", "n", *SHARES], shares)
+    write_table(results / "confusion.csv", ["group", "scale", "property", "asked", "measured", "count"], counts)
     names = [words_of(combination, opened.captions) for combination in opened.captions.held_out]
-    write_table(report / "sheet.csv", ["row", "prompt"], enumerate(names))
-    write_attention(report, opened, prompts["unseen"], settings.num_steps, settings.scales[-1])
-    write_comparison(report, opened, settings.num_samples, params.sampling.num_steps, batch_size)
-    write_clock(report, opened, params.benchmark.num_images, params.sampling.num_steps, batch_size)
-    write_model_record(report / "model.json", model, params.train_latent.steps)
+    write_table(results / "sheet.csv", ["row", "prompt"], enumerate(names))
+    write_attention(results, opened, prompts["unseen"], settings.num_steps, settings.scales[-1])
+    write_comparison(results, opened, settings.num_samples, params.sampling.num_steps, batch_size)
+    write_clock(results, opened, params.benchmark.num_images, params.sampling.num_steps, batch_size)
+    write_model_record(results / "model.json", model, params.train_latent.steps)
 
 
 def refuse_fewer_than_classes(num_samples: int, num_classes: int) -> None:
@@ -92,7 +92,7 @@ def words_of(combination: Combination, captions: Captions) -> str:
     return caption(captions.class_words[combination.label], grades, without=[ARTICLE, *others])
 
 
-def write_attention(report: Path, opened: Prompted, asked: Prompts, steps: int, scale: float) -> None:
+def write_attention(results: Path, opened: Prompted, asked: Prompts, steps: int, scale: float) -> None:
     """Where each word is attended to: a row for every prompt, the image and then a map for every word.
 
     Maps are means over heads, blocks and steps, brightest where a word counts most; those of a prompt are scaled by the
@@ -117,18 +117,18 @@ def write_attention(report: Path, opened: Prompted, asked: Prompts, steps: int, 
         tiles[row, 0] = image
         tiles[row, 1 : 1 + len(bright)] = bright.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[:, None]
         table += [[row, column, word] for column, word in enumerate(words[row], start=1)]
-    save_sheet(report / "attention.png", tiles.flatten(0, 1), columns)
-    write_table(report / "attention.csv", ["row", "column", "word"], table)
+    save_sheet(results / "attention.png", tiles.flatten(0, 1), columns)
+    write_table(results / "attention.csv", ["row", "column", "word"], table)
 
 
-def write_comparison(report: Path, opened: Prompted, number: int, steps: int, batch_size: int) -> None:
+def write_comparison(results: Path, opened: Prompted, number: int, steps: int, batch_size: int) -> None:
     """Quality of images whose captions name nothing but the class, to compare with pixel space at as many network
     evaluations."""
     reference, words = opened.reference, opened.captions.class_words
     labels = classes_in_turn(number, len(words))
     samples = opened.draw(opened.class_texts(number), steps, 1.0, "sample", batch_size)
     by_class = examples(Dataset(samples, labels, words), SHEET_COLUMNS)
-    save_sheet(report / "samples.png", by_class, SHEET_COLUMNS)
+    save_sheet(results / "samples.png", by_class, SHEET_COLUMNS)
     train, test, see = reference.train.images, reference.test, reference.judge.see
     chosen = torch.randperm(len(train), generator=generator_for(reference.seed, "reconstructed"))[:number]
     figures = {
@@ -142,10 +142,10 @@ def write_comparison(report: Path, opened: Prompted, number: int, steps: int, ba
         "sampler": "ddim",
         "calls": steps,
     }
-    write_json(report / "metrics.json", figures)
+    write_json(results / "metrics.json", figures)
 
 
-def write_clock(report: Path, opened: Prompted, number: int, steps: int, batch_size: int) -> None:
+def write_clock(results: Path, opened: Prompted, number: int, steps: int, batch_size: int) -> None:
     """Seconds for as many images as `benchmark` times, decoding included."""
     denoiser, texts, seconds = opened.model.denoiser, opened.class_texts(number), []
     for _ in range(1 + REPEATS):  # the first is a warm-up
@@ -153,7 +153,7 @@ def write_clock(report: Path, opened: Prompted, number: int, steps: int, batch_s
             opened.draw(texts, steps, 1.0, "sample", batch_size)
         seconds += elapsed
     timing = {"seconds": median(seconds[1:]), "images": number, "calls": steps}
-    write_json(report / "timing.json", timing | describe_machine(denoiser.device, denoiser.precision))
+    write_json(results / "timing.json", timing | describe_machine(denoiser.device, denoiser.precision))
 
 
 if __name__ == "__main__":

@@ -32,18 +32,18 @@ CURVE = ("t", "beta", "alpha_bar", "snr", "log_snr")
 DIGITS = 8  # of the tables: 1 - alpha_bar is small where alpha_bar is near 1
 
 
-def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
-    """Compare the schedules on the test split of --data with the noisy judge in --models; write to --report."""
+def main(params: Params, *, data: Path, models: Path, results: Path) -> None:
+    """Compare the schedules on the test split of --data with the noisy judge in --models; write to --results."""
     test = load_split(data / "test.safetensors")
     noisy_judge = Judge.load(models / "noisy_judge.safetensors", machine_of(params).device, knows_noise=True)
     schedules, left_out = possible_schedules(params.timesteps)
     for name, schedule in schedules.items():
-        write_table(report / f"{name}.csv", CURVE, curve_rows(schedule), DIGITS)
+        write_table(results / f"{name}.csv", CURVE, curve_rows(schedule), DIGITS)
 
     alpha_bars = torch.tensor(LOG_SNRS, dtype=torch.float64).sigmoid().tolist()
     accuracies = recognisability(noisy_judge, test.images, test.labels, alpha_bars, params.seed)
     rows = recognisability_rows(schedules, accuracies, len(test.images))
-    write_table(report / "recognisability.csv", RECOGNISABILITY, rows, DIGITS)
+    write_table(results / "recognisability.csv", RECOGNISABILITY, rows, DIGITS)
 
     shown = "linear" if "linear" in schedules else "cosine"
     image = to_float(test.images[:1])
@@ -52,10 +52,10 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
         [our_time(lesson_t, params.timesteps) for lesson_t in of_lesson]
         for of_lesson in (FORWARD_TIMES, COMPARED_TIMES)
     )
-    save_sheet(report / "forward.png", noised(schedules[shown], times, image, eps), len(times))
+    save_sheet(results / "forward.png", noised(schedules[shown], times, image, eps), len(times))
     if {"linear", "cosine"} <= schedules.keys():
         both = [noised(schedules[name], [0, *compared_times], image, eps) for name in ("linear", "cosine")]
-        save_sheet(report / "linear_cosine.png", torch.cat(both), 1 + len(compared_times))
+        save_sheet(results / "linear_cosine.png", torch.cat(both), 1 + len(compared_times))
     figures = {
         "timesteps": params.timesteps,
         "n": len(test.images),
@@ -68,7 +68,7 @@ def main(params: Params, *, data: Path, models: Path, report: Path) -> None:
         "short_chain": short_chain(),
         "left_out": left_out,
     }
-    write_json(report / "metrics.json", figures)
+    write_json(results / "metrics.json", figures)
 
 
 def curve_rows(schedule: NoiseSchedule) -> Iterator[tuple[int | float | None, ...]]:

@@ -30,8 +30,8 @@ INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11
 ODE_BATCH_SIZE = 64  # of the adaptive solver
 
 
-def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, report: Path) -> None:
-    """Use --model as a score, judged against the data in --data by --judge; write to --report.
+def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, results: Path) -> None:
+    """Use --model as a score, judged against the data in --data by --judge; write to --results.
 
     Samplers run in `precision`; whatever solves or inverts an equation runs in fp32, since the rounding of bf16 would
     dominate its error.
@@ -39,17 +39,17 @@ def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, report: P
     settings = params.score
     denoiser, reference = open_judged(params, data, model, judge)
     exact = replace(denoiser, precision="fp32")
-    write_samplers(report, denoiser, exact, reference, params)
-    write_mixtures(report, denoiser.schedule, denoiser.device, settings.mixture_steps, params.seed)
+    write_samplers(results, denoiser, exact, reference, params)
+    write_mixtures(results, denoiser.schedule, denoiser.device, settings.mixture_steps, params.seed)
     order = torch.randperm(len(reference.test.images), generator=generator_for(params.seed, "score/images"))
     test = reference.test.take(order)
-    write_bits(report, exact, reference.train, test, settings, params.seed)
-    write_inversion(report, exact, test.images, settings, params.seed)
-    write_model_record(report / "model.json", model, params.train.steps)
+    write_bits(results, exact, reference.train, test, settings, params.seed)
+    write_inversion(results, exact, test.images, settings, params.seed)
+    write_model_record(results / "model.json", model, params.train.steps)
 
 
 def write_samplers(
-    report: Path, denoiser: Denoiser, exact: Denoiser, reference: Reference, params: ScoreParams
+    results: Path, denoiser: Denoiser, exact: Denoiser, reference: Reference, params: ScoreParams
 ) -> None:
     """The reverse SDE, the corrector and the ODE, judged as in stage `evaluate`, with network evaluations per image.
 
@@ -73,8 +73,8 @@ def write_samplers(
     images[SamplerSetting("adaptive", round(evaluations[-1]), spacing="adaptive")] = solved[:number]
     judged = quality_rows(reference, images, params.sampling.ddpm_samples)
     table = ([*row, nfe] for row, nfe in zip(judged, 2 * evaluations, strict=True))  # on all images, on the first
-    write_table(report / "samplers.csv", [*QUALITY_COLUMNS, "calls"], table)
-    save_samplers(report / "samplers.png", images)
+    write_table(results / "samplers.csv", [*QUALITY_COLUMNS, "calls"], table)
+    save_samplers(results / "samplers.png", images)
 
 
 def solve_classes(denoiser: Denoiser, reference: Reference, number: int, tolerance: float) -> Tensor:
@@ -87,7 +87,7 @@ def solve_classes(denoiser: Denoiser, reference: Reference, number: int, toleran
     return model.images(labels, reference.seed, "sample", ODE_BATCH_SIZE, partial(tqdm, desc="adaptive", unit="batch"))
 
 
-def write_inversion(report: Path, denoiser: Denoiser, images: Tensor, settings: Score, seed: int) -> None:
+def write_inversion(results: Path, denoiser: Denoiser, images: Tensor, settings: Score, seed: int) -> None:
     """Test images to noise and back, and the path between two of them, all unconditional.
 
     An image starts as x_1, with the noise that belongs to t = 1: no path of the flow ends in a clean image.
@@ -107,13 +107,13 @@ def write_inversion(report: Path, denoiser: Denoiser, images: Tensor, settings: 
         table.append([steps, number, errors.mean().item(), errors.std().item() / number**0.5, *spreads])
         shown.append(to_uint8(again[:SHEET_COLUMNS]).cpu())
         if steps == most_steps:
-            write_interpolation(report, denoiser, noise, steps)
+            write_interpolation(results, denoiser, noise, steps)
     header = ["steps", "n", "rms_error", "error", "noise_std", "clean_noise_std"]
-    write_table(report / "inversion.csv", header, table)
-    save_sheet(report / "inversion.png", torch.cat(shown), min(SHEET_COLUMNS, number))
+    write_table(results / "inversion.csv", header, table)
+    save_sheet(results / "inversion.png", torch.cat(shown), min(SHEET_COLUMNS, number))
 
 
-def write_interpolation(report: Path, denoiser: Denoiser, noise: Tensor, steps: int) -> None:
+def write_interpolation(results: Path, denoiser: Denoiser, noise: Tensor, steps: int) -> None:
     """The images between pairs of noise (N, C, H, W): those of the first rows and those of the next ones."""
     pairs = min(INTERPOLATION_PAIRS, len(noise) // 2)
     first, second = noise[:pairs], noise[pairs : 2 * pairs]
@@ -121,7 +121,7 @@ def write_interpolation(report: Path, denoiser: Denoiser, noise: Tensor, steps: 
     between = partial(decode, denoise, denoiser.schedule, num_steps=steps)
     shares = torch.linspace(0, 1, INTERPOLATION_COLUMNS).tolist()
     columns = [to_uint8(between(slerp(first, second, share))).cpu() for share in shares]
-    save_sheet(report / "interpolation.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
+    save_sheet(results / "interpolation.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
 
 
 if __name__ == "__main__":

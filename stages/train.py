@@ -17,8 +17,8 @@ from stages.shared.model_record import write_model_record
 from stages.shared.training import Learners, Training, data_arguments, refuse_larger_batch
 
 
-def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
-    """Train on --data, write the EMA weights to --model and loss curve, timing and record of the model to --report."""
+def main(params: Params, *, data: Path, model: Path, results: Path) -> None:
+    """Train on --data, write the EMA weights to --model and loss curve, timing and record of the model to --results."""
     machine = machine_of(params)
     split = data / "train.safetensors"
     train = load_split(split)
@@ -30,9 +30,9 @@ def main(params: Params, *, data: Path, model: Path, report: Path) -> None:
 
     def save() -> None:
         save_denoiser(model, learners["denoiser"].weights(), description)
-        write_model_record(report / "model.json", model, params.train.steps)
+        write_model_record(results / "model.json", model, params.train.steps)
 
-    training.run(report, params.checkpoint_seconds, save)
+    training.run(results, params.checkpoint_seconds, save)
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from stages.shared.machine import machine_of
 from stages.shared.training import Training, refuse_larger_batch
 
 
-def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path, model: Path, report: Path) -> None:
-    """Train on --captions of the images in --data, in the latents of --autoencoder; write --model and --report."""
+def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path, model: Path, results: Path) -> None:
+    """Train on --captions of the images in --data, in the latents of --autoencoder; write --model and --results."""
     machine = machine_of(params)
     device = machine.device
     split, settings = data / "train.safetensors", params.train_latent
@@ -42,7 +42,7 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
     files = [split, autoencoder, captions / "train.txt"]
     training = Training("latent denoiser", update, state_of(learners), settings, machine, depends_on, files)
     training.run(
-        report,
+        results,
         params.checkpoint_seconds,
         lambda: save_latent(model, learners["denoiser"].weights(), encoder, description),
     )

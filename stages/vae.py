@@ -19,9 +19,9 @@ WARMUP_STEPS = 100
 HISTORY = ("loss", "kl", "grad_norm", "learning_rate")
 
 
-def main(params: BaselineParams, *, data: Path, model: Path, report: Path) -> None:
-    """Train on --data, write the EMA weights to --model and the loss curve and timing to --report."""
-    train_baseline("vae", params, data, model, report, net_arguments, training_of, HISTORY)
+def main(params: BaselineParams, *, data: Path, model: Path, results: Path) -> None:
+    """Train on --data, write the EMA weights to --model and the loss curve and timing to --results."""
+    train_baseline("vae", params, data, model, results, net_arguments, training_of, HISTORY)
 
 
 def net_arguments(params: BaselineParams, data: Dataset) -> dict[str, Any]:

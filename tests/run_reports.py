@@ -11,6 +11,7 @@ import report.latent.page
 import report.score.page
 import report.spine.page
 from report.page import TITLES, build, file_names
+from report.reading import Reports
 from stages.params.params import BaselineParams, LatentParams, Params, ScoreParams
 
 PAGES = {
@@ -55,10 +56,15 @@ def params_of(root: Path) -> dict[str, dict]:
     return {name: kind.load(root).model_dump() for name, (_, kind) in PAGES.items()}
 
 
+def reports_in(folder: Path, page: str) -> Reports:
+    """What a page reads where all results are published."""
+    return Reports(folder, page, folder)
+
+
 def build_all(folder: Path, params: dict[str, dict]) -> None:
     """Build the four pages in a folder of reports."""
     for name, (page, _) in PAGES.items():
-        build(page, folder, params[name])
+        build(page, folder, folder, params[name])
 
 
 def run_reports(root: Path, folder: Path) -> Path:

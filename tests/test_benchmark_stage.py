@@ -37,7 +37,7 @@ def test_seconds_and_overhead_are_those_of_the_calls_that_a_sampler_makes(tmp_pa
         lambda module, inputs, output: calls.append(1) if isinstance(module, UNet) else None
     )
     with hook:
-        benchmark.main(params, model=tmp_path / "model.safetensors", report=tmp_path)
+        benchmark.main(params, model=tmp_path / "model.safetensors", results=tmp_path)
     rows = pd.read_csv(tmp_path / "timing.csv")
     assert (rows["seconds"] == rows["calls"]).all() and (rows["overhead"] == 1).all()
     heun = rows["sampler"] == "heun"

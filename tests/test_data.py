@@ -475,7 +475,7 @@ def test_an_unknown_data_set_is_refused_with_the_choices():
 def run_prepare(folder, **options):
     section = {"dataset": "digits", "root": "x", "image_size": 28, "channels": 1, "train_limit": 0, "test_limit": 0}
     params = SimpleNamespace(seed=0, data=SimpleNamespace(**(section | options)))
-    prepare.main(params, out=folder / "out", report=folder / "report")
+    prepare.main(params, out=folder / "out", results=folder / "results")
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.*"))
@@ -488,16 +488,16 @@ def test_prepare_writes_the_splits_and_the_card(tmp_path):
     assert sorted(files) == [
         "out/test.safetensors",
         "out/train.safetensors",
-        "report/card.json",
-        "report/counts.csv",
-        "report/examples.png",
+        "results/card.json",
+        "results/counts.csv",
+        "results/examples.png",
     ]
     train = load_split(tmp_path / "a/out/train.safetensors")
-    card = json.loads((tmp_path / "a/report/card.json").read_text())
+    card = json.loads((tmp_path / "a/results/card.json").read_text())
     assert card["image_shape"] == [1, 8, 8] and card["splits"]["train"]["n"] == len(train.images) == 1438
-    counts = list(csv.DictReader((tmp_path / "a/report/counts.csv").open()))
+    counts = list(csv.DictReader((tmp_path / "a/results/counts.csv").open()))
     assert [int(row["train"]) for row in counts] == train.labels.bincount().tolist()
-    assert b"\r" not in (tmp_path / "a/report/counts.csv").read_bytes()
+    assert b"\r" not in (tmp_path / "a/results/counts.csv").read_bytes()
 
 
 def test_a_relative_root_counts_from_the_original_repository(tmp_path, monkeypatch):
@@ -506,7 +506,7 @@ def test_a_relative_root_counts_from_the_original_repository(tmp_path, monkeypat
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "original"))
     monkeypatch.chdir(tmp_path)
     run_prepare(tmp_path / "copy", dataset="mnist", root="data")
-    assert "original" not in (tmp_path / "copy/report/card.json").read_text()
+    assert "original" not in (tmp_path / "copy/results/card.json").read_text()
 
 
 def test_data_is_imported_without_the_packages_of_its_sources():

@@ -1,5 +1,6 @@
 """Every dvc.yaml names what a stage reads: no more, or an edit of a plot retrains; no less, or results go stale."""
 
+import importlib
 import itertools
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PARAMS = ("stages/params/params.py", "stages/params/file.py", "stages/params/key
 PARAMS_FILES = ("params.yaml", *(f"chapters/{chapter}/params.yaml" for chapter in CHAPTERS))
 PAGES = {"report", *(f"{chapter}_page" for chapter in CHAPTERS)}
 KEYS_OF_NO_STAGE = {"device", "checkpoint_seconds"}  # they change how a result is computed, not what it is
-ACROSS_CHAPTERS = {("baselines_page", "reports/score/bits.csv")}  # the density of diffusion, beside that of the VAE
+ACROSS_CHAPTERS = {("baselines_page", "results/score/bits.csv")}  # the density of diffusion, beside that of the VAE
 STUDIES = (
     "density",
     "exercises",
@@ -71,7 +72,7 @@ def test_a_stage_has_the_name_of_its_module_and_runs_in_the_root():
     assert len(STAGES) == sum(map(len, STAGES_OF.values()))
     for file, stages in STAGES_OF.items():
         for name, stage in stages.items():
-            assert f"python -m stages.{name} " in stage["cmd"]
+            assert stage["cmd"].startswith(f"exec python -m stages.{name} ")  # no shell between DVC and the stage
             assert (ROOT / file).parent / stage.get("wdir", "") == ROOT or stage["wdir"] == "../.."
 
 
@@ -85,16 +86,28 @@ def test_every_path_of_a_command_is_declared(name):
         assert any(lies_in(d, path) or lies_in(path, d) for d in declared), path
 
 
-def test_small_results_are_in_git_without_switching_off_the_run_cache():
-    """`cache: false` on an out (not on metrics or plots) makes DVC run the stage again when one switches back.
+def test_results_are_cached_and_only_the_pages_write_what_is_in_git():
+    """A stage with an uncached output has no run-cache: DVC runs it again when one switches back to earlier params.
 
     The pages alone may: they take seconds.
     """
-    for name, stage in STAGES.items():
-        for entry in stage.get("outs", []):
-            assert isinstance(entry, str) or name in PAGES, (name, entry)
-        for kind in ("metrics", "plots"):
-            assert all(options["cache"] is False for entry in stage.get(kind, []) for options in entry.values())
+    for stage in (stage for name, stage in STAGES.items() if name not in PAGES):
+        assert not {"metrics", "plots"} & stage.keys()
+        assert all(out.startswith(("data/", "models/", "results/")) for out in stage["outs"])
+    for name in PAGES:
+        assert all(path.startswith("reports/") for path in outputs(STAGES[name]))
+        entries = itertools.chain(*(STAGES[name].get(kind, []) for kind in ("outs", "metrics")))
+        assert all(options == {"cache": False} for entry in entries for options in entry.values())
+
+
+def test_a_page_publishes_the_results_of_its_own_stages():
+    for stages in STAGES_OF.values():
+        (page,) = PAGES & stages.keys()
+        results = [path for stage in stages.values() for path in outputs(stage) if path.startswith("results/")]
+        own = importlib.import_module(f"stages.{page}").STAGES
+        assert [f"results/{name}" for name in own] == results
+        assert {*results} <= {*stages[page]["deps"]}
+        assert {f"reports/{name}" for name in own} <= {*outputs(stages[page])}
 
 
 def test_the_spine_is_the_pipeline_of_eight_stages():

@@ -17,10 +17,10 @@ RECIPES = (ROOT / "docs/extending.md").read_text()
 SMOKE = dict(re.findall(r"^-S ([\w.]+)=(.*)$", (ROOT / "presets/smoke.args").read_text(), re.MULTILINE))
 SMALL = SMOKE | {"device": "cpu", "precision": "fp32", "judge.steps": "4", "train.steps": "4"}
 PATHS = {
-    "prepare": ["--out", "data/processed", "--report", "reports/data"],
-    "judge": ["--data", "data/processed", "--models", "models/judges", "--report", "reports/judge"],
-    "schedules": ["--data", "data/processed", "--models", "models/judges", "--report", "reports/schedules"],
-    "train": ["--data", "data/processed", "--model", "models/denoiser.safetensors", "--report", "reports/train"],
+    "prepare": ["--out", "data/processed", "--results", "results/data"],
+    "judge": ["--data", "data/processed", "--models", "models/judges", "--results", "results/judge"],
+    "schedules": ["--data", "data/processed", "--models", "models/judges", "--results", "results/schedules"],
+    "train": ["--data", "data/processed", "--model", "models/denoiser.safetensors", "--results", "results/train"],
 }
 
 
@@ -126,7 +126,7 @@ def test_a_schedule(tree):
     tree.set_params({"schedule": "parabolic"})
     tree.stage("schedules")
     tree.stage("train")
-    assert len((tree.path / "reports/schedules/parabolic.csv").read_text().splitlines()) == 1 + int(SMALL["timesteps"])
+    assert len((tree.path / "results/schedules/parabolic.csv").read_text().splitlines()) == 1 + int(SMALL["timesteps"])
     assert tree.sample().shape == (4, 8, 8)
 
 
@@ -147,5 +147,5 @@ def test_a_data_set(tree):
     tree.set_params({"data.dataset": "bars"})
     for stage in ("prepare", "train"):
         tree.stage(stage)
-    assert "row,160,40" in (tree.path / "reports/data/counts.csv").read_text()
+    assert "row,160,40" in (tree.path / "results/data/counts.csv").read_text()
     assert tree.sample("--labels", "0-1").shape == (4, 16, 16)

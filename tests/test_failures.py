@@ -311,15 +311,16 @@ def test_missing_params(folder, monkeypatch, file, name):
 
 
 FULL_DISKS = [
-    ("prepare", "reports/data/card.json"),
-    ("prepare", "reports/data/counts.csv"),
-    ("prepare", "reports/data/examples.png"),
+    ("prepare", "results/data/card.json"),
+    ("prepare", "results/data/counts.csv"),
+    ("prepare", "results/data/examples.png"),
     ("captions", "data/captions/train.txt"),
-    ("schedules", "reports/schedules/linear.csv"),
-    ("schedules", "reports/schedules/forward.png"),
-    ("train", "reports/train/history.csv"),
-    ("train", "reports/train/timing.json"),
-    ("train", "reports/train/model.json"),
+    ("schedules", "results/schedules/linear.csv"),
+    ("schedules", "results/schedules/forward.png"),
+    ("train", "results/train/history.csv"),
+    ("train", "results/train/timing.json"),
+    ("train", "results/train/model.json"),
+    ("report", "reports/train/history.csv"),
     ("report", "reports/figures/index/loss.png"),
     ("report", "reports/index.html"),
     ("report", "reports/README.md"),
@@ -330,7 +331,8 @@ FULL_DISKS = [
 def test_a_full_disk_is_told_in_a_line_and_leaves_nothing_half_written(folder, finished, monkeypatch, name, file):
     """/dev/full has room for no byte: what goes there meets a full disk."""
     if name == "report":
-        shutil.copytree(finished.path / "reports", folder / "reports", dirs_exist_ok=True)
+        for part in ("results", "reports"):
+            shutil.copytree(finished.path / part, folder / part, dirs_exist_ok=True)
     (folder / file).unlink(missing_ok=True)  # as DVC does
     partial = folder / f"{file}.partial"
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -375,7 +377,7 @@ def test_what_safetensors_says_of_a_full_disk(folder, monkeypatch):
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_a_folder_that_may_not_be_written_is_told_in_a_line(folder, monkeypatch, number):
     def refusing(path, mode="r", *rest, **options):
-        if "w" in mode and str(path).startswith("reports"):
+        if "w" in mode and str(path).startswith("results"):
             raise OSError(number, os.strerror(number), str(path))
         return opened(path, mode, *rest, **options)
 
@@ -383,15 +385,15 @@ def test_a_folder_that_may_not_be_written_is_told_in_a_line(folder, monkeypatch,
     for module in (builtins, io):
         monkeypatch.setattr(module, "open", refusing)
     line = refusal("captions", monkeypatch)
-    assert line.startswith(f"error: reports/captions/examples.png: {os.strerror(number)} (") and ".partial" not in line
-    assert not list((folder / "reports/captions").iterdir())
+    assert line.startswith(f"error: results/captions/examples.png: {os.strerror(number)} (") and ".partial" not in line
+    assert not list((folder / "results/captions").iterdir())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
 def test_permissions_that_are_missing_are_told_in_a_line(folder, monkeypatch):
-    (folder / "reports/captions").mkdir(parents=True)
-    (folder / "reports/captions").chmod(0o555)
-    assert refusal("captions", monkeypatch).startswith("error: reports/captions/examples.png: Permission denied (see")
+    (folder / "results/captions").mkdir(parents=True)
+    (folder / "results/captions").chmod(0o555)
+    assert refusal("captions", monkeypatch).startswith("error: results/captions/examples.png: Permission denied (see")
 
 
 def test_a_process_of_its_own_ends_with_status_1_and_no_traceback(folder):
@@ -412,4 +414,4 @@ def test_the_whole_folder_is_whole(folder, monkeypatch):
     for name in ("benchmark", "guidance", "compare"):
         monkeypatch.setattr(sys, "argv", [*COMMANDS[name]])
         runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
-    assert json.loads((folder / "reports/benchmark/timing.json").read_text())["threads"]
+    assert json.loads((folder / "results/benchmark/timing.json").read_text())["threads"]

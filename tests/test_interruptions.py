@@ -151,7 +151,7 @@ def copy(toy, tmp_path):
 
 def results(folder):
     """The bytes of all that a training leaves, but for its clock."""
-    files = [path for part in ("models", "reports") for path in (folder / part).rglob("*") if path.is_file()]
+    files = [path for part in ("models", "results") for path in (folder / part).rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "timing.json"}
 
 
@@ -264,7 +264,7 @@ def test_a_learning_rate_far_too_high_stops_and_keeps_what_was_good(attempt, cop
 
     tensors, _ = load_tensors(checkpoints_in(folder)[-1])
     assert all(tensor.isfinite().all() for tensor in tensors.values())
-    (history,) = (folder / "reports").rglob("history.csv")
+    (history,) = (folder / "results").rglob("history.csv")
     assert [int(row.split(",")[0]) for row in history.read_text().splitlines()[1:]] == list(range(1, last + 1))
     assert str(history.relative_to(folder)) in line
     assert not list((folder / "models").rglob(f"*{name}*.safetensors")) or name == "autoencoder"

@@ -289,8 +289,8 @@ def test_names_that_would_break_tables_and_messages_are_refused(pets, name):
 
 def run_prepare(root, folder):
     params = Params.load(ROOT).changed(["data.dataset=folder", f"data.root={root}"])
-    prepare.main(params, out=folder / "out", report=folder / "report")
-    return json.loads((folder / "report/card.json").read_text())
+    prepare.main(params, out=folder / "out", results=folder / "results")
+    return json.loads((folder / "results/card.json").read_text())
 
 
 def test_what_is_skipped_is_counted_and_reported(tmp_path, pets, capsys):

@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from run_reports import CHAPTERS, HOSTILE
+from run_reports import CHAPTERS, HOSTILE, reports_in
 
 from report.page import TITLES
-from report.reading import Reports, literal
+from report.reading import literal
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
@@ -178,7 +178,7 @@ def test_the_pages_lead_to_each_other_from_disk(open_page):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_warns_where_the_model_that_the_link_names_is_another(open_page, built, name):
     """Under the page's own policy; nothing but a digest is taken from the address."""
-    own, address = Reports(built, name).model("train/model.json").digest, address_of(built, name)
+    own, address = reports_in(built, name).model("train/model.json").digest, address_of(built, name)
 
     def warning(query: str) -> str | None:
         page = open_page(1280, address=f"{address}{query}")
@@ -195,7 +195,7 @@ def test_a_chapter_warns_where_the_model_that_the_link_names_is_another(open_pag
 def test_links_carry_the_current_model_from_the_spine_through_the_chapters(open_page, built, tmp_path):
     """The spine has been trained again, the chapters have not."""
     reports = Path(shutil.copytree(built, tmp_path / "reports"))
-    spine, own = reports / "index.html", Reports(built, "index").model("train/model.json").digest
+    spine, own = reports / "index.html", reports_in(built, "index").model("train/model.json").digest
     spine.write_text(spine.read_text(encoding="utf-8").replace(f"?model={own}", "?model=0123456789ab"), "utf-8")
     page = open_page(1280, address=address_of(reports))
     for name in CHAPTERS:
@@ -206,7 +206,7 @@ def test_links_carry_the_current_model_from_the_spine_through_the_chapters(open_
 
 
 def test_a_chapter_that_warned_when_it_was_built_is_quiet_once_its_model_is_back(open_page, built, tmp_path):
-    own = Reports(built, "score").model("score/model.json").digest
+    own = reports_in(built, "score").model("score/model.json").digest
     stale = tmp_path / "score.html"
     text = (built / "score.html").read_text(encoding="utf-8")
     stale.write_text(text.replace(f'data-model="{own}" hidden', f'data-model="{own}"'), encoding="utf-8")

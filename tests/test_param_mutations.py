@@ -169,6 +169,6 @@ def test_twenty_that_are_valid_run(digits, valid):
     different = {(params.timesteps, params.seed): params for params in valid if params.timesteps <= 1000}
     assert len(different) >= 20
     for params in list(different.values())[:20]:
-        schedules.main(params, data=digits, models=digits, report=digits / "report")
+        schedules.main(params, data=digits, models=digits, results=digits / "results")
         figures = json.loads((digits / "report" / "metrics.json").read_text())
         assert figures["timesteps"] == params.timesteps

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from markdown_it import MarkdownIt
-from run_reports import CHAPTERS, HOSTILE, PAGES, build_all, edit_json
+from run_reports import CHAPTERS, HOSTILE, PAGES, build_all, edit_json, reports_in
 
 from diffusion.data import save_sheet
 from report import page as page_module
@@ -28,7 +28,7 @@ every_chapter = pytest.mark.parametrize("name", CHAPTERS)
 @pytest.fixture
 def reports(built, tmp_path) -> Reports:
     """A copy whose files a test may change."""
-    return Reports(Path(shutil.copytree(built, tmp_path / "reports")), "index")
+    return reports_in(Path(shutil.copytree(built, tmp_path / "reports")), "index")
 
 
 def html_of(folder: Path, name: str) -> str:
@@ -119,7 +119,7 @@ def test_the_spine_reads_nothing_of_a_chapter(built, reports, page_params):
     for name in CHAPTERS:
         for file in file_names(name):
             (reports.folder / file).unlink()
-    build(PAGES["index"][0], reports.folder, page_params["index"])
+    build(PAGES["index"][0], reports.folder, reports.folder, page_params["index"])
     for file in file_names("index"):
         assert (reports.folder / file).read_bytes() == (built / file).read_bytes()
 
@@ -147,7 +147,7 @@ def test_the_navigation_names_all_pages_and_marks_the_current_one(built, name):
 
 
 def test_a_page_names_the_models_that_it_was_made_with(built):
-    digest = Reports(built, "index").model("train/model.json").digest
+    digest = reports_in(built, "index").model("train/model.json").digest
     for name in TITLES:
         for text in (visible(html_of(built, name)), markdown_of(built, name)):
             text = plain(text.replace("`", "").replace("\n", " "))
@@ -166,7 +166,7 @@ def test_a_chapter_of_another_model_says_so_and_how_to_make_it_again(built, repo
     edit_json(reports.folder / (record or "train/model.json"), sha256="0123456789abcdef" * 4)
     made = made_with(reports, page)
     assert made.is_stale == (record is not None)  # the chapter on latents compares with what the spine has now
-    build(page, reports.folder, page_params[name])
+    build(page, reports.folder, reports.folder, page_params[name])
     if made.is_stale:
         shown = warning.search(html_of(reports.folder, name))[0]
         assert " hidden>" not in shown and made.current in shown and "0123456789ab" in shown
@@ -246,7 +246,7 @@ def test_only_digits_are_called_digits(built, reports, page_params):
     edit_json(reports.folder / "data/card.json", dataset="folder", source="a folder")
     for name in ("index", "score"):
         params = page_params[name] | {"data": page_params[name]["data"] | {"dataset": "folder"}}
-        build(PAGES[name][0], reports.folder, params)
+        build(PAGES[name][0], reports.folder, reports.folder, params)
         text = markdown_of(reports.folder, name)
         assert not re.search(r"\b[Dd]igits?\b", text.replace("the last digits change", ""))
     edit_json(reports.folder / "data/card.json", dataset="fashion_mnist")
@@ -279,7 +279,7 @@ def test_a_missing_or_damaged_file_is_named_in_one_line(reports):
 def test_tiles_of_a_sheet_are_the_pictures_that_it_was_made_of(tmp_path):
     pictures = torch.randint(0, 256, (6, 1, 5, 4), dtype=torch.uint8)
     save_sheet(tmp_path / "sheet.png", pictures, 3, scale=1)
-    tiles = Reports(tmp_path, "index").tiles("sheet.png", 2, 3)
+    tiles = reports_in(tmp_path, "index").tiles("sheet.png", 2, 3)
     assert tiles.shape == (2, 3, 5, 4) and (tiles.reshape(6, 5, 4) == pictures[:, 0].numpy()).all()
 
 

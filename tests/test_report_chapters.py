@@ -5,7 +5,7 @@ from pathlib import Path
 
 import literal_reports as literal
 import pytest
-from run_reports import edit_csv, edit_json, write_csv
+from run_reports import edit_csv, edit_json, reports_in, write_csv
 from test_report_words import changed, plain
 
 from report.baselines import density, lesson_table
@@ -20,7 +20,7 @@ from report.score.claims import score_claims
 @pytest.fixture
 def reports(built, tmp_path) -> Reports:
     """A copy whose files a test may change."""
-    return Reports(Path(shutil.copytree(built, tmp_path / "reports")), "score")
+    return reports_in(Path(shutil.copytree(built, tmp_path / "reports")), "score")
 
 
 def test_the_error_of_a_learned_score_is_that_of_the_worse_mixture():

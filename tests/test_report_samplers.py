@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from literal_reports import SCHEDULES, VERDICT
-from run_reports import edit_json
+from run_reports import edit_json, reports_in
 from test_report_words import changed, plain
 
 from report import claims as verdicts
@@ -24,7 +24,7 @@ from report.wording import NB
 @pytest.fixture
 def reports(built, tmp_path) -> Reports:
     """A copy whose files a test may change."""
-    return Reports(Path(shutil.copytree(built, tmp_path / "reports")), "index")
+    return reports_in(Path(shutil.copytree(built, tmp_path / "reports")), "index")
 
 
 def test_exercise_4_follows_the_clock_and_the_error():

@@ -8,7 +8,7 @@ import literal_reports as literal
 import pandas as pd
 import pytest
 from literal_reports import CHAIN, SCHEDULES, VERDICT
-from run_reports import edit_csv, edit_json
+from run_reports import edit_csv, edit_json, reports_in
 
 from report import claims as verdicts
 from report.reading import Reports
@@ -22,7 +22,7 @@ from report.wording import MISSING, NB, duration, number, spread, with_article
 @pytest.fixture
 def reports(built, tmp_path) -> Reports:
     """A copy whose files a test may change."""
-    return Reports(Path(shutil.copytree(built, tmp_path / "reports")), "index")
+    return reports_in(Path(shutil.copytree(built, tmp_path / "reports")), "index")
 
 
 def plain(text: str) -> str:

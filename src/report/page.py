@@ -9,9 +9,11 @@ from diffusion.files import write_text
 from report.content import Section, Tile
 from report.reading import FIGURES, Model, Reports
 from report.render import render_html, render_markdown
+from report.views import Views, write_views
 from report.wording import listing, whole
 
 SPINE = "index"
+METRICS = "metrics.json"  # of the spine; a chapter's are in NAME.json
 TITLES = {  # of every page, the spine and then its chapters
     SPINE: "Diffusion, measured",
     "score": "The score-based view",
@@ -34,6 +36,7 @@ class Page:
     tiles: Callable[[Reports], list[Tile]]
     models: Mapping[str, str]
     sections: tuple[SectionOf, ...]
+    views: Views
 
 
 class Link(NamedTuple):
@@ -60,13 +63,20 @@ class Made(NamedTuple):
         return self.digest != self.current
 
 
-def build(page: Page, folder: Path, params: dict[str, Any]) -> None:
-    """Draw the figures of a page and write its two files into `folder`, as HTML and as Markdown.
+def build(page: Page, folder: Path, results: Path, params: dict[str, Any]) -> None:
+    """Write a page into `folder`, as HTML and as Markdown, with its figures and what DVC's own views show of it.
 
-    `params` are nested dicts. Nothing outside of `folder` is read, and the same files give the same bytes. Raises
-    OSError for a missing file and ValueError, one line, for a damaged one.
+    `params` are nested dicts. Nothing outside of `results` and `folder` is read, and the same files give the same
+    bytes. Raises OSError for a missing file and ValueError, one line, for a damaged one.
     """
-    reports = Reports(folder, page.name)
+    reports = Reports(folder, page.name, results)
+    draw(page, reports, params)
+    write_views(page.views, reports, METRICS if page.name == SPINE else f"{page.name}.json")
+
+
+def draw(page: Page, reports: Reports, params: dict[str, Any]) -> None:
+    """Draw the figures of a page and write its two files; raises what `build` does."""
+    folder = reports.folder
     for stale in folder.glob(f"{FIGURES}/{page.name}/*.png"):
         stale.unlink()
     made = made_with(reports, page)
@@ -81,7 +91,7 @@ def build(page: Page, folder: Path, params: dict[str, Any]) -> None:
         "sections": [section for of in page.sections if (section := of(reports, params)) is not None],
     }
     html, markdown = (folder / name for name in file_names(page.name))
-    write_text(html, render_html(folder, content))
+    write_text(html, render_html(content, reports.path))
     write_text(markdown, render_markdown(content))
 
 

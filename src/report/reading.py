@@ -1,4 +1,4 @@
-"""The reports folder: tables, records and pictures that the other stages wrote."""
+"""Tables, records and pictures that stages and studies wrote, and what a page draws of them."""
 
 import io
 import json
@@ -34,20 +34,26 @@ class Model(NamedTuple):
 
 @dataclass(frozen=True)
 class Reports:
-    """A folder of reports, as `page` reads it. Names are relative to it.
+    """What `page` reads: the results of stages, and what is published in a folder of reports, by the same names.
 
     A missing file raises OSError, a damaged one ValueError. Every text that comes out of it is `literal`.
     """
 
-    folder: Path
+    folder: Path  # of reports: pages, results that a page has published, results of studies
     page: str  # whose own pictures lie in a folder of their own
+    results: Path  # of the stages, read first: another page's may have been published from an earlier run
 
     def __contains__(self, name: str) -> bool:
-        return (self.folder / name).exists()
+        return self.path(name).exists()
+
+    def path(self, name: str) -> Path:
+        """Where a file or folder of this name is read from."""
+        result = self.results / name
+        return result if result.exists() else self.folder / name
 
     def record(self, name: str) -> dict[str, Any]:
         """A JSON object."""
-        path = self.folder / name
+        path = self.path(name)
         try:
             content = json.loads(literal(path.read_text(encoding="utf-8")))
         except ValueError as error:
@@ -58,7 +64,7 @@ class Reports:
 
     def table(self, name: str) -> pd.DataFrame:
         """A CSV file; names of classes and samplers stay text, an empty field is NaN."""
-        path = self.folder / name
+        path = self.path(name)
         try:
             text = literal(path.read_text(encoding="utf-8"))
             return pd.read_csv(
@@ -72,12 +78,12 @@ class Reports:
         content = self.record(name)
         missing = [key for key in ("sha256", *Model._fields[1:]) if key not in content]
         if missing:
-            raise ValueError(f"{self.folder / name}: {missing[0]} is missing; run its stage again")
+            raise ValueError(f"{self.path(name)}: {missing[0]} is missing; run its stage again")
         return Model(str(content["sha256"])[:SHORT_DIGEST], *(content[key] for key in Model._fields[1:]))
 
     def tiles(self, name: str, rows: int, columns: int, gap: int = 2) -> np.ndarray:
         """The pictures (R, K, H, W) or (R, K, H, W, 3), uint8, of a bare sheet with `gap` pixels between them."""
-        with Image.open(self.folder / name) as sheet:
+        with Image.open(self.path(name)) as sheet:
             pixels = np.asarray(sheet)
         height, width = ((size + gap) // count for size, count in zip(pixels.shape, (rows, columns), strict=False))
         padded = np.pad(pixels, [(0, gap), (0, gap), *[(0, 0)] * (pixels.ndim - 2)])
@@ -108,7 +114,7 @@ class Reports:
 
     def picture(self, name: str, caption: str, alt: str) -> Picture:
         """A PNG as a block of the page."""
-        return Picture(name, *png_size(self.folder / name), caption, alt)
+        return Picture(name, *png_size(self.path(name)), caption, alt)
 
 
 def flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:

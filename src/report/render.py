@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ MARKUP = str.maketrans(  # of Markdown, as the characters themselves
 )
 
 
-def render_html(folder: Path, content: dict[str, Any]) -> str:
+def render_html(content: dict[str, Any], path_of: Callable[[str], Path]) -> str:
     """The page as one self-contained text: style, script and pictures inside, nothing may be loaded from elsewhere.
 
-    Pictures are read from `folder`.
+    Pictures are read from `path_of` their names.
     """
     environment = _environment(autoescape=True)
-    environment.filters |= {"inline": inline_html, "data_uri": lambda name: data_uri(folder / name)}
+    environment.filters |= {"inline": inline_html, "data_uri": lambda name: data_uri(path_of(name))}
     style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{content_hash(style)}'; script-src '{content_hash(script)}'; "

@@ -43,7 +43,7 @@ KINDS: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 
 
-def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, settings: Score, seed: int) -> None:
+def write_bits(results: Path, denoiser: Denoiser, train: Dataset, test: Dataset, settings: Score, seed: int) -> None:
     """bits.csv: kinds of images by both bounds, unconditional; test images also class-conditional, and by the bare
     network. terms.csv: what every log-SNR bin adds.
     """
@@ -64,8 +64,8 @@ def write_bits(report: Path, denoiser: Denoiser, train: Dataset, test: Dataset, 
     of_class, bare = density.bound(images, test.labels), density.bare().bound(images, null)
     table.append([kind, "class", "grey-aware", "bound", *bound_figures(of_class, images)])
     table.append([kind, "none", "network", "bound", *bound_figures(bare, images)])
-    write_table(report / "bits.csv", ["kind", "label", "denoiser", "method", "n", "bits", "error", *TERMS], table)
-    write_table(report / "terms.csv", ["kind", "log_snr", "t", "bits", "error"], terms)
+    write_table(results / "bits.csv", ["kind", "label", "denoiser", "method", "n", "bits", "error", *TERMS], table)
+    write_table(results / "terms.csv", ["kind", "log_snr", "t", "bits", "error"], terms)
 
 
 def bound_figures(bound: Bound, images: Tensor) -> list[float]:

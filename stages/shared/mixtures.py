@@ -26,7 +26,7 @@ ERROR_POINTS, SAMPLES, PATHS, PATH_POINTS, SHOWN_POINTS = 4000, 2000, 5, 50, 400
 SETTINGS = (("heun", 50, "log_snr"), ("euler_maruyama", 500, "trailing"), ("predictor_corrector", 250, "trailing"))
 
 
-def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, steps: int, seed: int) -> None:
+def write_mixtures(results: Path, schedule: NoiseSchedule, device: torch.device, steps: int, seed: int) -> None:
     """Write the errors of learned scores, fields and trajectories, and samples by exact and by learned scores."""
     errors, fields, paths, points, samples = [], [], [], [], []
     for name, make in MIXTURES.items():
@@ -44,13 +44,13 @@ def write_mixtures(report: Path, schedule: NoiseSchedule, device: torch.device, 
             points += [[name, setting.sampler, *point] for point in made[:SHOWN_POINTS].tolist()]
             for score, found in (("exact", exact), ("learned", made)):
                 samples.append([name, score, *setting, *sample_figures(mixture, found, real)])
-    write_table(report / "mixture_error.csv", ["mixture", "log_snr", "t", "n", "score", "error", "far_error"], errors)
+    write_table(results / "mixture_error.csv", ["mixture", "log_snr", "t", "n", "score", "error", "far_error"], errors)
     field = ["mixture", "log_snr", "t", "x", "y", "true_x", "true_y", "learned_x", "learned_y"]
-    write_table(report / "mixture_field.csv", field, fields)
-    write_table(report / "mixture_paths.csv", ["mixture", "sampler", "path", "t", "x", "y"], paths)
-    write_table(report / "mixture_points.csv", ["mixture", "sampler", "x", "y"], points)
+    write_table(results / "mixture_field.csv", field, fields)
+    write_table(results / "mixture_paths.csv", ["mixture", "sampler", "path", "t", "x", "y"], paths)
+    write_table(results / "mixture_points.csv", ["mixture", "sampler", "x", "y"], points)
     figures = ["n", "log_density", "log_density_error", "real_log_density", "share_error", "real_share_error"]
-    write_table(report / "mixture_samples.csv", ["mixture", "score", *SETTING_COLUMNS, *figures], samples)
+    write_table(results / "mixture_samples.csv", ["mixture", "score", *SETTING_COLUMNS, *figures], samples)
 
 
 def train_denoiser(

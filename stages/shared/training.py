@@ -52,9 +52,9 @@ class Training:
     files: Sequence[Path]
     columns: Sequence[str] = HISTORY  # of history.csv, besides the step
 
-    def run(self, report: Path, checkpoint_seconds: float, save: Callable[[], None]) -> None:
-        """Train, call `save`, write history.csv and timing.json to `report`. Raises Diverged as `trained` does."""
-        with self.trained(report, checkpoint_seconds) as checkpoints:
+    def run(self, results: Path, checkpoint_seconds: float, save: Callable[[], None]) -> None:
+        """Train, call `save`, write history.csv and timing.json to `results`. Raises Diverged as `trained` does."""
+        with self.trained(results, checkpoint_seconds) as checkpoints:
             save()
             nets = [part for part in self.state.values() if isinstance(part, nn.Module)]
             timing = {
@@ -65,11 +65,11 @@ class Training:
                 "batch_size": self.settings.batch_size,
                 **describe_machine(*self.machine),
             }
-            write_json(report / "timing.json", timing)
+            write_json(results / "timing.json", timing)
 
     @contextmanager
-    def trained(self, report: Path, checkpoint_seconds: float) -> Iterator[Checkpoints]:
-        """Train and write history.csv to `report`, then run the block, which saves the result; the checkpoints stay
+    def trained(self, results: Path, checkpoint_seconds: float) -> Iterator[Checkpoints]:
+        """Train and write history.csv to `results`, then run the block, which saves the result; the checkpoints stay
         until it has.
 
         Raises Diverged if a loss or gradient is not finite; history and checkpoints up to then are kept. An
@@ -77,7 +77,7 @@ class Training:
         """
         device, precision = self.machine
         key = fingerprint(self.name, self.depends_on, str(device), precision, files=[*self.files, *sources()])
-        history, header = report / "history.csv", ("step", *self.columns)
+        history, header = results / "history.csv", ("step", *self.columns)
         written: list[tuple[float, ...]] = []
         with Checkpoints(checkpoints_folder() / key, checkpoint_seconds) as checkpoints:
             try:
@@ -105,13 +105,13 @@ def train_baseline(
     params: BaselineParams,
     data: Path,
     model: Path,
-    report: Path,
+    results: Path,
     net_arguments: Callable[[BaselineParams, Dataset], dict[str, Any]],
     training_of: Callable[[BaselineParams, Dataset, torch.device, str], tuple[Update, Learners]],
     columns: Sequence[str],
 ) -> None:
     """Train a baseline on `data`, write the EMA weights of its last learner to `model`, loss curves and timing to
-    `report`.
+    `results`.
 
     `kind` is its section of params and the kind of its model file; `net_arguments` build the network in it.
     """
@@ -124,7 +124,7 @@ def train_baseline(
     description = {"net": net_arguments(params, train), "class_names": list(train.class_names)}
     depends_on = params.model_dump(include={"seed", "shards", kind})
     training = Training(kind, update, state_of(learners), settings, machine, depends_on, [split], columns)
-    training.run(report, params.checkpoint_seconds, lambda: save_model(model, kind, saved.weights(), description))
+    training.run(results, params.checkpoint_seconds, lambda: save_model(model, kind, saved.weights(), description))
 
 
 def checkpoints_folder() -> Path:

@@ -47,7 +47,7 @@ def density_table(density: pd.DataFrame) -> Table:
 
 def reconstructions(reports: Reports) -> Picture:
     """What the VAE's latent keeps."""
-    sheet = reports.folder / "compare/reconstructions.png"
+    sheet = reports.path("compare/reconstructions.png")
     labelled_sheet(reports.figure("reconstructions.png"), sheet, ["test image", "through the VAE"])
     caption = (
         "Test images above what the VAE makes of them: encoded to the mean of their latent, decoded to mean pixels."

@@ -90,7 +90,7 @@ def entries_table(entries: list[Entry], n: float) -> Table:
 
 def samples_picture(reports: Reports, quality: pd.DataFrame) -> Picture:
     """The models below each other."""
-    sheet = reports.folder / "compare/samples.png"
+    sheet = reports.path("compare/samples.png")
     labelled_sheet(reports.figure("samples.png"), sheet, ["real images", *labels(quality)])
     caption = "The first two samples of every class by every model, not selected, below two test images of the class."
     return reports.drawn("samples.png", caption, "Samples of diffusion, GAN and VAE for the same classes")

@@ -5,6 +5,7 @@ from functools import partial
 from report import appendix
 from report.baselines import density, lesson_table, quality, speed, stability
 from report.baselines.models import NAMES, first_rows, row_of
+from report.baselines.views import VIEWS
 from report.claims import AGREES, OPEN
 from report.content import Tile
 from report.page import Page
@@ -56,4 +57,5 @@ PAGE = Page(
             keys=("vae", "gan", "compare"),
         ),
     ),
+    views=VIEWS,
 )

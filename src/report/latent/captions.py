@@ -35,7 +35,7 @@ def captions_answer(card: dict[str, Any]) -> str:
 
 def strokes(reports: Reports) -> Picture:
     """Images sorted by each measure."""
-    labelled_sheet(reports.figure("strokes.png"), reports.folder / "captions/examples.png", list(PROPERTIES))
+    labelled_sheet(reports.figure("strokes.png"), reports.path("captions/examples.png"), list(PROPERTIES))
     caption = "Training images from the lowest (left) to the highest value of each measure."
     return reports.drawn("strokes.png", caption, "Images sorted by thickness, slant and width")
 

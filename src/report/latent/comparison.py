@@ -121,7 +121,7 @@ def spaces_table(reports: Reports, params: dict[str, Any]) -> Table:
 
 def reconstructions(reports: Reports, figures: dict[str, Any]) -> Picture:
     """What the autoencoder keeps of an image."""
-    sheet = reports.folder / "autoencoder/reconstructions.png"
+    sheet = reports.path("autoencoder/reconstructions.png")
     labelled_sheet(reports.figure("reconstructions.png"), sheet, ["image", "reconstructed"])
     caption = (
         f"Test images above what the autoencoder makes of their latents; root mean square error "

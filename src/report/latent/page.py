@@ -5,6 +5,7 @@ from functools import partial
 from report import appendix
 from report.content import Tile
 from report.latent import captions, claims, comparison, larger, prompts
+from report.latent.views import VIEWS
 from report.page import CURRENT, Page
 from report.reading import Reports
 from report.wording import number, percent, whole
@@ -50,4 +51,5 @@ PAGE = Page(
             keys=("autoencoder", "captions", "text", "latent", "train_latent", "sample_latent"),
         ),
     ),
+    views=VIEWS,
 )

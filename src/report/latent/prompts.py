@@ -83,7 +83,7 @@ def prompts_table(prompts: pd.DataFrame) -> Table:
 def unseen_picture(reports: Reports, scale: float) -> Picture:
     """Samples of unseen combinations, a row each."""
     names = reports.table("sample_latent/sheet.csv")["prompt"].tolist()
-    labelled_sheet(reports.figure("unseen.png"), reports.folder / f"sample_latent/sheet_{scale:g}.png", names)
+    labelled_sheet(reports.figure("unseen.png"), reports.path(f"sample_latent/sheet_{scale:g}.png"), names)
     caption = (
         f"Combinations that the training never had, a row each, w = {scale:g}, not selected; the prompts name the "
         "other properties too."

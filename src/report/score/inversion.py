@@ -14,8 +14,8 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     """How near images come back, how they look, and what lies between two."""
     rows, noun = reports.table("score/inversion.csv"), reports.noun()
     names = [f"test {noun}s", *(f"{whole(steps)} steps" for steps in rows["steps"])]
-    labelled_sheet(reports.figure("inversion.png"), reports.folder / "score/inversion.png", names)
-    labelled_sheet(reports.figure("interpolation.png"), reports.folder / "score/interpolation.png", [], [])
+    labelled_sheet(reports.figure("inversion.png"), reports.path("score/inversion.png"), names)
+    labelled_sheet(reports.figure("interpolation.png"), reports.path("score/interpolation.png"), [], [])
     blocks = (
         inversion_table(rows, noun),
         reports.drawn(

@@ -7,6 +7,7 @@ from report.content import Tile
 from report.page import Page
 from report.reading import Reports
 from report.score import claims, inversion, known_scores, likelihood, samplers
+from report.score.views import VIEWS
 from report.wording import number, percent, whole
 
 
@@ -48,4 +49,5 @@ PAGE = Page(
         claims.section,
         partial(appendix.section, stages=("density",), file="chapters/score/params.yaml", keys=("score",)),
     ),
+    views=VIEWS,
 )

@@ -75,6 +75,6 @@ def samplers_table(made: pd.DataFrame, known: pd.DataFrame) -> Table:
 def samplers_picture(reports: Reports, made: pd.DataFrame) -> Picture:
     """A row of images per sampler."""
     names = [f"{named(row)}, {whole(row['calls'])}" for _, row in made[made["subset"] == "all"].iterrows()]
-    labelled_sheet(reports.figure("samplers.png"), reports.folder / "score/samplers.png", names)
+    labelled_sheet(reports.figure("samplers.png"), reports.path("score/samplers.png"), names)
     caption = "The same 16 start noises and classes by each of them; the number is network evaluations per image."
     return reports.drawn("samplers.png", caption, "Images of the samplers of the score, a row each")

@@ -25,7 +25,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     text = Text(
         f"{' '.join(origin)} Pixels are scaled to [−1, 1] ({pixels}). SHA-256 of the source: `{card['checksum']}`."
     )
-    labelled_sheet(reports.figure("data.png"), reports.folder / "data/examples.png", reports.row_names())
+    labelled_sheet(reports.figure("data.png"), reports.path("data/examples.png"), reports.row_names())
     examples = reports.drawn(
         "data.png", "Real training images, a row per class.", "Grid of real images, a row per class"
     )

@@ -47,7 +47,7 @@ def eta_blocks(reports: Reports, eta: pd.DataFrame) -> list[Block]:
         "Diversity: feature distance within a class over that of real images."
     )
     names = [f"η = {value:g}, run {run}" for value in dict.fromkeys(eta["eta"]) for run in "AB"]
-    labelled_sheet(reports.figure("eta.png"), reports.folder / "evaluate/eta.png", names)
+    labelled_sheet(reports.figure("eta.png"), reports.path("evaluate/eta.png"), names)
     sheet = reports.drawn(
         "eta.png",
         f"Two runs per η with {whole(eta['steps'].max())} steps, each column from the same start noise: where both "

@@ -82,7 +82,7 @@ def caution(runs: pd.DataFrame, seed: int, trained: pd.DataFrame | None) -> str:
 
 def samples_picture(reports: Reports, runs: pd.DataFrame) -> Picture:
     """A row per run."""
-    labelled_sheet(reports.figure("exercises.png"), reports.folder / "exercises/samples.png", runs["label"].tolist())
+    labelled_sheet(reports.figure("exercises.png"), reports.path("exercises/samples.png"), runs["label"].tolist())
     caption = (
         f"The first {SHEET_COLUMNS} samples of every run by DDIM with {whole(runs['shown_calls'].iloc[0])} network "
         "evaluations, not selected; all in a column are of the same class and start from the same noise."

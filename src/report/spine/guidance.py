@@ -67,7 +67,7 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
 def sheets(reports: Reports, rows: pd.DataFrame) -> list[Block]:
     """All scales side by side, and ten images a class at each."""
     scales = [f"w = {scale:g}" for scale in rows["scale"]]
-    labelled_sheet(reports.figure("guidance.png"), reports.folder / "guidance/sheet.png", reports.row_names(), scales)
+    labelled_sheet(reports.figure("guidance.png"), reports.path("guidance/sheet.png"), reports.row_names(), scales)
     caption = "Each row is one class and one start noise, each column a guidance scale."
     sheet = reports.drawn("guidance.png", caption, "Classes against guidance scales")
     by_scale = [

@@ -73,7 +73,7 @@ def samples(reports: Reports, scale: float) -> Picture:
     """Samples at the largest scale, a column per limit."""
     labelled_sheet(
         reports.figure("guidance_limited_samples.png"),
-        reports.folder / "guidance/limited.png",
+        reports.path("guidance/limited.png"),
         reports.row_names(),
         ["plain", "interval", "rescale"],
     )

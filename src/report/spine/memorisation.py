@@ -20,7 +20,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     )
     labelled_sheet(
         reports.figure("nearest.png"),
-        reports.folder / "evaluate/nearest.png",
+        reports.path("evaluate/nearest.png"),
         ["sample", "nearest in training", "nearest in test"],
     )
     nearest = reports.drawn(

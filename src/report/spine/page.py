@@ -18,6 +18,7 @@ from report.spine import (
     verdict,
 )
 from report.spine.headline import headline, tiles
+from report.spine.views import VIEWS
 
 PAGE = Page(
     name=SPINE,
@@ -38,4 +39,5 @@ PAGE = Page(
         judge.section,
         partial(appendix.section, stages=("train", "benchmark", "lesson"), file="params.yaml"),
     ),
+    views=VIEWS,
 )

@@ -1,6 +1,5 @@
 """Exercise 4: every sampler's quality joined with its clock."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -163,8 +162,10 @@ def film_blocks(reports: Reports) -> list[Block]:
     }
     blocks: list[Block] = []
     for name, caption in captions.items():
-        sheet = reports.folder / f"evaluate/film_{name}.png"
-        labelled_sheet(reports.figure(f"film_{name}.png"), sheet, _film_rows(reports, sheet, len(times)), times)
+        sheet = f"evaluate/film_{name}.png"
+        classes = reports.row_names()
+        rows = classes if film_rows(reports, sheet, len(times)) == len(classes) else []
+        labelled_sheet(reports.figure(f"film_{name}.png"), reports.path(sheet), rows, times)
         blocks.append(reports.drawn(f"film_{name}.png", caption, caption))
     return blocks
 
@@ -172,7 +173,7 @@ def film_blocks(reports: Reports) -> list[Block]:
 def samplers_picture(reports: Reports, rows: pd.DataFrame) -> Picture:
     """A row of images per sampler."""
     names = [f"{name}, {calls:,}" for name, calls in zip(rows["label"], rows["calls"], strict=True)]
-    labelled_sheet(reports.figure("samplers.png"), reports.folder / "evaluate/samplers.png", names)
+    labelled_sheet(reports.figure("samplers.png"), reports.path("evaluate/samplers.png"), names)
     caption = (
         "The same 16 start noises and classes by every sampler; the number is its network evaluations. Deterministic "
         "samplers with enough steps agree on the image."
@@ -180,8 +181,7 @@ def samplers_picture(reports: Reports, rows: pd.DataFrame) -> Picture:
     return reports.drawn("samplers.png", caption, "Images of every sampler from the same start noise, a row each")
 
 
-def _film_rows(reports: Reports, sheet: Path, columns: int) -> list[str]:
-    """Names of the rows where a film has one of every class."""
-    width, height = png_size(sheet)
-    names = reports.row_names()
-    return names if round(height / (width / columns)) == len(names) else []
+def film_rows(reports: Reports, sheet: str, columns: int) -> int:
+    """The number of rows of a film: one for every class, where there are as many images."""
+    width, height = png_size(reports.path(sheet))
+    return round(height / (width / columns))

@@ -22,7 +22,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         f"judge ({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against "
         "the same test images; no model can be expected to score better."
     )
-    labelled_sheet(reports.figure("samples.png"), reports.folder / "evaluate/samples.png", reports.row_names())
+    labelled_sheet(reports.figure("samples.png"), reports.path("evaluate/samples.png"), reports.row_names())
     samples = reports.drawn(
         "samples.png",
         "Samples, not selected: ten per class, a row for each class asked for.",
