@@ -104,7 +104,7 @@ def collect(name: str) -> Result:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shown = subprocess.run(["git", "show", f"{ref(name)}:{path}"], check=True, stdout=subprocess.PIPE)
             (folder / path).write_bytes(shown.stdout)
-        params, reports = Params.load(folder), Reports(folder / "reports", page="index")
+        params, reports = Params.load(folder), Reports(folder / "reports", page="index", results=folder / "results")
         history, metrics = reports.table("train/history.csv"), reports.record("evaluate/metrics.json")
         rows = reports.table("evaluate/samplers.csv").query("subset == 'all'").reset_index()
         deterministic = rows.query("sampler == 'ddim' and eta == 0")

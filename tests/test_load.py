@@ -133,7 +133,7 @@ def test_the_benchmark_runs_every_stage(few, tmp_path, monkeypatch, capfd, k):
     splits = [load_split(load.DATA / f"{name}.safetensors") for name in ("train", "test")]
     assert {split.images.shape[1:] for split in splits} == {shape}
     assert found.images == sum(split.images.numel() for split in splits) and found.seconds > 0
-    assert list(load.REPORT.iterdir())
+    assert list(load.RESULTS.iterdir())
     assert ("images: 100%" in capfd.readouterr().err) == (few[k].what == "prepare, folder")  # the progress bar
 
 

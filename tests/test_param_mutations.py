@@ -63,7 +63,7 @@ def mutated(draw) -> dict:
     """Keys and values with one of them replaced, removed, renamed, moved or made a list of itself."""
     content = copy.deepcopy(SMOKE)
     section, key = parent_of(content, draw(st.sampled_from(PATHS + OFTEN)))
-    others = [name for name, value in content.items() if isinstance(value, dict)]
+    others = [name for name, value in content.items() if isinstance(value, dict) and name != key]
     ways = ["replace"] * 8 + ["scale"] * 4 + ["shift"] * 10 + ["remove", "rename", "move", "list"]
     match draw(st.sampled_from(ways)):
         case "replace":

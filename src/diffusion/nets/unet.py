@@ -122,10 +122,10 @@ class LabelMap(nn.Module):
     def __init__(self, number: int, channels: int, side: int) -> None:
         super().__init__()
         self.shape = (side, side, channels)  # as convolutions like them in memory
-        self.maps = nn.Embedding.from_pretrained(torch.zeros(number, math.prod(self.shape)), freeze=False)
+        self.maps = nn.Parameter(torch.zeros(number, math.prod(self.shape)))
 
     def forward(self, label: Tensor) -> Tensor:
-        return self.maps(label).unflatten(1, self.shape).permute(0, 3, 1, 2)  # (B, C, side, side)
+        return F.embedding(label, self.maps).unflatten(1, self.shape).permute(0, 3, 1, 2)  # (B, C, side, side)
 
 
 class Downsample(nn.Module):
