@@ -82,8 +82,10 @@ study: .venv/.installed
 lesson: .venv/.installed
 	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args) evaluate
 	mkdir -p reports/lesson
-	git archive $$(git for-each-ref --sort=-creatordate --count=1 --format='%(refname)' 'refs/exps/*/*/lesson') reports/train reports/evaluate params.yaml | \
-	  tar -x --wildcards --transform 's,.*/,,' -C reports/lesson '*history.csv' '*timing.json' '*metrics.json' '*ddpm_grid.png' params.yaml
+	set -e; folder=$$(mktemp -d); ref=$$(git for-each-ref --sort=-creatordate --count=1 --format='%(refname)' 'refs/exps/*/*/lesson'); \
+	git show "$$ref:params.yaml" > reports/lesson/params.yaml; \
+	for stage in train evaluate; do dvc get . results/$$stage --rev "$$ref" --out $$folder/$$stage; done; \
+	cp $$folder/train/history.csv $$folder/train/timing.json $$folder/evaluate/metrics.json $$folder/evaluate/ddpm_grid.png reports/lesson
 	git log -1 --format='{"commit": "%h", "settings": "presets/lesson.args"}' > reports/lesson/about.json
 
 deps: .venv/.installed-dev

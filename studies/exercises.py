@@ -34,13 +34,7 @@ RUNS = {  # name and changed params; the others are compared with the first
     "exercises-T1000-cosine": ("schedule=cosine", "timesteps=1000"),
 }
 LAST_STAGE = "evaluate"
-FILES = (
-    "params.yaml",
-    "reports/train/history.csv",
-    "reports/evaluate/metrics.json",
-    "reports/evaluate/samplers.csv",
-    "reports/evaluate/samplers.png",
-)
+COLLECTED = ("results/train", "results/evaluate")
 FOLLOWED = {"seed", "data", "judge", "model", "train", "sampling", "evaluate"}
 
 
@@ -97,14 +91,13 @@ def ref(name: str) -> str:
 
 
 def collect(name: str) -> Result:
-    """Read the results in an experiment's commit; its samples are by DDIM in about as many steps as its verdict's."""
+    """Read the results of an experiment; its samples are by DDIM in about as many steps as its verdict's."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for path in FILES:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shown = subprocess.run(["git", "show", f"{ref(name)}:{path}"], check=True, stdout=subprocess.PIPE)
-            (folder / path).write_bytes(shown.stdout)
-        params, reports = Params.load(folder), Reports(folder / "reports", page="index", results=folder / "results")
+        (folder / "params.yaml").write_text(command("git", "show", f"{ref(name)}:params.yaml"), encoding="utf-8")
+        for path in COLLECTED:
+            command("dvc", "get", ".", path, "--rev", ref(name), "--out", str(folder / path))
+        params, reports = Params.load(folder), Reports(folder, page="index", results=folder / "results")
         history, metrics = reports.table("train/history.csv"), reports.record("evaluate/metrics.json")
         rows = reports.table("evaluate/samplers.csv").query("subset == 'all'").reset_index()
         deterministic = rows.query("sampler == 'ddim' and eta == 0")

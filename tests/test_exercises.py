@@ -14,11 +14,7 @@ PIPELINE = """stages:
   evaluate:
     cmd: python toy.py
     params: [seed, schedule, timesteps]
-    metrics: [reports/evaluate/metrics.json: {cache: false}]
-    plots:
-    - reports/train/history.csv: {cache: false}
-    - reports/evaluate/samplers.csv: {cache: false}
-    - reports/evaluate/samplers.png: {cache: false}
+    outs: [results/train, results/evaluate]
   report:
     cmd: exit 1
 """
@@ -31,17 +27,17 @@ from PIL import Image
 params = yaml.safe_load(Path("params.yaml").read_text())
 if params["seed"] == 13:
     sys.exit("error: it brings bad luck")
-Path("reports/train").mkdir(parents=True), Path("reports/evaluate").mkdir()
-Path("reports/train/history.csv").write_text(f"step,loss,grad_norm\\n1,{params['timesteps']},0\\n2,0.5,0\\n")
-Path("reports/evaluate/metrics.json").write_text(json.dumps({"n": 40, "calls": 50, "fid": params["timesteps"]}))
+Path("results/train").mkdir(parents=True), Path("results/evaluate").mkdir()
+Path("results/train/history.csv").write_text(f"step,loss,grad_norm\\n1,{params['timesteps']},0\\n2,0.5,0\\n")
+Path("results/evaluate/metrics.json").write_text(json.dumps({"n": 40, "calls": 50, "fid": params["timesteps"]}))
 rows = [("ddpm", 1000, ""), ("ddim", 10, 0.0), ("ddim", 40, 0.0), ("ddim", 50, 1.0), ("unipc", 50, "")]
 table = [f"{name},{steps},{eta},{subset}" for subset in ("all", "first") for name, steps, eta in rows]
-Path("reports/evaluate/samplers.csv").write_text("\\n".join(["sampler,steps,eta,subset", *table]) + "\\n")
+Path("results/evaluate/samplers.csv").write_text("\\n".join(["sampler,steps,eta,subset", *table]) + "\\n")
 sheet = np.full((len(rows) * 10 - 2, 16 * 10 - 2), 128, np.uint8)
 for row in range(len(rows)):
     for column in range(16):
         sheet[row * 10 : row * 10 + 8, column * 10 : column * 10 + 8] = 16 * row + column
-Image.fromarray(sheet).save("reports/evaluate/samplers.png")
+Image.fromarray(sheet).save("results/evaluate/samplers.png")
 """
 RUNS = {"exercises-a": ("schedule=linear", "timesteps=1000"), "exercises-b": ("schedule=cosine", "timesteps=200")}
 
@@ -92,7 +88,7 @@ def test_experiments_are_run_collected_and_removed(repository):
         ["exercises-b", 1, 200],
         ["exercises-b", 2, 0.5],
     ]
-    tiles = exercises.Reports(folder, page="index").tiles("samples.png", 2, 16)
+    tiles = exercises.Reports(folder, page="index", results=folder).tiles("samples.png", 2, 16)
     assert tiles.shape == (2, 16, 8, 8) and tiles[:, :, 0, 0].tolist() == [list(range(32, 48))] * 2
 
     assert "mine" in repository.dvc("queue", "status").output

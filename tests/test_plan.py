@@ -137,6 +137,17 @@ def test_a_stage_of_dvc_announces_itself_and_is_remembered_if_it_ends_well(folde
     assert plan.remembered().keys() == {"a", "c"}
 
 
+def test_a_stage_that_ends_well_says_what_can_be_looked_at(folder, monkeypatch, capsys):
+    monkeypatch.setenv("DVC_STAGE", "dvc.yaml:c")
+    monkeypatch.setattr(plan, "FIRST_PICTURES", {"c": "out/c/samples.png"})
+    with pytest.raises(ValueError), plan.announced():
+        raise ValueError
+    assert "samples.png" not in capsys.readouterr().err
+    with plan.announced():
+        pass
+    assert capsys.readouterr().err.endswith("\nc: samples to look at are in out/c/samples.png\n")
+
+
 @pytest.mark.parametrize("broken", ["dvc.yaml", "dvc.lock", "params.yaml"])
 def test_nothing_that_cannot_be_read_stops_a_stage(folder, monkeypatch, capsys, broken):
     monkeypatch.setenv("DVC_STAGE", "c")
@@ -161,6 +172,8 @@ def test_the_real_pipelines_can_be_planned(monkeypatch, tmp_path):
     for name, stage in STAGES.items():
         assert plan.announcement(name).endswith(f": {stage['desc']}")
     assert STAGES.keys() >= plan.DEFAULT_SECONDS.keys()
+    for name, picture in plan.FIRST_PICTURES.items():
+        assert any(lies_in(picture, output) for output in outputs_of(STAGES[name]))
     for stages in STAGES_OF.values():
         names = list(stages)
         for place, name in enumerate(names):

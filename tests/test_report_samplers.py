@@ -39,6 +39,20 @@ def test_exercise_4_follows_the_clock_and_the_error():
     for kid, words in ((1.4, "DDIM is worse"), (0.01, "DDIM is better")):
         assert words in answers(changed(rows, where, kid=kid))[1]
     assert "DDIM is not faster" in answers(changed(rows, "sampler == 'ddpm'", seconds=0.5))[0]
+    busy = answers(rows.assign(busy=True))[0]
+    assert "the machine was busy" in busy and "21.4 s" not in busy and "times faster" not in busy
+
+
+@pytest.mark.parametrize(("preemptions", "spread", "busy"), [(17, 1.5, False), (190, 1.5, True), (17, 2.6, True)])
+def test_a_clock_beside_other_processes_is_not_believed(reports, preemptions, spread, busy):
+    literal.write_samplers(reports)
+    edit_json(reports.folder / "benchmark/timing.json", preemptions_per_second=preemptions, bare_spread=spread)
+    rows = samplers.joined(reports)
+    assert rows["busy"].eq(busy).all()
+    claim = next(claims.sampler_claims(rows, literal.eta()))
+    assert ("19.8 times fewer seconds" in claim.measured) != busy
+    assert ("20 times fewer network evaluations" in claim.measured) == busy
+    assert ("seconds are wrong" in samplers.tradeoff_pictures(reports, rows)[0].caption) == busy
 
 
 def test_quality_and_clock_are_joined_row_by_row(reports):
@@ -99,8 +113,8 @@ def test_students_are_compared_with_their_teacher(reports):
 def test_a_frontier_of_another_model_says_so(reports):
     literal.write_frontier(reports)
     warning, first, *_ = frontier_blocks(reports, {"seed": 1, "train": {"steps": 7}})
-    assert warning.text == "What follows was measured on another model, with `seed`: 0, `train.steps`: 1200."
-    assert "another model" not in first.text
+    assert warning.text == "What follows was measured with other params: `seed`: 0, `train.steps`: 1200."
+    assert "other params" not in first.text
     assert first == frontier_blocks(reports, {"seed": 0, "train": {"steps": 1200}})[0]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffusion.nets.unet import UNet
+from diffusion.nets.unet import LabelMap, UNet
 
 
 def unet(image_size=28, image_channels=1, num_classes=10, patch=2, channels=(16, 32), blocks=1, heads=4):
@@ -76,3 +76,15 @@ def test_attention_sees_all_positions():
     time, label = torch.tensor([5.0]), torch.tensor([0])
     difference = (net(x, time, label) - net(changed, time, label))[..., -4:, -4:].abs().max()
     assert difference > 0
+
+
+def test_the_map_of_a_label_is_zero_at_first_and_then_its_own_at_every_place():
+    maps = LabelMap(3, 4, 5)
+    assert not maps(torch.tensor([0, 2])).any()
+    with torch.no_grad():
+        maps.maps.copy_(torch.randn_like(maps.maps))
+        shown = maps(torch.tensor([2, 0]))
+    assert shown.shape == (2, 4, 5, 5)
+    for row, label in enumerate((2, 0)):
+        for place in (0, 7, 24):
+            assert torch.equal(shown[row, :, place // 5, place % 5], maps.maps[label][4 * place : 4 * place + 4])

@@ -35,6 +35,17 @@ def section(
     return Section("appendix", "Params, versions, machine", (answer,), blocks)
 
 
+def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[Text]:
+    """A warning where what follows was measured with other params than this page is about.
+
+    A key that params no longer have cannot differ.
+    """
+    here = flat(params)
+    different = [f"`{key}`: {there}" for key, there in flat(measured).items() if here.get(key, there) != there]
+    text = f"What follows was measured with other params: {', '.join(different)}."
+    return [Text(text)] if different else []
+
+
 def _machines(reports: Reports, stages: Sequence[str]) -> Table:
     records = {name: reports.record(f"{name}/timing.json") for name in stages}
     keys = list(dict.fromkeys(key for record in records.values() for key in record))

@@ -31,6 +31,7 @@ DEFAULT_SECONDS = {
     "train_latent": 446,
     "sample_latent": 79,
 }
+FIRST_PICTURES = {"evaluate": "results/evaluate/samples.png"}  # what can be looked at before the page is there
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 Stages = dict[str, dict[str, Any]]  # of a dvc.yaml, or of its lock
 
@@ -43,6 +44,8 @@ def announced() -> Iterator[None]:
         with suppress(*UNREADABLE):
             print(announcement(name), file=sys.stderr, flush=True)
     yield
+    if name in FIRST_PICTURES:
+        print(f"{name}: samples to look at are in {FIRST_PICTURES[name]}", file=sys.stderr, flush=True)
     if name:
         with suppress(*UNREADABLE):
             write_text(_memory(), json.dumps(remembered() | {name: round(time.monotonic() - start.MOMENT, 1)}) + "\n")

@@ -4,19 +4,22 @@ from typing import Any
 
 import pandas as pd
 
+from report.appendix import other_params
 from report.baselines.entries import STEADY, stability
 from report.baselines.models import NAMES
 from report.content import Column, Section, Table, table
 from report.reading import STABILITY, Reports
 from report.wording import number, percent, whole
 
+ABOUT = "stability/about.json"
+
 
 def section(reports: Reports, params: dict[str, Any]) -> Section | None:
     """Failed runs and the spread of the seeds; nothing where there are no results."""
     if STABILITY not in reports:
         return None
-    runs = reports.table(STABILITY)
-    return Section("stability", "Training stability", (stability_answer(runs),), (stability_table(runs),))
+    runs, other = reports.table(STABILITY), other_params(reports.record(ABOUT)["params"], params)
+    return Section("stability", "Training stability", (stability_answer(runs),), (*other, stability_table(runs)))
 
 
 def stability_answer(runs: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from report.appendix import other_params
 from report.content import Column, Section, Table, table
 from report.reading import Reports
 from report.wording import fixed, listing, number, percent, whole
@@ -15,8 +16,11 @@ def section(reports: Reports, params: dict[str, Any]) -> Section | None:
     """Answer and table; nothing where there are no results (about.json is written last)."""
     if f"{STUDY}/about.json" not in reports:
         return None
-    rows = reports.table(f"{STUDY}/larger.csv")
-    return Section("larger", "Larger images", (larger_answer(rows),), (larger_table(rows),))
+    rows, other = (
+        reports.table(f"{STUDY}/larger.csv"),
+        other_params(reports.record(f"{STUDY}/about.json")["params"], params),
+    )
+    return Section("larger", "Larger images", (larger_answer(rows),), (*other, larger_table(rows)))
 
 
 def larger_answer(rows: pd.DataFrame) -> str:

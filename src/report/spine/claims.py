@@ -43,11 +43,12 @@ def noise_claims(reports: Reports, params: dict[str, Any]) -> Iterator[Claim]:
 def sampler_claims(rows: pd.DataFrame, eta: pd.DataFrame) -> Iterator[Claim]:
     """About DDPM, DDIM and eta; `rows` as `joined`."""
     ddpm, ddim = samplers.compared(rows)
+    measure, unit = ("calls", "network evaluations") if ddpm["busy"] else ("seconds", "seconds")
     as_good = (
-        f"{number(ddpm['seconds'] / ddim['seconds'])} times faster; KID {_kid(ddim)} against {_kid(ddpm)}, "
+        f"{number(ddpm[measure] / ddim[measure])} times fewer {unit}; KID {_kid(ddim)} against {_kid(ddpm)}, "
         f"n = {whole(ddpm['n'])} each"
     )
-    agrees = ddim["seconds"] < ddpm["seconds"] and samplers.quality_change(ddpm, ddim) != "worse"
+    agrees = ddim[measure] < ddpm[measure] and samplers.quality_change(ddpm, ddim) != "worse"
     yield Claim(f"DDIM with {ddim['steps']} steps is faster and about as good", as_good, agreement(agrees))
     still = eta[eta["eta"] == 0]["rms_difference"]
     if len(still):

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from report.appendix import other_params
 from report.content import Block, Cell, Picture, Section, Table, Text
 from report.looks import schedule_look
 from report.plots.sheet import labelled_sheet
 from report.plots.training import training_losses
 from report.reading import EXERCISES, STABILITY, Reports
-from report.spine.frontier import other_params
 from report.spine.runs import MEASURES, SHEET_COLUMNS, against_first, difference, is_better, run_of, runs_table
 from report.spine.training import PURE_NOISE_AMPLITUDE
 from report.spine.training_curves import loss_label, thinned
@@ -29,7 +29,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section | None:
     trained = reports.table(STABILITY) if STABILITY in reports else None
     answer = (chain_answer(runs), cosine_answer(runs), caution(runs, about["params"]["seed"], trained))
     blocks: tuple[Block, ...] = (
-        *map(Text, other_params(about["params"], params)),
+        *other_params(about["params"], params),
         samples_picture(reports, runs),
         changes_table(runs, about["changed"]),
         quality_table(runs, next(iter(reports.record("exercises/metrics.json").values()))),

@@ -4,10 +4,11 @@ from typing import Any
 
 import pandas as pd
 
+from report.appendix import other_params
 from report.content import Block, Column, Picture, Table, Text, table
 from report.looks import SPACINGS, STUDENT, sampler_label, sampler_look
 from report.plots.samplers import Panel, quality_by_calls
-from report.reading import Reports, flat
+from report.reading import Reports
 from report.wording import differ, duration, fixed, nfe, number, percent, spread, whole
 
 FRONTIER = "frontier"
@@ -25,7 +26,7 @@ def frontier_blocks(reports: Reports, params: dict[str, Any]) -> list[Block]:
         return []
     rows = averaged(reports.table(f"{FRONTIER}/frontier.csv"))
     about = reports.record(f"{FRONTIER}/about.json")
-    shown, texts = best_spacings(rows), [*map(Text, other_params(about["params"], params)), Text(answer(rows))]
+    shown, texts = best_spacings(rows), [*other_params(about["params"], params), Text(answer(rows))]
     if students_belong(reports, about):
         distilled = averaged(reports.table(f"{FRONTIER}/distilled.csv")).assign(label=STUDENT_NAME)
         texts.append(Text(students_answer(distilled, reports.record(f"{FRONTIER}/distilled.json")["seconds"])))
@@ -38,16 +39,6 @@ def students_belong(reports: Reports, about: dict[str, Any]) -> bool:
     """Whether there are students, and of the model that the samplers were measured on."""
     name = f"{FRONTIER}/distilled.json"
     return name in reports and reports.record(name)["model_md5"] == about["model_md5"]
-
-
-def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[str]:
-    """A warning where what follows was measured on a model of other params than this page is about.
-
-    A key that params no longer have cannot differ.
-    """
-    here = flat(params)
-    different = [f"`{key}`: {there}" for key, there in flat(measured).items() if here.get(key, there) != there]
-    return [f"What follows was measured on another model, with {', '.join(different)}."] if different else []
 
 
 def averaged(rows: pd.DataFrame) -> pd.DataFrame:

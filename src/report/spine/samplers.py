@@ -15,6 +15,7 @@ from report.wording import differ, duration, fixed, listing, number, percent, sp
 
 SAMPLERS_KEY = ["sampler", "steps", "eta", "times"]
 COMPARED_STEPS = 50
+BUSY_PREEMPTIONS, BUSY_SPREAD = 80, 2.0  # from here on clocks are wrong: docs/speed.md has those of an idle machine
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section:
@@ -38,13 +39,18 @@ def joined(reports: Reports) -> pd.DataFrame:
     """A row per sampler setting: quality on the first images (comparable) and on all, and the clock.
 
     Columns: sampler, steps, eta, times, label, n, kid, kid_std, accuracy, n_all, fid_all, kid_all, kid_std_all,
-    accuracy_all, and those of benchmark/timing.csv.
+    accuracy_all, those of benchmark/timing.csv, and `busy`, whether other processes spoilt that clock.
     """
     quality, clock = reports.table("evaluate/samplers.csv"), reports.table("benchmark/timing.csv")
     first, whole_set = (quality[quality["subset"] == subset].drop(columns="subset") for subset in ("first", "all"))
     rows = first.merge(whole_set, on=SAMPLERS_KEY, suffixes=("", "_all")).merge(clock, on=SAMPLERS_KEY)
     rows["label"] = [sampler_label(sampler, eta) for sampler, eta in zip(rows["sampler"], rows["eta"], strict=True)]
-    return rows
+    return rows.assign(busy=was_busy(reports.record("benchmark/timing.json")))
+
+
+def was_busy(timing: dict[str, Any]) -> bool:
+    """Whether other processes took cores while samplers were timed, or equal evaluations took unequal times."""
+    return timing["preemptions_per_second"] > BUSY_PREEMPTIONS or timing["bare_spread"] > BUSY_SPREAD
 
 
 def compared(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -55,8 +61,14 @@ def compared(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def speed_answer(rows: pd.DataFrame) -> str:
-    """The wall-clock of the exercise's pair."""
+    """The wall-clock of the exercise's pair, or that it says nothing."""
     ddpm, ddim = compared(rows)
+    if ddpm["busy"]:
+        return (
+            f"DDIM (η = 0) makes an image in {whole(ddim['calls'])} network evaluations (NFE), DDPM in "
+            f"{whole(ddpm['calls'])}. What that is in seconds is not known: the machine was busy while samplers were "
+            "timed, so all seconds here are wrong. `dvc repro -f -s benchmark && dvc repro report` measures them again."
+        )
     ratio = ddpm["seconds"] / ddim["seconds"]
     faster = f"DDIM is {number(ratio)} times faster" if ratio > 1 else f"DDIM is not faster ({number(ratio)} times)"
     return (
@@ -98,10 +110,11 @@ def tradeoff_pictures(reports: Reports, rows: pd.DataFrame) -> tuple[Picture, Pi
     names = listing(list(dict.fromkeys(panel.table["label"][few])))
     seconds_alone = f" A vertical line shows the seconds alone: {names} has too few samples." if names else ""
     floor = "" if panel.floor is None else "; the horizontal line is what real images score"
+    wrong = " The machine was busy: the seconds are wrong." if rows["busy"].any() else ""
     speed = reports.drawn(
         "speed_quality.png",
         f"Seconds for {images} images (logarithmic) against quality; labels are numbers of network evaluations. Left "
-        f"and low is good{floor}.{seconds_alone}",
+        f"and low is good{floor}.{seconds_alone}{wrong}",
         "Quality of each sampler against its time",
     )
     calls = reports.drawn(

@@ -28,7 +28,7 @@ def plots(reports: Reports) -> dict[str, Plot]:
         "recognisability": recognisability(reports.table("schedules/recognisability.csv")),
         **{f"quality/{sampler}": rows for sampler, rows in quality(reports)},
         "confusion": judgements(reports.table("evaluate/confusion.csv")),
-        **{f"film/{number}": frame for number, frame in enumerate(film(reports))},
+        **{f"film/{number:02}": frame for number, frame in enumerate(film(reports))},
     }
 
 
