@@ -170,5 +170,5 @@ def test_twenty_that_are_valid_run(digits, valid):
     assert len(different) >= 20
     for params in list(different.values())[:20]:
         schedules.main(params, data=digits, models=digits, results=digits / "results")
-        figures = json.loads((digits / "report" / "metrics.json").read_text())
+        figures = json.loads((digits / "results" / "metrics.json").read_text())
         assert figures["timesteps"] == params.timesteps
