@@ -21,15 +21,15 @@ from stages.shared import start
 DEFAULT_SECONDS = {
     "prepare": 10,
     "judge": 105,
-    "schedules": 21,
-    "train": 695,
-    "evaluate": 244,
-    "benchmark": 107,
-    "guidance": 92,
-    "report": 10,
-    "autoencoder": 90,
-    "train_latent": 446,
-    "sample_latent": 79,
+    "schedules": 10,
+    "train": 480,
+    "evaluate": 180,
+    "benchmark": 65,
+    "guidance": 100,
+    "report": 15,
+    "autoencoder": 135,
+    "train_latent": 565,
+    "sample_latent": 85,
 }
 FIRST_PICTURES = {"evaluate": "results/evaluate/samples.png"}  # what can be looked at before the page is there
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
