@@ -56,8 +56,14 @@ def test_metrics_are_one_screen_of_numbers(finished):
     assert len(finished.dvc("metrics", "show", "--md").output) < 2500
 
 
-def test_an_experiment_stands_beside_the_run_that_it_differs_from(repository):
-    """In a terminal of 100 columns, and without any column that is the same for both."""
+def test_an_experiment_stands_beside_the_run_that_it_differs_from(finished, tmp_path):
+    """In a terminal of 100 columns, and without any column that is the same for both.
+
+    A clone has no experiments of other tests, which would have columns of their own; it shares the cache.
+    """
+    repository = finished.clone(tmp_path / "clone")
+    repository.dvc("config", "--local", "cache.dir", str(finished.path / ".dvc/cache"))
+    repository.dvc("checkout", "--quiet")
     repository.dvc("exp", "run", "-S", "evaluate.num_samples=50", "--name", "fewer")
     table = repository.dvc("exp", "show", "--only-changed", "--no-pager", COLUMNS=str(WIDTH)).output
     assert max(map(len, table.splitlines())) <= WIDTH
