@@ -16,10 +16,8 @@ def section(reports: Reports, params: dict[str, Any]) -> Section | None:
     """Answer and table; nothing where there are no results (about.json is written last)."""
     if f"{STUDY}/about.json" not in reports:
         return None
-    rows, other = (
-        reports.table(f"{STUDY}/larger.csv"),
-        other_params(reports.record(f"{STUDY}/about.json")["params"], params),
-    )
+    rows, about = reports.table(f"{STUDY}/larger.csv"), reports.record(f"{STUDY}/about.json")
+    other = other_params(about["params"], params)
     return Section("larger", "Larger images", (larger_answer(rows),), (*other, larger_table(rows)))
 
 

@@ -43,9 +43,9 @@ def noise_claims(reports: Reports, params: dict[str, Any]) -> Iterator[Claim]:
 def sampler_claims(rows: pd.DataFrame, eta: pd.DataFrame) -> Iterator[Claim]:
     """About DDPM, DDIM and eta; `rows` as `joined`."""
     ddpm, ddim = samplers.compared(rows)
-    measure, unit = ("calls", "network evaluations") if ddpm["busy"] else ("seconds", "seconds")
+    measure, gain = ("calls", "fewer network evaluations") if ddpm["busy"] else ("seconds", "faster")
     as_good = (
-        f"{number(ddpm[measure] / ddim[measure])} times fewer {unit}; KID {_kid(ddim)} against {_kid(ddpm)}, "
+        f"{number(ddpm[measure] / ddim[measure])} times {gain}; KID {_kid(ddim)} against {_kid(ddpm)}, "
         f"n = {whole(ddpm['n'])} each"
     )
     agrees = ddim[measure] < ddpm[measure] and samplers.quality_change(ddpm, ddim) != "worse"
