@@ -9,7 +9,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CHAPTERS := score latent baselines
 
 .DEFAULT_GOAL := spine
-.PHONY: spine all $(CHAPTERS) repository demo test reproducible bench load frontier distill peers study lesson deps lock clean help
+.PHONY: spine all $(CHAPTERS) repository demo test reproducible bench profile load frontier distill peers study lesson deps lock clean help
 
 spine: .venv/.installed repository
 	dvc repro
@@ -49,6 +49,9 @@ reproducible: .venv/.installed
 
 bench: .venv/.installed
 	python -m benchmarks.bench
+
+profile: .venv/.installed
+	python -m benchmarks.operations
 
 load: .venv/.installed
 	python -m benchmarks.load --mnist $(MNIST)

@@ -14,7 +14,7 @@ from torch import Tensor
 from diffusion.data import Dataset, classes_in_turn
 from diffusion.denoiser import Denoiser
 from diffusion.generation import of_denoiser
-from diffusion.lanes import in_lanes
+from diffusion.lanes import in_lanes, one_thread
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.ddim import by_ddim
 from diffusion.schedule import noise_schedule
@@ -68,9 +68,7 @@ def main() -> None:
 
 def training(params: Params, device: torch.device, precision: str) -> Work:
     """Training steps of params.yaml, with its shards and with one."""
-    size, number = image_size(params), params.train.batch_size
-    images = torch.randint(0, 256, (4096, params.data.channels, size, size), dtype=torch.uint8)
-    data = Dataset(images, classes_in_turn(len(images), CLASSES), tuple(map(str, range(CLASSES))))
+    number, data = params.train.batch_size, random_data(params)
     update, learners = training_of(params, data, device, precision)
     update_of_one, _ = training_of(params.changed(["shards=1"]), data, device, precision)
     net, _, optimiser, _ = learners["denoiser"]
@@ -84,8 +82,9 @@ def training(params: Params, device: torch.device, precision: str) -> Work:
             return optimiser.gradient(denoiser.predict(x[rows], t[rows], label[rows]).square().mean())
 
         gradients = list(in_lanes(gradient, parts, len(parts), device))
-        optimiser.vector.grad = torch.stack(gradients).mean(0)
-        optimiser.adamw.step()
+        with one_thread():
+            optimiser.vector.grad = torch.stack(gradients).mean(0)
+            optimiser.adamw.step()
 
     def steps(step: Callable[[], object]) -> Callable[[], object]:
         return lambda: [step() for _ in range(TRAINING_STEPS)]
@@ -101,10 +100,7 @@ def training(params: Params, device: torch.device, precision: str) -> Work:
 
 def sampling(params: Params, device: torch.device, precision: str) -> Work:
     """Batches of DDIM, side by side and in turn."""
-    size, number = image_size(params), params.sampling.batch_size
-    data = Dataset(
-        torch.zeros(1, params.data.channels, size, size, dtype=torch.uint8), torch.zeros(1), ("0",) * CLASSES
-    )
+    number, data = params.sampling.batch_size, random_data(params)
     _, learners = training_of(params, data, device, precision)
     net = learners["denoiser"].net.eval().requires_grad_(False)
     denoiser = Denoiser(net, noise_schedule(params.schedule, params.timesteps), params.train.target, precision)
@@ -123,6 +119,13 @@ def sampling(params: Params, device: torch.device, precision: str) -> Work:
         lambda: [model.images(label, run, "bench", number) for run in range(BATCHES)],
         lambda: list(in_lanes(bare_batch, range(BATCHES), BATCHES, device)),
     )
+
+
+def random_data(params: Params) -> Dataset:
+    """Random images of the data set's size in ten classes."""
+    size = image_size(params)
+    images = torch.randint(0, 256, (4096, params.data.channels, size, size), dtype=torch.uint8)
+    return Dataset(images, classes_in_turn(len(images), CLASSES), tuple(map(str, range(CLASSES))))
 
 
 def rounds(work: Work, device: torch.device, number: int) -> list[list[float]]:

@@ -2,6 +2,9 @@
 
 PyTorch's own threads share every single operation and meet at its end, so where another process takes the core of one,
 all wait, thousands of times a second. Lanes meet once per batch.
+
+After an operation that they shared, PyTorch's threads spin for milliseconds in wait of the next, on the cores that
+lanes need. So the caller works alone while there are lanes, and between one batch and the next: see `one_thread`.
 """
 
 from collections import deque
@@ -38,12 +41,13 @@ def in_lanes(
 
     ahead: deque[Future[Result]] = deque()
     try:
-        for item in items:
-            ahead.append(pool.submit(task, item))
-            if len(ahead) > lanes:
+        with one_thread():
+            for item in items:
+                ahead.append(pool.submit(task, item))
+                if len(ahead) > lanes:
+                    yield ahead.popleft().result()
+            while ahead:
                 yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
     finally:
         for future in ahead:
             future.cancel()
@@ -51,7 +55,8 @@ def in_lanes(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let PyTorch use one thread in the block: for small work whose bytes shall not depend on their number."""
+    """Let PyTorch use one thread in the block: for work between lanes, and for sums whose bytes shall not depend on the
+    number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

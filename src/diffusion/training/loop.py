@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.data import to_float
-from diffusion.lanes import in_lanes
+from diffusion.lanes import in_lanes, one_thread
 from diffusion.objective import Draws, Loss
 from diffusion.training.batches import batch_indices
 from diffusion.training.checkpoints import Checkpoints
@@ -101,7 +101,8 @@ def training_step(
 
     def update(step: int) -> dict[str, Tensor]:
         rows = batch_indices(len(items), batch_size, seed, order or purpose, step, items.device)
-        x, condition = to_float(items[rows]), conditions[rows]
+        with one_thread():
+            x, condition = to_float(items[rows]), conditions[rows]
         logged: dict[str, Tensor] = {}
         for learner in learners.values():
             draws = [Draws(seed, purpose, step, x.device, batch_size, part) for part in parts]

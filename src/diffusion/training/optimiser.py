@@ -66,13 +66,13 @@ class Optimiser:
         On a CPU it raises Diverged if loss or gradient is not finite.
         """
         self.vector.grad = gradient
-        with one_thread():  # the only sum over all weights, whose last digits follow from the order of its terms
-            grad_norm = nn.utils.clip_grad_norm_([self.vector], self.max_grad_norm)
         learning_rate = self.learning_rate_at(self.step)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate
-        self.watch(loss.detach(), grad_norm)
-        self.adamw.step()
+        with one_thread():  # for the norm too, whose last digits follow from the order in which weights are summed
+            grad_norm = nn.utils.clip_grad_norm_([self.vector], self.max_grad_norm)
+            self.watch(loss.detach(), grad_norm)
+            self.adamw.step()
         self.step += 1
         return {"grad_norm": grad_norm.detach(), "learning_rate": torch.tensor(learning_rate, dtype=torch.float64)}
 
@@ -137,7 +137,8 @@ class Ema:
     def update(self, net: nn.Module, step: int) -> None:
         """Move towards the weights of `net` after training step `step` (0-based)."""
         weight = 1 - min(self.decay, 1 - (1 + step) ** -0.75)
-        torch._foreach_lerp_(list(self.net.parameters()), list(net.parameters()), weight)
+        with one_thread():
+            torch._foreach_lerp_(list(self.net.parameters()), list(net.parameters()), weight)
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged weights."""
