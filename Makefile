@@ -126,6 +126,7 @@ help:
 	@echo "  make study STUDY=density   bits per dimension of all of MNIST, by a likelihood model (an hour)"
 	@echo "Benchmarks"
 	@echo "  make bench      images per second of training and sampling, overhead of the samplers"
+	@echo "  make profile    where the time of training, sampling and judging goes, by operation"
 	@echo "  make load       memory and seconds for 50,000 images, all of MNIST, 10,000 samples, 50 classes (minutes)"
 	@echo "  make peers      this project and other libraries, with equal training times (over an hour): reports/peers"
 

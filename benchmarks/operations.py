@@ -103,7 +103,7 @@ def shares(work: Work) -> tuple[float, dict[str, float]]:
         for k in range(STEPS):
             work(k)
         profiled = time.perf_counter() - start
-    spent = Counter({kind: 0.0 for kind in (*KINDS, OTHER)})
+    spent = Counter(dict.fromkeys((*KINDS, OTHER), 0.0))
     for event in profiler.key_averages():
         spent[kind_of(event.key)] += event.self_cpu_time_total / 1e6 / profiled
     return seconds, {**spent, OUTSIDE: 1 - sum(spent.values())}

@@ -16,7 +16,7 @@ from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json
-from stages.shared.training import Learners, Training, refuse_larger_batch
+from stages.shared.training import Learners, Training
 
 SHEET_COLUMNS = 16
 WARMUP_STEPS = 50
@@ -27,7 +27,6 @@ def main(params: LatentParams, *, data: Path, model: Path, results: Path) -> Non
     """Train on --data; write the weights with the mean and std of the latents to --model, and figures to --results."""
     settings, machine = params.autoencoder, machine_of(params)
     train, test = load_both(data)
-    refuse_larger_batch("autoencoder", settings, len(train.images))
     update, learners = training_of(params, train, *machine)
     net = learners["autoencoder"].net
 

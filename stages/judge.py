@@ -16,7 +16,7 @@ from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
-from stages.shared.training import Learners, Training, refuse_larger_batch
+from stages.shared.training import Learners, Training
 
 WEIGHT_DECAY = 0.05
 WARMUP_SHARE = 0.1
@@ -28,7 +28,6 @@ def main(params: Params, *, data: Path, models: Path, results: Path) -> None:
     """Train both judges on the training split of --data; write them to --models and their figures to --results."""
     machine = machine_of(params)
     train, test = load_both(data)
-    refuse_larger_batch("judge", params.judge, len(train.images))
     update, learners = training_of_both(params, train, *machine)
     depends_on, files = params.model_dump(include={"seed", "shards", "judge"}), [data / "train.safetensors"]
     training = Training("judge", update, state_of(learners), params.judge, machine, depends_on, files, HISTORY)

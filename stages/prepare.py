@@ -1,15 +1,16 @@
 """Stage `prepare`: read the data set, split it, and write its card."""
 
-import os
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, moments, save_sheet, save_split
 from diffusion.randomness import generator_for
 from diffusion.sources import Splits, load_splits
-from stages.params.params import Params
+from stages.params.data_rules import refuse_misfit
+from stages.params.params import AllParams
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table
 
@@ -17,12 +18,12 @@ EXAMPLES_PER_CLASS = 10
 EXAMPLE_PIXELS = 56
 
 
-def main(params: Params, *, out: Path, results: Path) -> None:
+def main(params: AllParams, *, out: Path, results: Path) -> None:
     """Write both splits (--out) and the data card (--results)."""
     data = params.data
     splits = load_splits(
         data.dataset,
-        Path(os.environ.get("DVC_ROOT", "."), data.root),  # an experiment in a copy finds the data of the original
+        Path(data.root),
         generator_for(params.seed, "split"),
         data.image_size,
         data.channels,
@@ -30,9 +31,7 @@ def main(params: Params, *, out: Path, results: Path) -> None:
         data.test_limit,
         partial(tqdm, desc="images", unit="img"),
     )
-    if splits.test.labels.bincount().max() < 2:
-        allowed = "a class with 2 or more; data.test_limit or data.root leave too few"
-        raise ValueError(f"data: no class has two test images, whose distance is diversity (allowed: {allowed})")
+    refuse_misfit(params, splits.train, splits.test)
     if splits.skipped:
         print(f"data.root: {splits.skipped} files are hidden or beside the class folders, and no part of the data")
     save_split(out / "train.safetensors", splits.train, {"dataset": data.dataset})
@@ -47,7 +46,9 @@ def main(params: Params, *, out: Path, results: Path) -> None:
 
 
 def card(dataset: str, splits: Splits) -> dict[str, object]:
-    """What the data are: source, checksum, shape, the pixels' mean and spread in [-1, 1], and files left out if any."""
+    """What the data are: source, checksum, shape, the pixels' mean and spread in [-1, 1]; if there are any, files left
+    out and test images that are training images too."""
+    found = {"skipped": splits.skipped, "duplicates": duplicates(splits.train.images, splits.test.images)}
     return {
         "dataset": dataset,
         "source": splits.origin,
@@ -55,8 +56,14 @@ def card(dataset: str, splits: Splits) -> dict[str, object]:
         "checksum": splits.checksum,
         "image_shape": list(splits.train.images.shape[1:]),
         "splits": {"train": _figures(splits.train), "test": _figures(splits.test)},
-        **({"skipped": splits.skipped} if splits.skipped else {}),
+        **{name: number for name, number in found.items() if number},
     }
+
+
+def duplicates(train: Tensor, test: Tensor) -> int:
+    """The number of test images that are also training images, pixel for pixel."""
+    known = {image.numpy().tobytes() for image in train}
+    return sum(image.numpy().tobytes() in known for image in test)
 
 
 def _figures(part: Dataset) -> dict[str, float]:

@@ -15,6 +15,7 @@ from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.evaluation import verdict
 from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
+from stages.params.data_rules import refuse_misfit
 from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.model_record import write_model_record
@@ -31,7 +32,7 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     """Sample --model by prompts, judge the images, write to --results."""
     settings, batch_size = params.sample_latent, params.sampling.batch_size
     opened = Prompted.open(params, data, captions, model, judge)
-    refuse_fewer_than_classes(settings.num_samples, len(opened.captions.class_words))
+    refuse_misfit(params, opened.reference.train, opened.reference.test)
     prompts = {group: opened.prompts(settings.num_prompts, seen) for group, seen in GROUPS.items()}
     shares: list[list[object]] = []
     counts: list[list[object]] = []
@@ -51,13 +52,6 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
     write_comparison(results, opened, settings.num_samples, params.sampling.num_steps, batch_size)
     write_clock(results, opened, params.benchmark.num_images, params.sampling.num_steps, batch_size)
     write_model_record(results / "model.json", model, params.train_latent.steps)
-
-
-def refuse_fewer_than_classes(num_samples: int, num_classes: int) -> None:
-    """Raise ValueError if there would be classes without a sample."""
-    if num_samples < num_classes:
-        allowed = f"{num_classes}, one for each class, or more"
-        raise ValueError(f"sample_latent.num_samples: {num_samples} is not possible (allowed: {allowed})")
 
 
 def add_rows(

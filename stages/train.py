@@ -14,7 +14,7 @@ from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
 from stages.shared.model_record import write_model_record
-from stages.shared.training import Learners, Training, data_arguments, refuse_larger_batch
+from stages.shared.training import Learners, Training, data_arguments
 
 
 def main(params: Params, *, data: Path, model: Path, results: Path) -> None:
@@ -22,7 +22,6 @@ def main(params: Params, *, data: Path, model: Path, results: Path) -> None:
     machine = machine_of(params)
     split = data / "train.safetensors"
     train = load_split(split)
-    refuse_larger_batch("train", params.train, len(train.images))
     description = describe(params, train)
     update, learners = training_of(params, train, *machine)
     depends_on = params.model_dump(include={"seed", "shards", "schedule", "timesteps", "model", "train"})

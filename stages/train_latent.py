@@ -14,7 +14,7 @@ from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
-from stages.shared.training import Training, refuse_larger_batch
+from stages.shared.training import Training
 
 
 def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path, model: Path, results: Path) -> None:
@@ -27,7 +27,6 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
     encoder, encoder_arguments = load_autoencoder(autoencoder, device)
     refuse_other_images(autoencoder, encoder_arguments, train.images.shape[1:])
     pairs = [(image, text) for image, texts in enumerate(captioned.texts) for text in texts]
-    refuse_larger_batch("train_latent", settings, len(pairs))
 
     description = describe(params, captioned, encoder.latent_shape, encoder_arguments, train.class_names)
     numbers = numbering(description["text"], description["vocabulary"])

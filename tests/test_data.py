@@ -500,24 +500,9 @@ def test_prepare_writes_the_splits_and_the_card(tmp_path):
     assert b"\r" not in (tmp_path / "a/results/counts.csv").read_bytes()
 
 
-def test_a_relative_root_counts_from_the_original_repository(tmp_path, monkeypatch):
-    """Queued experiments run in a copy, which has none of the ignored files."""
-    write_idx_set(tmp_path / "original/data")
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "original"))
-    monkeypatch.chdir(tmp_path)
-    run_prepare(tmp_path / "copy", dataset="mnist", root="data")
-    assert "original" not in (tmp_path / "copy/results/card.json").read_text()
-
-
 def test_data_is_imported_without_the_packages_of_its_sources():
     heavy = ["mlxtend", "sklearn", "torchvision", "PIL", "matplotlib", "pandas"]
     code = f"import sys, diffusion.data; print([name for name in {heavy} if name in sys.modules])"
     source = str(Path(data.__file__).parents[1])
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": source})
     assert result.stdout.strip() == "[]", result.stderr
-
-
-def test_one_test_image_a_class_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="no class has two test images, .*data.test_limit"):
-        run_prepare(tmp_path, test_limit=10)
-    assert not list(tmp_path.rglob("*.*"))

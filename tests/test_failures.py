@@ -279,12 +279,6 @@ def test_samples_that_are_not_finite_are_never_averaged_away(folder, monkeypatch
     assert "NaN or infinity" in refusal(name, monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["judge", "train", "vae", "gan"])
-def test_a_batch_larger_than_the_data(folder, monkeypatch, name):
-    set_param(folder, f"{name}.batch_size", 101)
-    assert f"error: {name}.batch_size: 101 is not possible (allowed: 1 to 100 images)" in refusal(name, monkeypatch)
-
-
 def test_fewer_samples_of_captions_than_classes(folder, monkeypatch):
     set_param(folder, "sample_latent.num_samples", 9)
     line = refusal("sample_latent", monkeypatch)

@@ -14,7 +14,7 @@ from pydantic import ValidationError, model_validator
 
 from stages.params import file
 from stages.params.keys import AllKeys, BaselineKeys, Keys, LatentKeys, ScoreKeys
-from stages.params.rules import conflicts
+from stages.params.rules import conflicts, in_one_line
 
 
 class Params(Keys):
@@ -22,7 +22,10 @@ class Params(Keys):
 
     @classmethod
     def load(cls, root: Path) -> Self:
-        """Read the params files of a checkout. Raises ValueError, one line, for the first wrong key or line."""
+        """Read the params files of a checkout.
+
+        Raises ValueError, one line, for the first wrong key or line, or for all values that do not go together.
+        """
         content: dict[str, Any] = {}
         file_of = {key: root / kind.FILE for kind in _kinds(cls) for key in kind.__annotations__}
         for path in [root / kind.FILE for kind in _kinds(cls)]:
@@ -65,8 +68,9 @@ class Params(Keys):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        for conflict in conflicts(self):
-            raise ValueError(str(conflict))
+        found = list(conflicts(self))
+        if found:
+            raise ValueError(in_one_line(found))
         return self
 
 

@@ -1,6 +1,6 @@
 """Which values of different keys go together.
 
-Every rule yields the conflicts that it finds; a user reads the first of all.
+Every rule yields the conflicts that it finds; a user reads all of them in one line.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +23,11 @@ class Conflict(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.value} is not possible (allowed: {self.allowed})"
+
+
+def in_one_line(found: Sequence[Conflict]) -> str:
+    """All conflicts as one message."""
+    return "; ".join(map(str, found))
 
 
 def conflicts(keys: Keys) -> Iterator[Conflict]:
@@ -70,11 +75,6 @@ def interval_rises(keys: Keys) -> Iterator[Conflict]:
         yield Conflict("guidance.interval", keys.guidance.interval, "from a lower to a higher log-SNR")
 
 
-def batch_within_limit(keys: Keys) -> Iterator[Conflict]:
-    """A batch holds every image at most once."""
-    yield from _batches(keys, "train", "judge")
-
-
 def samples_within_samples(keys: Keys) -> Iterator[Conflict]:
     """The samples of a sampler are the first of the verdict's, and DDPM's the first of these."""
     yield from _within(keys, "sampling.sampler_samples", "evaluate.num_samples")
@@ -120,11 +120,6 @@ def latent_heads_share_the_width(keys: LatentKeys) -> Iterator[Conflict]:
         yield Conflict("text.heads", keys.text.heads, f"a divisor of text.width = {keys.text.width}")
 
 
-def latent_batch_within_limit(keys: LatentKeys) -> Iterator[Conflict]:
-    """A batch holds every image at most once."""
-    yield from _batches(keys, "autoencoder", "train_latent")
-
-
 def baseline_steps_within_timesteps(keys: BaselineKeys) -> Iterator[Conflict]:
     """A sampler takes at most one step for each timestep."""
     yield from _steps(keys, "compare", ("ddim_steps",))
@@ -136,11 +131,6 @@ def baseline_images_can_be_halved(keys: BaselineKeys) -> Iterator[Conflict]:
     yield from _levels("gan", keys.gan, keys.gan.patch, image_size(keys))
 
 
-def baseline_batch_within_limit(keys: BaselineKeys) -> Iterator[Conflict]:
-    """A batch holds every image at most once."""
-    yield from _batches(keys, "vae", "gan")
-
-
 RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {
     Keys: (
         steps_within_timesteps,
@@ -149,7 +139,6 @@ RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {
         images_can_be_halved,
         heads_share_the_width,
         interval_rises,
-        batch_within_limit,
         samples_within_samples,
     ),
     ScoreKeys: (score_steps_within_timesteps, ode_images_within_images),
@@ -158,9 +147,8 @@ RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {
         latent_target_is_defined,
         latents_can_be_halved,
         latent_heads_share_the_width,
-        latent_batch_within_limit,
     ),
-    BaselineKeys: (baseline_steps_within_timesteps, baseline_images_can_be_halved, baseline_batch_within_limit),
+    BaselineKeys: (baseline_steps_within_timesteps, baseline_images_can_be_halved),
 }
 
 
@@ -182,14 +170,6 @@ def _target(keys: Keys, section: str) -> Iterator[Conflict]:
     if keys.schedule == "linear_zero_snr" and target == "eps":
         allowed = "x0, v with schedule linear_zero_snr, where alpha_bar_T = 0 has no eps"
         yield Conflict(f"{section}.target", target, allowed)
-
-
-def _batches(keys: Keys, *sections: str) -> Iterator[Conflict]:
-    limit = keys.data.train_limit
-    for section in sections:
-        size = getattr(keys, section).batch_size
-        if limit and size > limit:
-            yield Conflict(f"{section}.batch_size", size, f"up to {limit} images")
 
 
 def _within(keys: Keys, part: str, whole: str) -> Iterator[Conflict]:

@@ -118,7 +118,6 @@ def train_baseline(
     machine, settings = machine_of(params), getattr(params, kind)
     split = data / "train.safetensors"
     train = load_split(split)
-    refuse_larger_batch(kind, settings, len(train.images))
     update, learners = training_of(params, train, *machine)
     *_, saved = learners.values()
     description = {"net": net_arguments(params, train), "class_names": list(train.class_names)}
@@ -130,12 +129,6 @@ def train_baseline(
 def checkpoints_folder() -> Path:
     """Where interrupted trainings wait: in the original repository, even when an experiment runs in a copy of it."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve() / "checkpoints"
-
-
-def refuse_larger_batch(section: str, settings: Settings, number: int) -> None:
-    """Raise ValueError if a batch is larger than the data."""
-    if settings.batch_size > number:
-        raise ValueError(f"{section}.batch_size: {settings.batch_size} is not possible (allowed: 1 to {number} images)")
 
 
 def data_arguments(data: Dataset) -> dict[str, int]:

@@ -46,7 +46,7 @@ class Verdict(Quality):
     """The judge's verdict on samples of known classes; a `diversity` of 1 is that of real images."""
 
     accuracy: float
-    diversity: float | None  # None where no class has two samples
+    diversity: float | None  # None where it cannot be measured: see `Reference.diversity`
     confusion: Tensor  # (K, K): row = the label asked for, column = the class recognised
 
     @property
@@ -83,13 +83,19 @@ class Reference:
     def _test_sharpness(self) -> float:
         return metrics.sharpness(to_float(self.test.images))
 
-    def sharpness(self, images: Tensor) -> float:
-        """Sharpness of uint8 samples relative to that of the test images."""
-        return metrics.sharpness(to_float(images)) / self._test_sharpness
+    def sharpness(self, images: Tensor) -> float | None:
+        """Sharpness of uint8 samples relative to that of the test images; None if these are flat."""
+        return _ratio(metrics.sharpness(to_float(images)), self._test_sharpness)
+
+    def diversity(self, features: Tensor, labels: Tensor) -> float | None:
+        """Mean feature distance of two samples of a class (features (N, 128), labels (N,)) relative to that of two test
+        images; None where no class has two samples, or all test images of a class are the same."""
+        if labels.bincount().max() < 2:
+            return None
+        return _ratio(metrics.within_class_diversity(features, labels), self._test_diversity)
 
     @cached_property
-    def diversity(self) -> float:
-        """Mean feature distance of two real test images of a class."""
+    def _test_diversity(self) -> float:
         return metrics.within_class_diversity(self.test_features, self.test.labels)
 
     def quality(self, features: Tensor) -> Quality:
@@ -140,10 +146,13 @@ def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
     """
     seen = reference.judge.see(images)
     labels, predictions = labels.cpu(), seen.logits.argmax(1)
-    repeated = labels.bincount().max() > 1
     return Verdict(
         **asdict(reference.quality(seen.features)),
         accuracy=accuracy(predictions, labels),
-        diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if repeated else None,
+        diversity=reference.diversity(seen.features, labels),
         confusion=confusion_matrix(predictions, labels, seen.logits.shape[1]),
     )
+
+
+def _ratio(value: float, real: float) -> float | None:
+    return value / real if real else None

@@ -1,0 +1,44 @@
+"""Which data can be used, and which params go with them.
+
+`prepare` tells all conflicts at once, those of the chapters too. A stage of a chapter asks again, since its own params
+may have been changed since.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from diffusion.data import Dataset
+from stages.params.keys import Keys, LatentKeys
+from stages.params.rules import Conflict, in_one_line
+
+
+def refuse_misfit(keys: Keys, train: Dataset, test: Dataset) -> None:
+    """Raise ValueError, one line with every conflict, for data that cannot be used, alone or with these params."""
+    found = [*unusable(train, test), *chain.from_iterable(rule(keys, train) for rule in _rules(keys))]
+    if found:
+        raise ValueError(in_one_line(found))
+
+
+def unusable(train: Dataset, test: Dataset) -> Iterator[Conflict]:
+    """Quality is measured by distances between test images, which must differ."""
+    classes = test.labels.bincount()
+    if classes.max() < 2:
+        allowed = "two or more test images in some class; data.test_limit or data.root leave too few"
+        yield Conflict("data", f"one test image of {len(classes)} classes each", allowed)
+    for name, part in (("training", train), ("test", test)):
+        if (part.images == part.images[0]).all():
+            yield Conflict("data", f"{len(part.images)} {name} images that are all the same", "images that differ")
+
+
+def samples_of_every_class(keys: LatentKeys, train: Dataset) -> Iterator[Conflict]:
+    """Samples are compared class by class."""
+    if keys.sample_latent.num_samples < train.num_classes:
+        allowed = f"{train.num_classes}, one for each class, or more"
+        yield Conflict("sample_latent.num_samples", keys.sample_latent.num_samples, allowed)
+
+
+RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {LatentKeys: (samples_of_every_class,)}
+
+
+def _rules(keys: Keys) -> Iterator[Callable[..., Iterator[Conflict]]]:
+    return chain.from_iterable(rules for kind, rules in RULES.items() if isinstance(keys, kind))
