@@ -73,7 +73,10 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ),
         ({"model.channels": [64, 128, 128]}, "model.channels: .* 8, divides the image size 28"),
         ({"data.dataset": "digits", "model.patch": 4, "model.channels": [8, 8, 8]}, "model.channels: .*image size 8"),
-        ({"data.dataset": "folder", "data.image_size": 30}, "model.channels: .*image size 30"),
+        (
+            {"data.dataset": "folder", "data.image_size": 30, "model.channels": [8, 8]},
+            "model.channels: .*image size 30",
+        ),
         ({"model.channels": [12]}, "model.channels.0: 12 .*multiple of 8"),
         ({"model.attention_heads": 5}, "model.attention_heads: 5 .*divisor of the last of model.channels, 64"),
         ({"schedule": "linear_zero_snr", "train.target": "eps"}, "train.target: eps .*x0, v"),

@@ -21,6 +21,7 @@ from diffusion.choices import (
     TRAINING_TIMES,
     WEIGHTINGS,
 )
+from stages.params.sizes import AUTO
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -36,12 +37,18 @@ def _printable(text: str) -> str:
     return text
 
 
-def _one_of(*allowed: str | int) -> BeforeValidator:
-    """A choice among values of one type: True does not count as 1."""
+def _no_word(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f"a list of widths, or {AUTO!r}")
+    return value
+
+
+def _one_of(*allowed: str | int, or_else: str | None = None) -> BeforeValidator:
+    """A choice among values of one type: True does not count as 1. `or_else` is what a file may have in its place."""
 
     def chosen(value: object) -> object:
         if type(value) is not type(allowed[0]) or value not in allowed:
-            raise ValueError(", ".join(map(repr, allowed)))
+            raise ValueError(", ".join(map(repr, [*allowed, *filter(None, [or_else])])))
         return value
 
     return BeforeValidator(chosen)
@@ -54,7 +61,7 @@ JudgedImages = Annotated[Images, Field(ge=4)]  # KID needs four
 Limit = Annotated[int, Field(ge=0, le=100_000_000)]
 Batch = Annotated[int, Field(ge=1, le=65_536)]
 Width = Annotated[int, Field(ge=1, le=4096)]
-Patch = Annotated[int, _one_of(1, 2, 4)]
+Patch = Annotated[int, _one_of(1, 2, 4, or_else=AUTO)]
 Few = Annotated[int, Field(ge=1, le=1000)]
 Blocks = Annotated[int, Field(ge=1, le=100)]
 Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]  # representable in fp32
@@ -66,7 +73,9 @@ Folder = Annotated[str, AfterValidator(_printable)]
 Value = TypeVar("Value")
 Distinct = Annotated[list[Value], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
 Scales = Distinct[Annotated[Number, Field(ge=0, le=1000)]]  # of guidance
-Widths = Annotated[list[Annotated[Width, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=8)]
+Widths = Annotated[
+    list[Annotated[Width, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=8), BeforeValidator(_no_word)
+]
 
 
 class Section(BaseModel):

@@ -5,20 +5,27 @@ reads. Like its three parts (`file` reads the text, `keys` checks each key, `rul
 only accepts or refuses a run and never changes a result, so no stage lists any of them as a dependency.
 """
 
+import copy
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from stages.params import file
 from stages.params.keys import AllKeys, BaselineKeys, Keys, LatentKeys, ScoreKeys
 from stages.params.rules import conflicts, in_one_line
+from stages.params.sizes import sized
 
 
 class Params(Keys):
-    """Values for all keys of the spine, each valid on its own and all of them together."""
+    """Values for all keys of the spine, each valid on its own and all of them together.
+
+    Where a file has `auto` for the size of a network, they have the size.
+    """
+
+    _given: dict[str, Any] = PrivateAttr()
 
     @classmethod
     def load(cls, root: Path) -> Self:
@@ -53,7 +60,7 @@ class Params(Keys):
 
         Raises ValueError for an unknown key or a wrong value.
         """
-        content = self.model_dump()
+        content = copy.deepcopy(self._given)
         for change in changes:
             path, _, text = change.partition("=")
             path = path.rpartition(":")[2]
@@ -65,6 +72,13 @@ class Params(Keys):
                 raise ValueError(f"{path}: unknown key (allowed: those of params.yaml, as section.key=value)")
             section[key] = file.value(text)
         return self.validated(content)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _sized(cls, content: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
+        params = validated(sized(content))
+        params._given = content
+        return params
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
