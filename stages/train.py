@@ -1,5 +1,6 @@
 """Stage `train`: the denoiser. Writes weights, history and clock, nothing else, so plots and metrics never retrain."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 
 from diffusion.data import Dataset, load_split
 from diffusion.denoiser import save_denoiser
+from diffusion.loss import mirrored
 from diffusion.nets.table import build_net
 from diffusion.training.loop import Update, state_of
 from stages.params.params import Params
@@ -37,7 +39,7 @@ def main(params: Params, *, data: Path, model: Path, results: Path) -> None:
 def describe(params: Params, data: Dataset) -> dict[str, Any]:
     """What builds the denoiser again: see `save_denoiser`."""
     return {
-        "net": data_arguments(data) | params.model.model_dump(),
+        "net": data_arguments(data) | params.model.model_dump() | {"mirrored": params.train.flips},
         "schedule": params.schedule,
         "timesteps": params.timesteps,
         "target": params.train.target,
@@ -49,7 +51,8 @@ def training_of(params: Params, data: Dataset, device: torch.device, precision: 
     """The training that params describe, not begun: its step for `fit`, and its learner."""
     torch.manual_seed(params.seed)
     net = build_net(describe(params, data)["net"])
-    return denoiser_training(net, data.images, data.labels, params, params.train, device, precision)
+    augmented = partial(mirrored, num_classes=data.num_classes) if params.train.flips else None
+    return denoiser_training(net, data.images, data.labels, params, params.train, device, precision, augmented)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffusion.denoiser import Denoiser
-from diffusion.loss import TIME_SHARES, denoising_loss, loss_tables, times_at, weighted_error
+from diffusion.loss import TIME_SHARES, denoising_loss, loss_tables, mirrored, times_at, weighted_error
 from diffusion.objective import Draws
 from diffusion.schedule import noise_schedule
 
@@ -87,3 +87,19 @@ def test_labels_are_dropped_per_sample_with_the_given_probability():
     dropped = torch.stack(seen) == 10
     assert abs(dropped.float().mean() - 0.1) < 5 * math.sqrt(0.09 / 8000)
     assert dropped.any(dim=1).all() and not dropped.all(dim=1).any()
+
+
+def test_mirror_images_have_labels_of_their_own():
+    """So the network learns both sides, and a class as it is asked for is never mirrored."""
+    x_0, label = torch.randn(400, 1, 4, 4), torch.arange(400) % 3
+    seen = []
+
+    def loss(*given):
+        seen.append(given)
+        return torch.zeros(()), {}
+
+    mirrored(loss, 3)(x_0, label, Draws(0, "train", 0, torch.device("cpu"), 400))
+    x, labels, _ = seen[0]
+    turned = labels >= 3
+    assert torch.equal(labels % 3, label) and 150 < turned.sum() < 250
+    assert torch.equal(x[turned], x_0[turned].flip(-1)) and torch.equal(x[~turned], x_0[~turned])

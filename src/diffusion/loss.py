@@ -62,6 +62,21 @@ def denoising_loss(denoiser: Denoiser, *, dropout: float, times: str, weighting:
     return loss
 
 
+def mirrored(loss: Loss, num_classes: int) -> Loss:
+    """The same with every image mirrored left to right with probability 1/2, and labelled num_classes higher then.
+
+    A mirror image has a condition of its own, for which nobody asks, so that mirroring doubles the data and no sample
+    is mirrored (the conditioning of Karras et al. 2022, section 5).
+    """
+
+    def on_either_side(x_0: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        turned = draws.uniform((), of="mirror") < 0.5
+        x_0 = torch.where(turned[:, None, None, None], x_0.flip(-1), x_0)
+        return loss(x_0, label + num_classes * turned, draws)
+
+    return on_either_side
+
+
 def uniform_shares(schedule: NoiseSchedule) -> Tensor:
     """Every time is equally likely (Ho et al. 2020, algorithm 1)."""
     return torch.arange(schedule.timesteps + 1, dtype=torch.float64) / schedule.timesteps

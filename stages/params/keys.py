@@ -132,6 +132,10 @@ class Train(Training):
     compile: bool
 
 
+class TrainPixels(Train):
+    flips: bool
+
+
 class Sampling(Section):
     num_steps: Timesteps
     batch_size: Batch
@@ -249,7 +253,7 @@ class Keys(Section):
     data: Data
     judge: Judge
     model: Model
-    train: Train
+    train: TrainPixels
     sampling: Sampling
     evaluate: Evaluate
     benchmark: Benchmark

@@ -3,6 +3,7 @@
 It stands apart from `training`, so that an edit of the denoiser's loss retrains no judge, autoencoder or baseline.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -28,16 +29,18 @@ def denoiser_training(
     train: Train,
     device: torch.device,
     precision: str,
+    augmented: Callable[[Loss], Loss] | None = None,
 ) -> tuple[Update, Learners]:
     """The training of a denoiser, not begun: its step for `fit`, and its learner.
 
-    items (N, ...) are uint8 images or float latents, conditions (N, ...) integers as the network takes them.
+    items (N, ...) are uint8 images or float latents, conditions (N, ...) integers as the network takes them;
+    `augmented`, if given, makes of the denoising loss one on altered items.
     """
     net = place(net, device)
     called = cast(nn.Module, torch.compile(net, mode="reduce-overhead")) if train.compile else net
     denoiser = Denoiser(called, noise_schedule(params.schedule, params.timesteps), train.target, precision)
     loss = denoising_loss(denoiser, dropout=train.label_dropout, times=train.times, weighting=train.weighting)
-    learners = {"denoiser": learner_of(net, loss, train)}
+    learners = {"denoiser": learner_of(net, augmented(loss) if augmented else loss, train)}
     items, conditions = items.to(device), conditions.to(device)
     update = training_step(
         learners,

@@ -20,7 +20,8 @@ class UNet(nn.Module):
 
     `channels[i]` is the width at resolution image_size / patch / 2^i; each level has `blocks` residual blocks down and
     up, with one skip connection each, and only the coarsest level has attention (none if attention_heads = 0). Labels
-    run from 0 to num_classes - 1; `null` = num_classes is the null condition, "unconditional". With `context_dim`,
+    run from 0 to num_classes - 1, and if it was trained on `mirrored` images too, those of a class are labelled
+    num_classes higher; the label after the last, `null`, is the null condition, "unconditional". With `context_dim`,
     every residual block of the coarsest level also attends to a context of tokens of that width. `output_channels`
     default to those of the image.
 
@@ -39,15 +40,16 @@ class UNet(nn.Module):
         dropout: float,
         context_dim: int = 0,
         output_channels: int | None = None,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         coarsest = coarsest_side(image_size, patch, channels)
-        self.null = num_classes
+        self.null = 2 * num_classes if mirrored else num_classes
         self.patch = patch
         widths = list(channels)
         embedding = 4 * widths[0]
         self.time = TimeEmbedding(embedding)
-        self.label = nn.Embedding(num_classes + 1, embedding)
+        self.label = nn.Embedding(self.null + 1, embedding)
 
         def block(inputs: int, outputs: int, level: int) -> ResidualBlock:
             attended = context_dim if level == len(widths) - 1 else 0
@@ -55,7 +57,7 @@ class UNet(nn.Module):
 
         self.stem = nn.Conv2d(image_channels * patch**2, widths[0], 3, padding=1)
         sides = [coarsest * 2**level for level in reversed(range(len(widths)))]
-        self.maps = nn.ModuleList(LabelMap(num_classes + 1, *shape) for shape in zip(widths, sides, strict=True))
+        self.maps = nn.ModuleList(LabelMap(self.null + 1, *shape) for shape in zip(widths, sides, strict=True))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             self.down.extend(block(width, width, level) for _ in range(blocks))
