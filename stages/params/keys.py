@@ -21,6 +21,7 @@ from diffusion.choices import (
     TRAINING_TIMES,
     WEIGHTINGS,
 )
+from diffusion.names import fits_a_table
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -31,7 +32,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if not fits_a_table(text):
         raise ValueError("characters that can be printed")
     return text
 
