@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, moments, save_sheet, save_split
 from diffusion.randomness import generator_for
-from diffusion.sources import Splits, load_splits
+from diffusion.sources.splits import Splits, load_splits
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table
@@ -22,7 +22,9 @@ def main(params: Params, *, out: Path, results: Path) -> None:
     data = params.data
     splits = load_splits(
         data.dataset,
-        Path(os.environ.get("DVC_ROOT", "."), data.root),  # an experiment in a copy finds the data of the original
+        Path(
+            os.environ.get("DVC_ROOT", "."), os.path.expanduser(data.root)
+        ),  # an experiment in a copy finds the data of the original
         generator_for(params.seed, "split"),
         data.image_size,
         data.channels,
@@ -34,7 +36,9 @@ def main(params: Params, *, out: Path, results: Path) -> None:
         allowed = "a class with 2 or more; data.test_limit or data.root leave too few"
         raise ValueError(f"data: no class has two test images, whose distance is diversity (allowed: {allowed})")
     if splits.skipped:
-        print(f"data.root: {splits.skipped} files are hidden or beside the class folders, and no part of the data")
+        print(
+            f"data.root: {splits.skipped} files are no part of the data: hidden, a system's own, or beside the classes"
+        )
     save_split(out / "train.safetensors", splits.train, {"dataset": data.dataset})
     save_split(out / "test.safetensors", splits.test, {"dataset": data.dataset})
     tiles = examples(splits.train, EXAMPLES_PER_CLASS)
