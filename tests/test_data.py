@@ -515,6 +515,14 @@ def test_a_relative_root_counts_from_the_original_repository(tmp_path, monkeypat
     assert "original" not in (tmp_path / "copy/results/card.json").read_text()
 
 
+def test_a_root_may_be_named_from_home(tmp_path, monkeypatch):
+    """A shell expands ~ only at the start of a word, so that `-S data.root=~/data` reaches us as it is."""
+    write_idx_set(tmp_path / "data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    run_prepare(tmp_path / "out", dataset="mnist", root="~/data")
+
+
 def test_data_is_imported_without_the_packages_of_its_sources():
     heavy = ["mlxtend", "sklearn", "torchvision", "PIL", "matplotlib", "pandas"]
     code = f"import sys, diffusion.data; print([name for name in {heavy} if name in sys.modules])"
