@@ -1,5 +1,6 @@
 """A folder of images: its classes and their names, its splits, what is passed over, and how what is wrong is told."""
 
+import threading
 import unicodedata
 import warnings
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from diffusion.data import load_split
 from diffusion.latents.captions import Vocabulary, class_words
 from diffusion.randomness import generator_for
+from diffusion.sources import folder
 from diffusion.sources.folder import read_folder
 from diffusion.sources.splits import load_splits
 from stages import prepare
@@ -209,6 +211,22 @@ def test_images_do_not_depend_on_the_number_of_lanes(tmp_path, threads):
     torch.set_num_threads(1)
     assert torch.equal(found.images, read_folder(tmp_path, 16, 3, iter).parts[0].images)
     assert len(found.images.flatten(1).unique(dim=0)) == 60 // 2  # both classes have the same images
+
+
+def test_lanes_decode_at_the_same_time(tmp_path, monkeypatch):
+    """Every image waits until another lane has one: it would wait for ever if they took turns."""
+    together = threading.Barrier(2, timeout=60)
+
+    def read_image(*_):
+        together.wait()
+        return torch.zeros(1, 8, 8, dtype=torch.uint8)
+
+    monkeypatch.setattr(folder, "read_image", read_image)
+    monkeypatch.setattr(folder, "CHUNK", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert len(read(write(tmp_path, ["cat", "dog"])).parts[0].labels) == 8
+    torch.set_num_threads(before)
 
 
 def test_warnings_are_as_they_were_after_reading(tmp_path):

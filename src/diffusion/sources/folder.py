@@ -2,9 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ LITTER = {  # what systems leave in folders, beside hidden files
     "system volume information",
     "thumbs.db",
 }
+CHUNK = 16  # files that a lane reads at a time: their sizes differ, and a lane waits for one that is far behind
 TOLD = 10  # files or folders that one message names
 
 
@@ -151,10 +152,14 @@ def _entries(folder: Path) -> tuple[list[Path], int]:
 def _read_all(files: Sequence[Path], image_size: int, channels: int, watch: Watch) -> Tensor:
     """All images (N, C, image_size, image_size), decoded side by side. Raises ValueError about all that cannot be."""
     images = torch.empty(len(files), channels, image_size, image_size, dtype=torch.uint8)
-    read = partial(_read_or_say, image_size=image_size, channels=channels)
     bad = []
+
+    def read(chunk: list[Path]) -> list[Tensor | str]:
+        return [_read_or_say(file, image_size, channels) for file in chunk]
+
     with _mended_files_in_silence():
-        for k, found in enumerate(in_lanes(read, watch(files), len(files), images.device)):
+        chunks = in_lanes(read, _chunks(watch(files)), -(-len(files) // CHUNK), images.device)
+        for k, found in enumerate(chain.from_iterable(chunks)):
             if isinstance(found, Tensor):
                 images[k] = found
             else:
@@ -164,6 +169,12 @@ def _read_all(files: Sequence[Path], image_size: int, channels: int, watch: Watc
     if bad:
         raise ValueError(f"data.root: {len(bad):,} of {len(files):,} images cannot be read: {_first(bad, '; ')}")
     return images
+
+
+def _chunks(files: Iterable[Path]) -> Iterator[list[Path]]:
+    rest = iter(files)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk
 
 
 def _read_or_say(file: Path, image_size: int, channels: int) -> Tensor | str:
