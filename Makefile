@@ -9,7 +9,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CHAPTERS := score latent baselines
 
 .DEFAULT_GOAL := spine
-.PHONY: spine all $(CHAPTERS) repository demo test reproducible bench profile load frontier distill peers study lesson deps lock clean help
+.PHONY: spine all $(CHAPTERS) repository demo test reproducible bench profile load photographs frontier distill peers study lesson deps lock clean help
 
 spine: .venv/.installed repository
 	dvc repro
@@ -55,6 +55,9 @@ profile: .venv/.installed
 
 load: .venv/.installed
 	python -m benchmarks.load --mnist $(MNIST)
+
+photographs: .venv/.installed
+	python -m benchmarks.photographs
 
 frontier: .venv/.installed
 	python -m studies.frontier --data data/processed --model models/denoiser.safetensors \
@@ -128,6 +131,7 @@ help:
 	@echo "  make bench      images per second of training and sampling, overhead of the samplers"
 	@echo "  make profile    where the time of training, sampling and judging goes, by operation"
 	@echo "  make load       memory and seconds for 50,000 images, all of MNIST, 10,000 samples, 50 classes (minutes)"
+	@echo "  make photographs photographs of mixed sizes that prepare reads in a second, in one lane and two"
 	@echo "  make peers      this project and other libraries, with equal training times (over an hour): reports/peers"
 
 .venv/.installed: pyproject.toml requirements.lock | .venv/bin/python

@@ -12,7 +12,7 @@ from diffusion.quality.classification import accuracy
 from diffusion.quality.judge import Judge
 from diffusion.quality.metrics import frechet_distance, precision_recall_density_coverage
 from diffusion.randomness import generator_for
-from diffusion.sources import load_splits
+from diffusion.sources.splits import load_splits
 from stages.judge import training_of
 from stages.params.params import Params
 from stages.shared.machine import machine_of

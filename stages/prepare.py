@@ -8,9 +8,9 @@ from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, moments, save_sheet, save_split
 from diffusion.randomness import generator_for
-from diffusion.sources import Splits, load_splits
-from stages.params.data_rules import refuse_misfit
-from stages.params.params import AllParams
+from diffusion.sources.splits import Splits, load_splits
+from stages.params.data_rules import misfits_of_chapters, refuse_misfit
+from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table
 
@@ -18,7 +18,7 @@ EXAMPLES_PER_CLASS = 10
 EXAMPLE_PIXELS = 56
 
 
-def main(params: AllParams, *, out: Path, results: Path) -> None:
+def main(params: Params, *, out: Path, results: Path) -> None:
     """Write both splits (--out) and the data card (--results)."""
     data = params.data
     splits = load_splits(
@@ -32,8 +32,12 @@ def main(params: AllParams, *, out: Path, results: Path) -> None:
         partial(tqdm, desc="images", unit="img"),
     )
     refuse_misfit(params, splits.train, splits.test)
+    for misfit in misfits_of_chapters(Path(), splits.train, splits.test):
+        print(f"a chapter that cannot run like this: {misfit}")
     if splits.skipped:
-        print(f"data.root: {splits.skipped} files are hidden or beside the class folders, and no part of the data")
+        print(
+            f"data.root: {splits.skipped} files are no part of the data: hidden, a system's own, or beside the classes"
+        )
     save_split(out / "train.safetensors", splits.train, {"dataset": data.dataset})
     save_split(out / "test.safetensors", splits.test, {"dataset": data.dataset})
     tiles = examples(splits.train, EXAMPLES_PER_CLASS)

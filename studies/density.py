@@ -20,7 +20,7 @@ from diffusion.likelihood.greys import Greys
 from diffusion.randomness import generator_for
 from diffusion.samplers.ode import FIRST_TIME
 from diffusion.schedule import noise_schedule
-from diffusion.sources import load_splits
+from diffusion.sources.splits import load_splits
 from diffusion.training.loop import Update, state_of, training_step
 from stages.params.keys import Score
 from stages.params.params import ScoreParams

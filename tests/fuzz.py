@@ -24,7 +24,7 @@ from test_failures import write_model
 from benchmarks.load import peak_memory
 from diffusion.denoiser import load_denoiser
 from diffusion.randomness import generator_for
-from diffusion.sources import load_splits
+from diffusion.sources.splits import load_splits
 from diffusion.tensors import load_tensors
 
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

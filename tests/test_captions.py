@@ -124,6 +124,17 @@ def test_classes_of_any_script_have_words_of_their_own():
             class_words(names)
 
 
+def test_accents_are_part_of_a_word_however_they_are_typed():
+    """Decomposed, as macOS has them in names of folders, they parted e-le-phant."""
+    composed, decomposed = "éléphant", "e\u0301le\u0301phant"
+    assert class_word(composed) == class_word(decomposed) == class_word(decomposed.upper()) == composed
+    vocabulary = Vocabulary.of((composed, "हिन्दी"))
+    assert vocabulary.numbers(f"a {decomposed}") == vocabulary.numbers(f"a {composed}")
+    assert len(vocabulary.numbers("a left\u2011leaning हिन्दी")) == 3
+    with pytest.raises(ValueError, match="near it: éléphant"):
+        vocabulary.numbers("elephant")
+
+
 def test_a_full_caption_tells_all_grades_apart_in_every_wording():
     for wording in range(len(WORDINGS)):
         texts = {caption("two", grades, wording) for grades in product(range(3), repeat=3)}

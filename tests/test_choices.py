@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion import choices, loss, sources
+from diffusion import choices, loss
 from diffusion.runtime import pick_device, pick_precision
 from diffusion.samplers.table import SAMPLERS
 from diffusion.schedule import SCHEDULES, SPACINGS
+from diffusion.sources.splits import load_splits
+from diffusion.sources.table import DATASETS
 from diffusion.target import TARGETS
 from diffusion.training.optimiser import DECAYS
 
@@ -20,7 +22,7 @@ TABLES = {
     "TRAINING_TIMES": loss.TIME_SHARES,
     "SPACINGS": SPACINGS,
     "DECAYS": DECAYS,
-    "DATA_SETS": sources.DATASETS,
+    "DATA_SETS": DATASETS,
 }
 
 
@@ -47,7 +49,7 @@ def test_devices_and_precisions_are_known_to_the_runtime():
 @pytest.mark.parametrize("name", ["mnist5k", "digits"])  # the others are read from files
 def test_images_have_the_size_and_channels_that_are_said(name):
     known = choices.DATA_SETS[name]
-    train = sources.load_splits(name, Path("unused"), torch.Generator().manual_seed(0), train_limit=20).train
+    train = load_splits(name, Path("unused"), torch.Generator().manual_seed(0), train_limit=20).train
     assert train.shape == (known.channels, known.image_size, known.image_size)
 
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
-from param_files import smoke_params
+from param_files import set_param, smoke_params, write_params
 from PIL import Image
 
 from stages import prepare
-from stages.params.params import AllParams
+from stages.params.params import AllParams, Params
 
 
 def params_of(root, **changes):
@@ -35,7 +35,7 @@ def prepared(tmp_path, **changes):
     return json.loads((tmp_path / "results/card.json").read_text())
 
 
-def test_flat_images_and_a_misfit_of_a_chapter_in_one_line(tmp_path):
+def test_all_conflicts_are_told_in_one_line_before_anything_is_written(tmp_path):
     flat = torch.full((60, 16, 16), 128, dtype=torch.uint8)
     write_images(tmp_path / "images", dict.fromkeys("abcde", flat))
     with pytest.raises(ValueError, match="all the same") as caught:
@@ -58,3 +58,15 @@ def test_duplicates_across_the_splits_are_counted(tmp_path):
     assert prepared(tmp_path)["duplicates"] == 4
     write_images(tmp_path / "again" / "images", {name: noise(20, seed) for seed, name in enumerate("ab")})
     assert "duplicates" not in prepared(tmp_path / "again")
+
+
+def test_prepare_tells_what_will_stop_a_chapter(tmp_path, monkeypatch, capsys):
+    """It goes on, since the spine needs no chapter."""
+    write_images(tmp_path / "images", {name: noise(20, seed) for seed, name in enumerate("abcde")})
+    write_params(tmp_path, smoke_params() | {"data": params_of(tmp_path / "images").data.model_dump()})
+    set_param(tmp_path, "sample_latent.num_samples", 4)
+    set_param(tmp_path, "score.heun_steps", 2000)
+    monkeypatch.chdir(tmp_path)
+    prepare.main(Params.load(tmp_path), out=tmp_path / "out", results=tmp_path / "results")
+    told = capsys.readouterr().out
+    assert "score.heun_steps: 2000" in told and "sample_latent.num_samples: 4" in told

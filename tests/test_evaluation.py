@@ -12,7 +12,7 @@ from diffusion.nets.classifier import Classifier
 from diffusion.objective import Draws
 from diffusion.quality.evaluation import Reference, Verdict, verdict
 from diffusion.quality.judge import Judge, augment, judge_loss, recognisability
-from diffusion.sources import load_splits
+from diffusion.sources.splits import load_splits
 from diffusion.tensors import save_model, save_tensors
 from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Optimiser

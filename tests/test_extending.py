@@ -143,7 +143,7 @@ def test_a_network(tree):
 
 
 def test_a_data_set(tree):
-    assert len(tree.follow("A data set")) == 2
+    assert len(tree.follow("A data set")) == 3
     tree.set_params({"data.dataset": "bars"})
     for stage in ("prepare", "train"):
         tree.stage(stage)

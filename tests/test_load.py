@@ -18,7 +18,7 @@ from diffusion.quality import metrics
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.quality.judge import Judge
 from diffusion.randomness import generator_for
-from diffusion.sources import load_splits
+from diffusion.sources.splits import load_splits
 from stages.params.params import AllParams
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -20,11 +21,11 @@ from safetensors.torch import save_file
 from test_failures import rewritten, write_autoencoder, write_judge, write_latent, write_model
 
 from benchmarks.load import peak_memory
-from diffusion import sources
 from diffusion.denoiser import load_denoiser
 from diffusion.latents.autoencoder import load_autoencoder
 from diffusion.latents.model import load_latent
 from diffusion.quality.judge import Judge
+from diffusion.sources.image_file import MAX_PIXELS, read_image
 from diffusion.tensors import fitted, load_tensors, save_tensors
 from stages import prepare
 from stages.params.params import Params
@@ -194,7 +195,7 @@ def test_names_inside_of_an_archive_are_not_used(tmp_path, raw):
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(pets):
-    for width, height in ((5793, 5793), (2**25 + 1, 1), (2**31 - 1, 2**31 - 1)):
+    for width, height in ((8193, 8193), (2**26 + 1, 1), (2**31 - 1, 2**31 - 1)):
         (pets / "cat/1.png").write_bytes(png_of(width, height))
         with peak_memory() as peak:
             line = refusal(pets / "cat/1.png", load_folder, pets)
@@ -203,7 +204,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(pets):
 
 def test_the_largest_image_allowed_takes_less_than_a_gibibyte(pets):
     """With transparency, which takes most."""
-    side = int(sources.MAX_PIXELS**0.5)
+    side = int(MAX_PIXELS**0.5)
     (pets / "cat/1.png").write_bytes(png_of(side, side, 6, bytes(side * (1 + 4 * side))))
     with peak_memory() as peak:
         load_folder(pets)
@@ -263,7 +264,7 @@ def test_an_image_that_may_not_be_read_is_named(pets, monkeypatch):
 )
 def test_every_mode_of_8_bits_is_read(pets, mode, kind):
     Image.new("RGB", (9, 9), "white").convert(mode).save(pets / "cat/1.png", kind)
-    assert sources._read_image(pets / "cat/1.png", 9, 1).float().mean() > 250
+    assert read_image(pets / "cat/1.png", 9, 1).float().mean() > 250
 
 
 def test_one_class_is_none(pets):
@@ -279,12 +280,35 @@ def test_an_empty_class_is_named(pets):
     refusal(pets / "wolf", load_folder, pets)
 
 
-@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "back\u202ewards", os.fsdecode(b"caf\xe9")])
+BREAKING = [
+    "a\nb",
+    "\x1b[31mred",
+    "back\u202ewards",
+    "a\u2028b",
+    "a\u2029b",
+    "a\x85b",
+    os.fsdecode(b"caf\xe9"),
+    " \u202f",
+]
+
+
+@pytest.mark.parametrize("name", BREAKING)
 def test_names_that_would_break_tables_and_messages_are_refused(pets, name):
-    (pets / name).mkdir()
-    assert refusal(pets, load_folder, pets).isprintable()
+    shutil.copytree(pets / "dog", pets / name)
+    line = refusal(pets, load_folder, pets)
+    assert line.isprintable() and "holds the class folder" in line
     (pets / name).rename(pets / "cat" / name)
-    assert refusal(pets / "cat", load_folder, pets).isprintable()
+    assert refusal(pets / "cat", load_folder, pets).isprintable()  # since a class folder holds files alone
+
+
+@pytest.mark.parametrize("name", [*BREAKING, "Screenshot 9.41.00\u202fAM", "e\u0301le\u0301phant", "x" * 250])
+def test_a_file_may_have_any_name(pets, name):
+    """Names of files reach no table."""
+    whole = load_folder(pets)
+    (pets / "dog/7.png").rename(pets / "dog" / f"7{name}")  # so that the order stays the same
+    assert load_folder(pets).checksum == whole.checksum
+    (pets / "dog" / f"7{name}").write_text("no image")
+    assert refusal(pets / "dog" / "7", load_folder, pets).isprintable()
 
 
 def run_prepare(root, folder):

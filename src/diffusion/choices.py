@@ -58,6 +58,9 @@ DATA_SETS = {
     "mnist": DataSet(28, 1, "digit"),
     "fashion_mnist": DataSet(28, 1, "garment"),
     "kmnist": DataSet(28, 1, "character"),
+    "emnist_letters": DataSet(28, 1, "letter"),
+    "cifar10": DataSet(32, 3, "photograph"),
+    "svhn": DataSet(32, 3, "digit"),
     "digits": DataSet(8, 1, "digit"),
     "folder": DataSet(None, None, "image"),
 }

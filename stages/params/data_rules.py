@@ -1,14 +1,16 @@
 """Which data can be used, and which params go with them.
 
-`prepare` tells all conflicts at once, those of the chapters too. A stage of a chapter asks again, since its own params
-may have been changed since.
+`prepare` tells all conflicts at once. Those of a chapter do not stop it, since the spine needs no chapter: they stop
+stages of that chapter, and are told as early as they are known.
 """
 
 from collections.abc import Callable, Iterator
 from itertools import chain
+from pathlib import Path
 
 from diffusion.data import Dataset
 from stages.params.keys import Keys, LatentKeys
+from stages.params.params import BaselineParams, LatentParams, ScoreParams
 from stages.params.rules import Conflict, in_one_line
 
 
@@ -17,6 +19,15 @@ def refuse_misfit(keys: Keys, train: Dataset, test: Dataset) -> None:
     found = [*unusable(train, test), *chain.from_iterable(rule(keys, train) for rule in _rules(keys))]
     if found:
         raise ValueError(in_one_line(found))
+
+
+def misfits_of_chapters(root: Path, train: Dataset, test: Dataset) -> Iterator[str]:
+    """Why chapters of the checkout `root` cannot run with its params and these data, in one line each."""
+    for kind in (ScoreParams, LatentParams, BaselineParams):
+        try:
+            refuse_misfit(kind.load(root), train, test)
+        except ValueError as error:
+            yield str(error)
 
 
 def unusable(train: Dataset, test: Dataset) -> Iterator[Conflict]:

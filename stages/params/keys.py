@@ -21,6 +21,7 @@ from diffusion.choices import (
     TRAINING_TIMES,
     WEIGHTINGS,
 )
+from diffusion.names import fits_a_table
 from stages.params.sizes import AUTO
 
 
@@ -32,7 +33,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if not fits_a_table(text):
         raise ValueError("characters that can be printed")
     return text
 

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from diffusion.files import write_text
 from diffusion.latents.strokes import PROPERTIES
+from diffusion.names import words_in
 from diffusion.randomness import generator_for
 from diffusion.tensors import load_tensors, save_tensors
 
 BETWEEN = " | "  # captions of one image, in the file
+HYPHENS = "-_\u2010\u2011"  # inside of a word that someone types
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ARTICLE, CLASS = "a", "class"  # slots of a wording beside the properties
 ADJECTIVES = {
@@ -67,7 +69,7 @@ def belongs(combination: Combination, labels: Tensor, grades: Tensor) -> Tensor:
 
 def class_word(name: str) -> str:
     """The single word for a class in captions: seven for 7, ankle-boot for Ankle boot, "" for ?!."""
-    return NUMBERS[int(name)] if re.fullmatch("[0-9]", name) else "-".join(re.findall(r"[^\W_]+", name.lower()))
+    return NUMBERS[int(name)] if re.fullmatch("[0-9]", name) else "-".join(words_in(name))
 
 
 def class_words(names: Sequence[str]) -> tuple[str, ...]:
@@ -126,7 +128,7 @@ class Vocabulary:
         Raises ValueError for the first unknown word, with the nearest known ones as suggestions.
         """
         found = []
-        for word in map(class_word, re.findall(r"[\w-]+", text.lower())):
+        for word in map(class_word, words_in(text, joined_by=HYPHENS)):
             if word not in self.words:
                 near = difflib.get_close_matches(word, self.words, cutoff=0.5)
                 hint = f"near it: {', '.join(near)}" if near else f"allowed: {', '.join(self.words)}"
