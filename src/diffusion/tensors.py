@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from diffusion.files import whole_file
+from diffusion.memory import is_shortage
 
 DESCRIPTION = "description"
 MAX_HEADER_BYTES = 2**24  # of a .safetensors file: names, shapes and the description
@@ -54,6 +55,8 @@ def load_tensors(path: Path) -> tuple[Tensors, Description]:
         floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
         broken = [name for name, tensor in floats.items() if not tensor.isfinite().all()]
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:  # RecursionError is one of them
+        if is_shortage(error):
+            raise
         raise ValueError(f"{path}: not a .safetensors file of this project, or damaged ({_one_line(error)})") from error
     if not isinstance(description, dict):
         raise ValueError(f"{path}: not a .safetensors file of this project (its description is not a JSON object)")
@@ -80,6 +83,14 @@ def load_model(path: Path, kind: str, build: Callable[[Tensors, Description], Mo
         return build(tensors, description), description
 
 
+def class_names_of(description: Description) -> list[str]:
+    """The names of the classes that a model was made for. Raises ValueError if there are none, or other things."""
+    names = description["class_names"]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names are not a list of texts")
+    return names
+
+
 def with_weights(net: Net, tensors: Tensors) -> Net:
     """Load weights into a network and return it. Raises RuntimeError if names or shapes differ."""
     net.load_state_dict(tensors)
@@ -91,7 +102,8 @@ def fitted(path: Path, tensors: Tensors, description: Description) -> Iterator[N
     """Guard a block that builds a model from the description and tensors of a file.
 
     The model is stopped before it fills memory with more weights than the file holds. Raises ValueError in that case,
-    for numbers that no model has, and for any error of the block: weights and description do not fit together.
+    for numbers that no model has, and for any error of the block but a lack of memory: weights and description do not
+    fit together.
     """
     known: dict[tuple[nn.Module, str], int] = {}
     left = sum(tensor.numel() for tensor in tensors.values())
@@ -109,6 +121,8 @@ def fitted(path: Path, tensors: Tensors, description: Description) -> Iterator[N
             raise ValueError(f"it holds a number above {MAX_NUMBER:,}")
         yield
     except Exception as error:  # a wrong description can break anything
+        if is_shortage(error):
+            raise
         raise ValueError(f"{path}: weights and description do not fit together ({_one_line(error)})") from error
     finally:
         hook.remove()
