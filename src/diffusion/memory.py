@@ -1,4 +1,4 @@
-"""Running out of memory, which PyTorch reports in several types and words. No torch is imported: pages start with it."""
+"""Running out of memory, which PyTorch reports in several types and words. It imports no torch: pages start with it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
