@@ -40,7 +40,8 @@ def save_tensors(path: Path, tensors: Tensors, description: Description) -> None
 def load_tensors(path: Path) -> tuple[Tensors, Description]:
     """Read what `save_tensors` wrote, onto the CPU.
 
-    Raises ValueError if the file is missing, damaged, not one of this project, or holds NaN or infinity.
+    Raises ValueError if the file is missing, damaged, not one of this project, or holds NaN or infinity, and the error
+    itself where memory runs out.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file (expected a .safetensors file of this project)")
@@ -102,8 +103,7 @@ def fitted(path: Path, tensors: Tensors, description: Description) -> Iterator[N
     """Guard a block that builds a model from the description and tensors of a file.
 
     The model is stopped before it fills memory with more weights than the file holds. Raises ValueError in that case,
-    for numbers that no model has, and for any error of the block but a lack of memory: weights and description do not
-    fit together.
+    for numbers that no model has, and for any error of the block: weights and description do not fit together.
     """
     known: dict[tuple[nn.Module, str], int] = {}
     left = sum(tensor.numel() for tensor in tensors.values())
@@ -120,9 +120,7 @@ def fitted(path: Path, tensors: Tensors, description: Description) -> Iterator[N
         if _largest(description) > MAX_NUMBER:
             raise ValueError(f"it holds a number above {MAX_NUMBER:,}")
         yield
-    except Exception as error:  # a wrong description can break anything
-        if is_shortage(error):
-            raise
+    except Exception as error:  # a wrong description can break anything, and ask for any amount of memory
         raise ValueError(f"{path}: weights and description do not fit together ({_one_line(error)})") from error
     finally:
         hook.remove()
