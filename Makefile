@@ -2,6 +2,11 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
+# where git does not answer (an unpacked archive, a folder of another owner), DVC does without it, and only for that long
+ifneq ($(shell git rev-parse --git-dir >/dev/null 2>&1 && echo git),git)
+export DVC_SYSTEM_CONFIG_DIR := $(CURDIR)/.dvc/without_git
+endif
+
 INSTALL := python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 # where benchmarks find MNIST or download it, as data.root
 MNIST := data/raw
@@ -9,25 +14,20 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CHAPTERS := score latent baselines
 
 .DEFAULT_GOAL := spine
-.PHONY: spine all $(CHAPTERS) repository demo test reproducible bench profile load photographs frontier distill peers study lesson deps lock clean help
+.PHONY: spine all $(CHAPTERS) moved demo test reproducible bench profile load photographs frontier distill peers study lesson deps lock clean help
 
-spine: .venv/.installed repository
+spine: .venv/.installed
 	dvc repro
 	@echo "The report: reports/index.html (for a browser), reports/README.md (the same figures as text)"
 	@echo "For dvc and python in this shell: . .venv/bin/activate"
 
-all: .venv/.installed repository
+all: .venv/.installed
 	dvc repro --all-pipelines
 	@echo "The reports: reports/index.html, with links to the chapters' pages; the same figures as text: reports/README.md"
 
-$(CHAPTERS): .venv/.installed repository
+$(CHAPTERS): .venv/.installed
 	dvc repro chapters/$@/dvc.yaml
 	@echo "The chapter's page: reports/$@.html (for a browser), reports/$@.md (the same figures as text)"
-
-# without git, or where git refuses the folder, DVC does without it; once git answers again, so does DVC
-repository:
-	@if ! git rev-parse --git-dir >/dev/null 2>&1; then dvc config --quiet --local core.no_scm true; \
-	elif grep -qs no_scm .dvc/config.local; then dvc config --quiet --local --unset core.no_scm; fi
 
 # in a clone, so that the params, reports and results of this folder stay as they are
 demo: .venv/.installed
@@ -134,11 +134,15 @@ help:
 	@echo "  make photographs photographs of mixed sizes that prepare reads in a second, in one lane and two"
 	@echo "  make peers      this project and other libraries, with equal training times (over an hour): reports/peers"
 
-.venv/.installed: pyproject.toml requirements.lock | .venv/bin/python
+# scripts in .venv/bin and the editable install name the folder that they were made in: after a move, the new one
+moved:
+	@test ! -s .venv/.installed || test "$$(cat .venv/.installed)" = "$$(cd .venv && pwd -P)" || python tests/moved.py .venv
+
+.venv/.installed: pyproject.toml requirements.lock | moved .venv/bin/python
 	@echo "Installing into .venv what is not there yet: torch and the rest take a few minutes"
 	$(INSTALL) .
 	@python -c 'from importlib.metadata import version; print("Installed: torch", version("torch"))'
-	@touch $@
+	@cd .venv && pwd -P > .installed
 
 .venv/.installed-dev: .venv/.installed
 	$(INSTALL) '.[dev]'

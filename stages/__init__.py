@@ -4,11 +4,13 @@ import signal
 import sys
 from pathlib import Path
 
-import stages.shared.start  # noqa: F401
+from stages.shared.start import refuse_other_python
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 # `python -m stages.NAME` begins: until `run` takes over, Ctrl-C ends it without a traceback
 beginning = sys.argv[0] == "-m" and any(word.startswith("stages.") for word in sys.orig_argv)
-if beginning and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if beginning:
+    refuse_other_python()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

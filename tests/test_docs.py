@@ -1,7 +1,9 @@
 """What the documents say of the code and its tests is true."""
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import defaultdict
@@ -10,6 +12,8 @@ from pkgutil import resolve_name
 
 import grimp
 import pytest
+
+from diffusion.latents.captions import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,6 +45,15 @@ def test_the_ten_lines_of_the_readme_run(tmp_path):
     fewer = block.replace("num_steps=1000", "num_steps=10").replace("by_ddim(50)", "by_ddim(5)")
     subprocess.run([sys.executable, "-c", fewer], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "digits.png").is_file()
+
+
+def test_prompts_in_the_readme_are_words_of_the_default_data():
+    words = json.loads((ROOT / "reports/captions/card.json").read_text())["vocabulary"]
+    commands = re.findall(r"^python -m diffusion.sample --prompt (.*?) --", README, re.MULTILINE)
+    prompts = [prompt for command in commands for prompt in shlex.split(command)]
+    assert len(prompts) >= 3
+    for prompt in prompts:
+        assert Vocabulary(tuple(words)).numbers(prompt)
 
 
 def test_our_names_in_the_readme_exist():

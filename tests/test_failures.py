@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import inspect
 import io
 import json
 import os
@@ -35,6 +36,7 @@ from diffusion.nets.classifier import Classifier
 from diffusion.nets.unet import UNet
 from diffusion.quality.judge import Judge
 from diffusion.tensors import load_tensors, save_tensors
+from stages.params.memory import KEYS, memory_keys
 
 SIZE, CHANNELS = 8, 1
 DIGITS = tuple("0123456789")
@@ -283,6 +285,60 @@ def test_fewer_samples_of_captions_than_classes(folder, monkeypatch):
     set_param(folder, "sample_latent.num_samples", 9)
     line = refusal("sample_latent", monkeypatch)
     assert line.startswith("error: sample_latent.num_samples: 9 is not possible (allowed: 10, one for each class, or")
+
+
+ALLOCATOR = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError(ALLOCATOR), MemoryError(), torch.OutOfMemoryError("CUDA out of memory")]
+)
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("train", "train.batch_size = 32, model.channels = [8]"),
+        ("evaluate", "sampling.batch_size = 64, model.channels = [8], evaluate.num_samples = 40"),
+    ],
+)
+def test_a_lack_of_memory_is_told_in_a_line_with_the_keys_that_decide_it(folder, monkeypatch, name, keys, error):
+    def forward(*_):
+        raise error
+
+    set_param(folder, "model.channels", [8])
+    set_param(folder, "train.batch_size", 32)
+    set_param(folder, "sampling.batch_size", 64)
+    monkeypatch.setattr(UNet, "forward", forward)
+    line = refusal(name, monkeypatch)
+    assert line.startswith(f"error: {name}: out of memory (what decides how much it takes: {keys}")
+
+
+def test_a_file_that_does_not_fit_into_memory_is_not_called_damaged(folder, monkeypatch):
+    def open_file(*_):
+        raise RuntimeError(ALLOCATOR)
+
+    monkeypatch.setattr(tensors, "safe_open", open_file)
+    assert refusal("judge", monkeypatch).startswith(
+        "error: judge: out of memory (what decides how much it takes: judge."
+    )
+
+
+def test_every_stage_but_the_pages_knows_what_decides_its_memory():
+    pages = {name for name in STAGES if name.endswith("page")} | {"report"}
+    assert set(KEYS) == set(STAGES) - pages
+    for name in KEYS:
+        main = runpy.run_module(f"stages.{name}", run_name="read")["main"]
+        kind = next(iter(inspect.signature(main, eval_str=True).parameters.values()))
+        assert memory_keys(name, kind.annotation.load(ROOT)).count(" = ") == len(KEYS[name]) > 0
+
+
+def test_a_python_without_the_environment_says_how_to_go_on():
+    """As a DVC from elsewhere finds it; -S leaves out whatever is installed."""
+    process = subprocess.run(
+        [sys.executable, "-S", "-m", *COMMANDS["train"]], cwd=ROOT, env={}, capture_output=True, text=True
+    )
+    assert process.returncode == 1 and process.stderr.count("\n") == 1
+    assert process.stderr.startswith(f"error: {sys.executable} has no torch, pydantic, ")
+    assert "run `make` once, and `. .venv/bin/activate`" in process.stderr and process.stderr.endswith(f"{GO_BACK}\n")
 
 
 def test_a_missing_network_names_the_folder(folder, monkeypatch):

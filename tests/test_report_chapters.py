@@ -136,6 +136,12 @@ def test_prompts_hold_only_where_they_do():
     assert "is missed by width and class" in prompts.prompts_answer(missed)
 
 
+def test_the_page_suggests_a_prompt_of_its_own_data(reports):
+    texts = ["wide big-cat slanted to the left", "big-cat", "a thin big-cat", "an upright big-cat"]
+    write_csv(reports.folder / "captions/captions.csv", [{"class": "big cat", "caption": text} for text in texts])
+    assert prompts.known_prompt(reports) == "a thin big-cat"
+
+
 @pytest.fixture
 def compared(reports) -> Reports:
     literal.write_comparison(reports)

@@ -1,6 +1,8 @@
 """The command for people: files that it writes, images that do not depend on the batch, errors of one line."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from test_latent import described
 
 from diffusion import sample
 from diffusion.denoiser import save_denoiser
+from diffusion.generation import ImageModel
 from diffusion.latents.model import save_latent
 from diffusion.nets.unet import UNet
 
@@ -24,7 +27,7 @@ def model(tmp_path_factory):
     return small_model(tmp_path_factory.mktemp("model") / "grey.safetensors", image_channels=1)
 
 
-def small_model(path, image_channels):
+def small_model(path, image_channels, class_names=tuple("abcd")):
     torch.manual_seed(0)
     net_arguments = {
         "image_size": 8,
@@ -41,7 +44,7 @@ def small_model(path, image_channels):
         if isinstance(layer, torch.nn.Conv2d):  # the last of every block starts at zero
             torch.nn.init.normal_(layer.weight, std=0.1)
     description = {"net": net_arguments, "schedule": "linear", "timesteps": 30, "target": "v"}
-    save_denoiser(path, net.state_dict(), description | {"class_names": list("abcd")})
+    save_denoiser(path, net.state_dict(), description | {"class_names": list(class_names)})
     return path
 
 
@@ -64,6 +67,68 @@ def test_a_sheet_is_a_picture(model, tmp_path):
     run(model, "--labels", "0-3", "--num", 8, "--steps", 2, "--out", tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.width > picture.height > 16
+
+
+def test_all_classes_by_default_and_others_by_name(model, tmp_path):
+    for asked, labels in (([], [0, 1, 2, 3, 0]), (["--labels", "d", "a"], [3, 0, 3, 0, 3])):
+        run(model, *asked, "--num", 5, "--steps", 2, "--out", tmp_path / "x.npz")
+        with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+            assert arrays["labels"].tolist() == labels
+
+
+def helped(capsys, *arguments):
+    """The commands among the examples of --help, in words."""
+    with pytest.raises(SystemExit) as caught:
+        sample._parser().parse_args([*map(str, arguments), "--help"])
+    assert not caught.value.code
+    examples = capsys.readouterr().out.partition("examples:")[2].replace("\\\n", " ")
+    return [shlex.split(line)[3:] for line in examples.splitlines() if "python -m" in line]
+
+
+def test_help_suggests_what_the_models_at_hand_know(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert ["3", "7"] in [command[1:3] for command in helped(capsys)]  # without a model, of the default data
+    (tmp_path / "models").mkdir()
+    shutil.copy(model, sample.LABEL_MODEL)
+    description, denoiser, autoencoder = described()
+    description |= {"class_names": ["3", "zero"]}
+    save_latent(sample.PROMPT_MODEL, denoiser.state_dict(), autoencoder, description)
+    commands = helped(capsys)
+    assert ["a", "d"] in [command[1:3] for command in commands]
+    assert "a thin three" in [command[1] for command in commands]
+    for command in commands:
+        sample.main(sample._parser().parse_args([*command, "--num", "2", "--steps", "2"]))
+    other = small_model(
+        tmp_path / "other.safetensors", image_channels=1, class_names=["Ankle boot", "b", "c", "T-shirt"]
+    )
+    assert ["Ankle boot", "T-shirt"] in [command[1:3] for command in helped(capsys, "--model", other)]
+
+
+SHORT_OF_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] data. DefaultCPUAllocator: not enough memory: you tried to"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_a_lack_of_memory_names_what_decides_it(model, tmp_path, monkeypatch, error):
+    def images(*_):
+        raise error
+
+    monkeypatch.setattr(ImageModel, "images", images)
+    with pytest.raises(MemoryError, match="^sampling: out of memory .*--batch-size 100, --num 4, the model.$"):
+        run(model, "--num", 4, "--out", tmp_path / "x.png")
+
+
+def test_other_errors_are_no_lack_of_memory(model, tmp_path, monkeypatch):
+    def images(*_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(ImageModel, "images", images)
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(model, "--num", 4, "--out", tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
@@ -97,7 +162,7 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
         assert picture.width > 4 * picture.height
     with pytest.raises(ValueError, match="--prompt: the word 'thinn' is not in the vocabulary .near it: thin"):
         run(latent, "--prompt", "a thinn three", "--out", tmp_path / "y.png")
-    for nothing in ("", " "):
+    for nothing in ("", " ", "!"):
         with pytest.raises(ValueError, match=f"--prompt: '{nothing}' is not possible .allowed: words"):
             run(latent, "--prompt", "zero", nothing, "--out", tmp_path / "y.png")
     with pytest.raises(ValueError, match="holds 'denoiser' .expected 'latent'"):
@@ -112,12 +177,13 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
         (["--guidance-interval", "-3", "1"], "--guidance-interval: not possible without --guidance"),
         (["--guidance-rescale", "0"], "--guidance-rescale: not possible without --guidance"),
         (["--labels", "0-9"], "--labels: '0-9' .*0-3"),
-        (["--labels", "cat"], "--labels: 'cat'"),
+        (["--labels", "cat"], "--labels: 'cat' is not possible .allowed: 0-3, .*names: 'a', 'b', 'c', 'd'"),
         (["--labels", "3-1"], "--labels: '3-1'"),
         (["--steps", 31], "--steps: 31 .*1 to 30"),
         (["--sampler", "ddpm", "--steps", 10], "--steps: 10 .*ddpm .*all 30"),
         (["--sampler", "dpmpp_2m", "--eta", 0.5], "--eta: 0.5 is not possible with dpmpp_2m .allowed: with ddim"),
         (["--out", "x.jpg"], "--out: 'x.jpg' .*npz, .png"),
+        (["--num", 10**30], "--num: .*allowed: 1 to 1,000,000,000"),
         (["--out", "no/such/folder/x.png"], "--out: no/such/folder is not a folder"),
     ],
 )
@@ -136,7 +202,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(model, arguments, messag
             ["--model", "m", "--out", "x.png", "--guidance", "-1"],
             "error: --guidance: -1 is not possible (allowed: 0 or more)",
         ),
-        (["--out", "x.png", "--num", "many"], "error: --num: many is not possible (allowed: 1 or more)"),
+        (["--out", "x.png", "--num", "many"], "error: --num: many is not possible (allowed: 1 to 1,000,000,000)"),
         (["--out", "x.png", "--eta", "nan"], "error: --eta: nan is not possible (allowed: 0 to 1)"),
         (["--out", "x.png", "--sampler", "best"], "error: --sampler: invalid choice: 'best' (choose from "),
         (["--out", "x.png", "--nums", "3"], "error: unrecognized arguments: --nums 3"),
@@ -157,3 +223,19 @@ def test_the_shell_sees_one_line_and_no_traceback(arguments, message, tmp_path):
     command = [sys.executable, "-m", "diffusion.sample", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 1 and done.stderr.startswith(message) and done.stderr.count("\n") == 1
+
+
+def test_more_than_the_memory_is_told_in_one_line(model, tmp_path):
+    """The labels of so many images would take 8 GB."""
+    command = [sys.executable, "-m", "diffusion.sample", "--model", model, "--num", "1000000000", "--out", "x.png"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -v 7000000 && exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(
+        "error: sampling: out of memory (what decides how much it takes: --batch-size 100, --num"
+    )

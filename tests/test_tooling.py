@@ -1,10 +1,13 @@
 """The same checks everywhere: `make test`, the pre-commit hooks and the hosted workflow; environments and presets."""
 
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
+from venv import EnvBuilder
 
 import pytest
 import yaml
@@ -60,19 +63,54 @@ def test_a_build_for_cpus_fits_the_lock(name):
     assert f"{name}=={version}" in (ROOT / "README.md").read_text()
 
 
-def test_dvc_does_without_git_only_as_long_as_git_does_not_answer(tmp_path):
+@pytest.fixture
+def checkout(tmp_path):
+    """This working tree, with an environment whose `dvc` lists the stages and runs none of them."""
     repository = working_tree(tmp_path / "repository")
-    local = repository.path / ".dvc/config.local"
+    binaries = repository.path / ".venv/bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    (binaries / "dvc").write_text(f"#!/bin/sh\nexec {sys.executable} -m dvc stage list --name-only\n")
+    (binaries / "dvc").chmod(0o755)
+    (repository.path / ".venv/.installed").touch()
+    return repository
 
-    def make(**environment):
-        repository.run("make", "repository", **environment)
 
-    make()
+def test_make_does_without_git_only_as_long_as_git_does_not_answer(checkout):
+    local = checkout.path / ".dvc/config.local"
+    before = checkout.changes()
+    for environment in ({}, {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}):
+        assert "prepare\n" in checkout.run("make", **environment).output
+        assert not local.exists() and checkout.changes() == before
+    shutil.rmtree(checkout.path / ".git")  # as in an unpacked archive
+    assert "prepare\n" in checkout.run("make").output
     assert not local.exists()
-    make(GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
-    assert "no_scm = true" in local.read_text()
-    make()
-    assert "no_scm" not in local.read_text()
+    assert "is not a git repository" in checkout.dvc("stage", "list", fails=True).output
+    assert "prepare" in checkout.dvc("stage", "list", DVC_SYSTEM_CONFIG_DIR=".dvc/without_git").output
+
+
+@pytest.mark.parametrize("place", ["moved", "a place with spaces"])
+def test_an_environment_that_was_moved_names_its_new_place(tmp_path, place):
+    before, after = tmp_path / "before", tmp_path / place
+    (before / "src").mkdir(parents=True)
+    for name in ("Makefile", "tests/moved.py"):
+        (before / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, before / name)
+    EnvBuilder(symlinks=True).create(before / ".venv")
+    (links,) = (before / ".venv").glob("lib/*/site-packages")
+    (links / "_ours.pth").write_text(f"{before}/src\n")
+    tool = Path(".venv/bin/tool")
+    (before / tool).write_text(f"#!{before}/.venv/bin/python\nimport sys\nprint(sys.prefix, *sys.path, sep='\\n')\n")
+    (before / tool).chmod(0o755)
+    (before / ".venv/.installed").write_text(f"{before}/.venv\n")
+    before.rename(after)
+    for expected in (["This folder was"], []):  # and once only
+        done = subprocess.run(["make", "moved"], cwd=after, check=True, capture_output=True, text=True)
+        assert [line[:15] for line in done.stdout.splitlines() if not line.startswith("make")] == expected
+    activated = f". .venv/bin/activate && {tool.name}"
+    for command in ([str(after / tool)], ["bash", "-c", activated]):
+        found = subprocess.run(command, cwd=after, check=True, capture_output=True, text=True).stdout.splitlines()
+        assert found[0] == f"{after}/.venv" and f"{after}/src" in found
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").iterdir()), ids=lambda path: path.name)

@@ -17,7 +17,7 @@ from diffusion.nets.table import build_net
 from diffusion.runtime import autocast, freeze
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
-from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
+from diffusion.tensors import Description, Tensors, class_names_of, load_model, save_model, with_weights
 
 Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: a number, or (B,) if unguided) -> x_0
 EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is
@@ -166,7 +166,7 @@ def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Den
     def build(tensors: Tensors, description: Description) -> Denoiser:
         net = with_weights(build_net(description["net"]), tensors)
         schedule = noise_schedule(description["schedule"], description["timesteps"])
-        if len(description["class_names"]) != description["net"]["num_classes"]:
+        if len(class_names_of(description)) != description["net"]["num_classes"]:
             raise ValueError("as many class_names as num_classes are needed")
         return Denoiser(freeze(net, device), schedule, description["target"], precision)
 

@@ -1,9 +1,11 @@
-"""The command line: `python -m diffusion.sample --labels 0-9 --out x.png`, or `--prompt "a thin three"`."""
+"""The command line: `python -m diffusion.sample --out x.png`, with `--labels circle` or `--prompt "a thin three"`."""
 
 import argparse
 import math
+import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -18,27 +20,31 @@ from diffusion.data import classes_in_turn, save_sheet
 from diffusion.denoiser import guided, load_denoiser
 from diffusion.files import whole_file
 from diffusion.generation import ImageModel, Wrap, of_denoiser, of_latents
+from diffusion.labels import labels_of
+from diffusion.latents.captions import suggested_prompt
 from diffusion.latents.model import load_latent
+from diffusion.memory import shortage_explained
 from diffusion.runtime import pick_device, pick_precision, prepare_machine
 from diffusion.samplers.table import SAMPLERS, SamplerSetting
 from diffusion.schedule import SPACINGS
+from diffusion.tensors import Description
 
 LABEL_MODEL, PROMPT_MODEL = Path("models/denoiser.safetensors"), Path("models/latent.safetensors")
 COLUMNS = 10  # of a sheet with a single label or prompt
 DEFAULT_STEPS = 50
 EXAMPLES = """examples:
-  an image of a prompt
-    python -m diffusion.sample --prompt "a thin three" --num 1 --guidance 3 --steps 20 --out picture.png
-  a sheet of ten digits of each class
-    python -m diffusion.sample --labels 0-9 --num 100 --out digits.png
+  a sheet of a hundred images, a column for every class
+    python -m diffusion.sample --num 100 --out sheet.png
   a thousand images for another program: uint8 arrays `images` (N, H, W) or (N, H, W, C), and `labels` (N,)
-    python -m diffusion.sample --labels 0-9 --num 1000 --out digits.npz
-  threes and sevens, guided at the noise levels where the class is decided, in 10 steps
-    python -m diffusion.sample --labels 3,7 --guidance 3 --guidance-interval -3 1 \\
-      --sampler dpmpp_2m --steps 10 --out threes_and_sevens.png
+    python -m diffusion.sample --num 1000 --out arrays.npz
+  some classes, guided at the noise levels where the class is decided, in 10 steps
+    python -m diffusion.sample --labels {classes} --guidance 3 --guidance-interval -3 1 \\
+      --sampler dpmpp_2m --steps 10 --out classes.png
+  an image of a prompt
+    python -m diffusion.sample --prompt {prompt} --num 1 --guidance 3 --steps 20 --out picture.png
 
 Image k has the k-th label or prompt (after the last they start over) and noise of its own, so it is the same at any
---batch-size and --num.
+--batch-size and --num. Classes and prompt are those of the models at hand, or else of the default data.
 """
 
 
@@ -51,28 +57,35 @@ class Request(NamedTuple):
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Sample and write. Raises ValueError for an impossible request, before any work."""
+    """Sample and write. Raises ValueError for an impossible request, before any work, and MemoryError."""
     if arguments.out.suffix not in WRITERS:
         raise ValueError(f"--out: {arguments.out.name!r} has an unknown suffix (allowed: {', '.join(WRITERS)})")
     if not arguments.out.parent.is_dir():
         raise ValueError(f"--out: {arguments.out.parent} is not a folder")
+    if arguments.out.is_dir():
+        raise ValueError(f"--out: {arguments.out} is a folder")
     wrap = guidance(arguments)
     device = pick_device(arguments.device)
     prepare_machine(device)
-    request = (of_prompts if arguments.prompt else of_labels)(arguments, device, wrap)
-    turns = classes_in_turn(arguments.num, len(request.names))
-    conditions = request.conditions[turns.to(request.conditions.device)]
-    watch = partial(tqdm, unit="batch")
-    images = request.model.images(conditions, arguments.seed, "sample", arguments.batch_size, watch)
-    WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(request.names)[turns], len(request.names))
+    deciding = f"--batch-size {arguments.batch_size}, --num {arguments.num}, the model"
+    with shortage_explained("sampling", deciding):
+        request = (of_prompts if arguments.prompt else of_labels)(arguments, device, wrap)
+        turns = classes_in_turn(arguments.num, len(request.names))
+        conditions = request.conditions[turns.to(request.conditions.device)]
+        watch = partial(tqdm, unit="batch")
+        images = request.model.images(conditions, arguments.seed, "sample", arguments.batch_size, watch)
+        WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(request.names)[turns], len(request.names))
 
 
 def of_labels(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -> Request:
     """Images of classes, from pixels."""
     path = model_file(arguments.model or LABEL_MODEL, stage="train")
     denoiser, description = load_denoiser(path, device, pick_precision(arguments.precision, device))
-    num_classes, net = len(description["class_names"]), description["net"]
-    labels = parse_labels(arguments.labels, num_classes)
+    names, net = description["class_names"], description["net"]
+    try:
+        labels = labels_of(arguments.labels, names) if arguments.labels else [*range(len(names))]
+    except ValueError as error:
+        raise ValueError(f"--labels: {error}") from error
     shape = (net["image_channels"], net["image_size"], net["image_size"])
     walk = sampler_setting(arguments, denoiser.schedule.timesteps).start
     return Request(of_denoiser(denoiser, shape, walk, wrap), torch.tensor(labels), labels)
@@ -87,11 +100,13 @@ def model_file(path: Path, stage: str) -> Path:
 
 def of_prompts(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -> Request:
     """Images of prompts, from latents. Raises ValueError for one without words, or with a word that the model lacks."""
-    for text in arguments.prompt:
-        if not text.strip():
-            raise ValueError(f"--prompt: {text!r} is not possible (allowed: words, like 'a thin three')")
     path = model_file(arguments.model or PROMPT_MODEL, stage="train_latent")
-    model, _ = load_latent(path, device, pick_precision(arguments.precision, device))
+    model, description = load_latent(path, device, pick_precision(arguments.precision, device))
+    for text in arguments.prompt:
+        if not any(map(str.isalnum, text)):
+            raise ValueError(
+                f"--prompt: {text!r:.80} is not possible (allowed: words, like {known_prompt(description)!r})"
+            )
     try:
         tokens = model.tokens(arguments.prompt)
     except ValueError as error:
@@ -99,6 +114,24 @@ def of_prompts(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) 
     walk = sampler_setting(arguments, model.denoiser.schedule.timesteps).start
     images_of = of_latents(model.denoiser, model.latent_shape, walk, model.autoencoder.decode, wrap)
     return Request(images_of, tokens, list(range(len(tokens))))
+
+
+def known_prompt(description: Description) -> str:
+    """A prompt in words that a model of prompts knows."""
+    return suggested_prompt(description["class_names"][0], description["vocabulary"])
+
+
+def examples(model: Path | None) -> str:
+    """Commands whose classes and prompt are those of the models at hand, or of the default data without models."""
+    classes, prompt = ["3", "7"], "a thin three"
+    with suppress(ValueError, OSError):
+        _, description = load_denoiser(model or LABEL_MODEL, torch.device("cpu"), "fp32")
+        names = description["class_names"]
+        classes = [*dict.fromkeys((names[0], names[-1]))]
+    with suppress(ValueError, OSError):
+        _, description = load_latent(model or PROMPT_MODEL, torch.device("cpu"), "fp32")
+        prompt = known_prompt(description)
+    return EXAMPLES.format(classes=shlex.join(classes), prompt=shlex.quote(prompt))
 
 
 def guidance(arguments: argparse.Namespace) -> Wrap:
@@ -118,18 +151,6 @@ def guidance(arguments: argparse.Namespace) -> Wrap:
         interval=interval or (-math.inf, math.inf),
         rescale=rescale or 0.0,
     )
-
-
-def parse_labels(text: str, num_classes: int) -> list[int]:
-    """`3`, `0-9`, `1,3,5-7` as a list. Raises ValueError for anything else, and for labels that the model lacks."""
-    try:
-        ranges = [[int(bound) for bound in part.split("-")] for part in text.split(",")]
-        labels = [label for bounds in ranges for label in range(bounds[0], bounds[-1] + 1)]
-    except ValueError:
-        labels = []
-    if not labels or max(labels) >= num_classes:
-        raise ValueError(f"--labels: {text!r} is not possible (allowed: 0-{num_classes - 1}, or like 1,3,5-7)")
-    return labels
 
 
 def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSetting:
@@ -172,13 +193,25 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(message.removeprefix("argument "))
 
 
+class _Help(argparse.Action):
+    """Help with examples for the models at hand; --model counts if it stands before --help."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> NoReturn:
+        parser.epilog = examples(namespace.model)
+        parser.print_help()
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m diffusion.sample",
         description="Sample images from a trained denoiser.",
-        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action=_Help, nargs=0, help="show this, with examples for the models at hand")
     parser.add_argument(
         "--model",
         type=Path,
@@ -186,8 +219,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="a .png sheet or .npz arrays")
     asked = parser.add_mutually_exclusive_group()
-    asked.add_argument("--labels", default="0-9", help="classes, like 3 or 0-9 or 1,3,5-7 (default 0-9)")
-    asked.add_argument("--prompt", nargs="+", metavar="TEXT", help='what to draw, in words, like "a thin three"')
+    asked.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="CLASS",
+        help="classes by name or by index, also 0-9 or 1,3,5-7; a number that is a name is the name (default all)",
+    )
+    asked.add_argument("--prompt", nargs="+", metavar="TEXT", help="what to draw, in words that the model knows")
     parser.add_argument("--num", type=_positive, default=100, help="number of images (default 100)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="ddim", help="(default ddim)")
     parser.add_argument("--steps", type=_positive, help=f"per image (default {DEFAULT_STEPS}; all T for ddpm)")
@@ -228,7 +266,7 @@ def _number(kind: Callable[[str], float], low: float, high: float, allowed: str)
     return read
 
 
-_positive = _number(int, 1, math.inf, "1 or more")
+_positive = _number(int, 1, 10**9, "1 to 1,000,000,000")
 _scale = _number(float, 0, math.inf, "0 or more")
 _share = _number(float, 0, 1, "0 to 1")
 
@@ -236,7 +274,7 @@ _share = _number(float, 0, 1, "0 to 1")
 if __name__ == "__main__":
     try:
         main(_parser().parse_args())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if sys.flags.dev_mode:
             raise
         sys.exit(f"error: {' '.join(str(error).split())}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from diffusion.files import whole_file
+from diffusion.memory import is_shortage
 
 DESCRIPTION = "description"
 MAX_HEADER_BYTES = 2**24  # of a .safetensors file: names, shapes and the description
@@ -39,7 +40,8 @@ def save_tensors(path: Path, tensors: Tensors, description: Description) -> None
 def load_tensors(path: Path) -> tuple[Tensors, Description]:
     """Read what `save_tensors` wrote, onto the CPU.
 
-    Raises ValueError if the file is missing, damaged, not one of this project, or holds NaN or infinity.
+    Raises ValueError if the file is missing, damaged, not one of this project, or holds NaN or infinity, and the error
+    itself where memory runs out.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file (expected a .safetensors file of this project)")
@@ -54,6 +56,8 @@ def load_tensors(path: Path) -> tuple[Tensors, Description]:
         floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
         broken = [name for name, tensor in floats.items() if not tensor.isfinite().all()]
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:  # RecursionError is one of them
+        if is_shortage(error):
+            raise
         raise ValueError(f"{path}: not a .safetensors file of this project, or damaged ({_one_line(error)})") from error
     if not isinstance(description, dict):
         raise ValueError(f"{path}: not a .safetensors file of this project (its description is not a JSON object)")
@@ -78,6 +82,14 @@ def load_model(path: Path, kind: str, build: Callable[[Tensors, Description], Mo
         raise ValueError(f"{path}: holds {description.get('kind')!r:.80} (expected {kind!r})")
     with fitted(path, tensors, description):
         return build(tensors, description), description
+
+
+def class_names_of(description: Description) -> list[str]:
+    """The names of the classes that a model was made for. Raises ValueError if there are none, or other things."""
+    names = description["class_names"]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names are not a list of texts")
+    return names
 
 
 def with_weights(net: Net, tensors: Tensors) -> Net:
@@ -108,7 +120,7 @@ def fitted(path: Path, tensors: Tensors, description: Description) -> Iterator[N
         if _largest(description) > MAX_NUMBER:
             raise ValueError(f"it holds a number above {MAX_NUMBER:,}")
         yield
-    except Exception as error:  # a wrong description can break anything
+    except Exception as error:  # a wrong description can break anything, and ask for any amount of memory
         raise ValueError(f"{path}: weights and description do not fit together ({_one_line(error)})") from error
     finally:
         hook.remove()

@@ -55,6 +55,7 @@ def _one_of(*allowed: str | int, or_else: str | None = None) -> BeforeValidator:
     return BeforeValidator(chosen)
 
 
+IMAGE_SIZES = range(4, 257)  # pixels
 Steps = Annotated[int, Field(ge=1, le=100_000_000)]  # of a training
 Timesteps = Annotated[int, Field(ge=1, le=100_000)]  # of a chain, or a sampler's steps along it
 Images = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -95,7 +96,7 @@ class Training(Section):
 class Data(Section):
     dataset: Annotated[str, _one_of(*DATA_SETS)]
     root: Folder
-    image_size: Annotated[int, Field(ge=4, le=256)]
+    image_size: Annotated[int, Field(ge=IMAGE_SIZES[0], le=IMAGE_SIZES[-1])]
     channels: Annotated[int, _one_of(1, 3)]
     train_limit: Limit
     test_limit: Limit

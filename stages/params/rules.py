@@ -5,11 +5,12 @@ Every rule yields the conflicts that it finds; a user reads all of them in one l
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from math import lcm
 from operator import attrgetter
 from typing import NamedTuple
 
 from diffusion.choices import DATA_SETS
-from stages.params.keys import BaselineKeys, Keys, Latent, LatentKeys, Net, ScoreKeys
+from stages.params.keys import IMAGE_SIZES, BaselineKeys, Gan, Keys, Latent, LatentKeys, Model, ScoreKeys, Vae
 
 LEAST_SCALED = 21  # timesteps of a schedule whose betas are scaled by 1000 / T: with fewer, betas reach 1
 
@@ -60,7 +61,7 @@ def target_is_defined(keys: Keys) -> Iterator[Conflict]:
 
 def images_can_be_halved(keys: Keys) -> Iterator[Conflict]:
     """The image size is halved from level to level of the U-Net."""
-    yield from _levels("model", keys.model, keys.model.patch, image_size(keys))
+    yield from _sizes(keys, "model.channels")
 
 
 def heads_share_the_width(keys: Keys) -> Iterator[Conflict]:
@@ -103,12 +104,7 @@ def latent_target_is_defined(keys: LatentKeys) -> Iterator[Conflict]:
 
 def latents_can_be_halved(keys: LatentKeys) -> Iterator[Conflict]:
     """The autoencoder halves images as often as it has widths, the U-Net halves what is left."""
-    size, folded = image_size(keys), 2 ** len(keys.autoencoder.channels)
-    if size % folded:
-        allowed = f"2^widths, here {folded}, divides the image size {size}"
-        yield Conflict("autoencoder.channels", keys.autoencoder.channels, allowed)
-    else:
-        yield from _levels("latent", keys.latent, 1, size // folded)
+    yield from _sizes(keys, "autoencoder.channels") or _sizes(keys, "latent.channels")
 
 
 def latent_heads_share_the_width(keys: LatentKeys) -> Iterator[Conflict]:
@@ -127,8 +123,8 @@ def baseline_steps_within_timesteps(keys: BaselineKeys) -> Iterator[Conflict]:
 
 def baseline_images_can_be_halved(keys: BaselineKeys) -> Iterator[Conflict]:
     """The image size is halved from level to level of both baselines."""
-    yield from _levels("vae", keys.vae, keys.vae.patch, image_size(keys))
-    yield from _levels("gan", keys.gan, keys.gan.patch, image_size(keys))
+    yield from _sizes(keys, "vae.channels")
+    yield from _sizes(keys, "gan.channels")
 
 
 RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {
@@ -178,11 +174,35 @@ def _within(keys: Keys, part: str, whole: str) -> Iterator[Conflict]:
         yield Conflict(part, number, f"up to {whole} = {most}")
 
 
-def _levels(section: str, net: Net, patch: int, size: int) -> Iterator[Conflict]:
-    divisor = patch * 2 ** (len(net.channels) - 1)
-    if size % divisor:
-        allowed = f"patch * 2^(levels - 1), here {divisor}, divides the image size {size}"
-        yield Conflict(f"{section}.channels", net.channels, allowed)
+def _sizes(keys: Keys, widths: str) -> list[Conflict]:
+    """The image size is a multiple of what a key of widths asks for. It is to blame itself where the user chose it."""
+    size, multiples = image_size(keys), multiples_of(keys)
+    number, formula = multiples[widths]
+    if size % number == 0:
+        return []
+    if DATA_SETS[keys.data.dataset].image_size:
+        return [Conflict(widths, attrgetter(widths)(keys), f"{formula}, here {number}, divides the image size {size}")]
+    common = lcm(*(number for number, _ in multiples.values()))
+    near = [other for other in (size // common * common, (size // common + 1) * common) if other in IMAGE_SIZES]
+    sizes = f"{' or '.join(map(str, near))}, multiples of {common}" if near else "none"
+    allowed = f"{sizes}; {widths} decides, whose {formula} = {number} divides it"
+    return [Conflict("data.image_size", size, allowed)]
+
+
+def multiples_of(keys: Keys) -> dict[str, tuple[int, str]]:
+    """What the image size is a multiple of, by the key of the widths that ask for it, with its formula."""
+    nets: dict[str, Vae | Gan | Model] = {"model": keys.model}
+    if isinstance(keys, BaselineKeys):
+        nets |= {"vae": keys.vae, "gan": keys.gan}
+    found = {
+        f"{name}.channels": (net.patch * 2 ** (len(net.channels) - 1), "patch * 2^(levels - 1)")
+        for name, net in nets.items()
+    }
+    if isinstance(keys, LatentKeys):
+        folds, levels = len(keys.autoencoder.channels), len(keys.latent.channels)
+        found["autoencoder.channels"] = (2**folds, "2^widths")
+        found["latent.channels"] = (2 ** (folds + levels - 1), "2^(levels - 1) after the autoencoder's 2^widths")
+    return found
 
 
 def _heads(section: str, net: Latent) -> Iterator[Conflict]:

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from diffusion.memory import shortage_explained
+from stages.params.memory import memory_keys
 from stages.shared.interruption import interruptible
 from stages.shared.plan import announced
+from stages.shared.start import GO_BACK
 
-GO_BACK = "to get the last results back: git restore reports '*dvc.lock' && dvc checkout --allow-missing"
 REMEDIES = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room in your quota",
@@ -26,25 +28,29 @@ def run(main: Callable[..., None]) -> None:
 
     The type of its params says which params files are loaded and validated; every keyword is given as `--NAME PATH`.
 
-    A ValueError or OSError is for the user to correct: it is printed as one line and the stage exits with status 1.
-    Under `python -X dev` it is raised with its traceback instead. SIGINT (Ctrl-C), SIGTERM and the end of the DVC that
-    runs the stage also end it in one line.
+    A ValueError, an OSError or a lack of memory is for the user to correct: it is printed as one line and the stage
+    exits with status 1. Under `python -X dev` it is raised with its traceback instead. SIGINT (Ctrl-C), SIGTERM and the
+    end of the DVC that runs the stage also end it in one line.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m {main.__globals__['__spec__'].name}", description=main.__doc__)
+    module = main.__globals__["__spec__"].name
+    stage = module.rpartition(".")[2]
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=main.__doc__)
     kind, *paths = inspect.signature(main, eval_str=True).parameters.values()
     for path in paths:
         parser.add_argument(f"--{path.name}", type=Path, required=True)
     arguments = parser.parse_args()
     try:
         with interruptible(GO_BACK), announced():
-            main(kind.annotation.load(Path()), **vars(arguments))
-    except (ValueError, OSError) as error:
+            params = kind.annotation.load(Path())
+            with shortage_explained(stage, memory_keys(stage, params)):
+                main(params, **vars(arguments))
+    except (ValueError, OSError, MemoryError) as error:
         if sys.flags.dev_mode:
             raise
         sys.exit(f"error: {in_one_line(error)}; {GO_BACK}")
 
 
-def in_one_line(error: ValueError | OSError) -> str:
+def in_one_line(error: Exception) -> str:
     """What went wrong; an error of the operating system starts with the path and ends with what to do about it."""
     text = str(error)
     if isinstance(error, OSError) and error.filename:

@@ -107,6 +107,13 @@ def article(word: str) -> str:
     return "an" if word[0] in "aeiou" and word != "one" else "a"
 
 
+def suggested_prompt(class_name: str, vocabulary: Sequence[str]) -> str:
+    """A prompt in words of a vocabulary: a class, with an adjective if the vocabulary has one."""
+    adjectives = [word for words in ADJECTIVES.values() for word in words if word in vocabulary]
+    words = [*adjectives[:1], class_word(class_name)]
+    return " ".join([article(words[0]), *words])
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """All words of captions; the k-th has number k + 1, and 0 is no word."""

@@ -21,7 +21,7 @@ from diffusion.nets.attention import ContextAttention
 from diffusion.nets.table import build_net
 from diffusion.runtime import freeze
 from diffusion.schedule import noise_schedule
-from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
+from diffusion.tensors import Description, Tensors, class_names_of, load_model, save_model, with_weights
 
 MAX_TOKENS = 16
 AUTOENCODER = "autoencoder."  # in front of the names of its tensors in the file of a model
@@ -93,6 +93,7 @@ def load_latent(path: Path, device: torch.device, precision: str) -> tuple[Laten
         net = freeze(with_weights(net, others), device)
         numbers = numbering(description["text"], description["vocabulary"])
         schedule = noise_schedule(description["schedule"], description["timesteps"])
+        class_names_of(description)
         denoiser = Denoiser(net, schedule, description["target"], precision)
         return LatentModel(denoiser, freeze(autoencoder, device), numbers)
 

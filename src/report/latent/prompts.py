@@ -28,11 +28,17 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         confusion(reports, prompts),
         attention(reports),
         Text(
-            'To draw images of your own: `python -m diffusion.sample --prompt "a thin three" --guidance 3 --steps 20 '
-            "--out picture.png`. Unknown words are rejected, with the nearest known ones as suggestions."
+            f'To draw images of your own: `python -m diffusion.sample --prompt "{known_prompt(reports)}" --guidance 3 '
+            "--steps 20 --out picture.png`. Unknown words are rejected, with the nearest known ones as suggestions."
         ),
     )
     return Section("prompts", "Do images show what the prompt says?", (prompts_answer(prompts),), blocks)
+
+
+def known_prompt(reports: Reports) -> str:
+    """The shortest caption of the training that says more of an image than its class."""
+    captions = reports.table("captions/captions.csv")["caption"].tolist()
+    return str(min(captions, key=lambda caption: (len(caption.split()) < 3, len(caption))))
 
 
 def prompts_answer(prompts: pd.DataFrame) -> str:
