@@ -124,7 +124,8 @@ class LabelMap(nn.Module):
     def __init__(self, number: int, channels: int, side: int) -> None:
         super().__init__()
         self.shape = (side, side, channels)  # as convolutions like them in memory
-        self.maps = nn.Parameter(torch.zeros(number, math.prod(self.shape)))
+        self.maps = nn.Parameter(torch.empty(number, math.prod(self.shape)))
+        nn.init.zeros_(self.maps)
 
     def forward(self, label: Tensor) -> Tensor:
         return F.embedding(label, self.maps).unflatten(1, self.shape).permute(0, 3, 1, 2)  # (B, C, side, side)
