@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+from PIL import Image
 
 from report.wording import NB
 
+LARGE_PNG = 256 * 2**10  # bytes
+WEBP_QUALITY = 85
 TEMPLATES = Path(__file__).parent / "templates"
 MARKUP = str.maketrans(  # of Markdown, as the characters themselves
     {character: f"\\{character}" for character in "\\*_[]#|~$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "}
@@ -63,8 +67,14 @@ def markdown_cell(text: str) -> str:
 
 
 def data_uri(path: Path) -> str:
-    """A PNG as the text of an `src`."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    """A PNG as the text of an `src`; a large one, of photographs or noise, as WebP."""
+    content, kind = path.read_bytes(), "png"
+    if len(content) > LARGE_PNG:
+        kind, smaller = "webp", io.BytesIO()
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(smaller, "WEBP", quality=WEBP_QUALITY)
+        content = smaller.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def content_hash(text: str) -> str:

@@ -1,6 +1,7 @@
 """Numbers as people write them, and words that follow from numbers."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 
 MISSING = "–"
@@ -69,6 +70,12 @@ def duration(seconds: float) -> str:
         if minutes < 120
         else f"{minutes // 60}{NB}h{NB}{minutes % 60:02d}{NB}min"
     )
+
+
+def isolated(name: str) -> str:
+    """A name within a sentence: one that is written from right to left would turn the numbers beside it around."""
+    from_right = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name)
+    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}" if from_right else name
 
 
 def listing(items: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from report.claims import AGREES, OPEN
 from report.content import Tile
 from report.page import Page
 from report.reading import Reports
+from report.studies import STABILITY
 from report.wording import fixed, number, percent, spread
 
 
@@ -57,5 +58,6 @@ PAGE = Page(
             keys=("vae", "gan", "compare"),
         ),
     ),
+    studies={STABILITY: stability.findings},
     views=VIEWS,
 )

@@ -111,10 +111,10 @@ def spaces_table(reports: Reports, params: dict[str, Any]) -> Table:
     frame = pd.DataFrame(rows).astype({"fid": float, "precision": float, "coverage": float})
     card = reports.record("captions/card.json")
     caption = (
-        f"Class-conditional samples (in latents by captions like “a three”), DDIM with {whole(clock['calls'])} network "
-        f"evaluations, w = 1; a sample is timed in batches of {whole(clock['images'])}, decoding included. Latents "
-        f"learn from {whole(card['n_captioned'])} images, pixels from {whole(card['n_train'])}: held-out combinations "
-        "have no captions."
+        "Class-conditional samples (in latents by captions that name the class alone), DDIM with "
+        f"{whole(clock['calls'])} network evaluations, w = 1; a sample is timed in batches of "
+        f"{whole(clock['images'])}, decoding included. Latents learn from {whole(card['n_captioned'])} images, pixels "
+        f"from {whole(card['n_train'])}: held-out combinations have no captions."
     )
     return table(frame, with_values(frame, columns), caption)
 
