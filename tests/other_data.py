@@ -111,3 +111,36 @@ def _write_sheets(folder: Path, names: list[str], size: int) -> None:
     rows = ROWS | {f"{name}/samplers.png": count for name, count in all_samplers.items()}
     for name, of_each in SAME_ROWS.items():
         write_sheet(folder / name, images[: rows.get(name, 2 * etas) * of_each], of_each)
+
+
+MEASURES = {
+    *("accuracy", "fid", "kid", "kid_std", "precision", "recall", "density", "coverage", "coverage_within"),
+    *("diversity", "sharpness", "saturation", "effective_classes", "rms_error", "error", "rms_difference"),
+    *("thickness", "slant", "width", "held_out", "noise_std", "clean_noise_std"),
+}
+MEASURED = (
+    *("evaluate/by_class.csv", "evaluate/samplers.csv", "evaluate/eta.csv", "guidance/metrics.csv"),
+    *("guidance/limited.csv", "score/samplers.csv", "score/inversion.csv", "compare/quality.csv"),
+    "sample_latent/prompts.csv",
+)
+RECORDED = ("evaluate/metrics.json", "compare/metrics.json", "sample_latent/metrics.json")
+
+
+def degenerate(folder: Path, value: float | None) -> None:
+    """Make every measure of every model, and of real images, this value."""
+    for name in MEASURED:
+        table = pd.read_csv(folder / name)
+        changed = {column: np.nan if value is None else value for column in table if column in MEASURES}
+        write_csv(folder / name, table.assign(**changed))
+    for name in RECORDED:
+        record = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(_all_measures(record, value)), encoding="utf-8")
+
+
+def _all_measures(record: dict, value: float | None) -> dict:
+    """A record with this value for each measure; of one with mean and spread, both."""
+    spreads = ("mean", "std", "ratio_median", "share_below_1_percent", "real", "reconstructed")
+    return {
+        key: _all_measures(part, value) if isinstance(part, dict) else value if key in (*MEASURES, *spreads) else part
+        for key, part in record.items()
+    }

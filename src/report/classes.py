@@ -12,7 +12,7 @@ from report.plots.sheet import labelled_picture, labelled_sheet
 from report.reading import Reports
 from report.wording import isolated, percent, whole
 
-MANY = 20  # classes: more are shown in parts of as many, of which the first is open
+MANY, PART = 20, 10  # classes: more are shown in parts, of which as many as are not many are open
 PER_CLASS = 2  # images of a class by every model, side by side
 MOST_MISTAKES = 12  # pairs of classes that a table names where there are many
 
@@ -27,45 +27,44 @@ def class_sheet(
     if len(names.drawn) <= MANY:
         labelled_sheet(reports.figure(f"{name}.png"), reports.path(sheet), names.drawn, headings)
         return [reports.drawn(f"{name}.png", with_legend(caption, names.legend), alt)]
-    tiles = reports.tiles(sheet, len(names.drawn), reports.columns_of(sheet, len(names.drawn)))
     full = reports.class_names()
+    tiles = reports.tiles(sheet, len(full), reports.columns_of(sheet, len(full)))
 
     def draw(file: str, first: int) -> Picture:
-        part = names_for_pictures(full[first : first + MANY])
-        drawn = picture_of(tiles[first : first + MANY])
+        part = names_for_pictures(full[first : first + PART])
+        drawn = picture_of(tiles[first : first + PART])
         labelled_picture(reports.figure(file), drawn, part.drawn, headings)
         which = f"Classes {first + 1} to {first + len(part.drawn)} of {len(full)}."
         return reports.drawn(file, with_legend(f"{caption} {which}", part.legend), f"{alt}: {which}")
 
-    return in_parts(name, len(full), draw)
+    return in_parts(name, len(full), draw, MANY // PART)
 
 
 def models_sheet(reports: Reports, name: str, sheet: str, rows: Sequence[str], caption: str, alt: str) -> list[Block]:
     """A sheet with a row per model and PER_CLASS columns for every class, which goes on below where there are
     many: each part is a picture with its classes in the caption."""
     full = reports.class_names()
-    of_part = max(1, MANY // PER_CLASS)
-    if len(full) <= of_part:
+    if len(full) <= PART:
         labelled_sheet(reports.figure(f"{name}.png"), reports.path(sheet), rows)
         return [reports.drawn(f"{name}.png", caption, alt)]
-    number = -(-len(full) // of_part)
-    tiles = reports.tiles(sheet, number * len(rows), of_part * PER_CLASS)
+    tiles = reports.tiles(sheet, -(-len(full) // PART) * len(rows), PART * PER_CLASS)
 
     def draw(file: str, first: int) -> Picture:
-        block, classes = first // of_part * len(rows), full[first : first + of_part]
+        block, classes = first // PART * len(rows), full[first : first + PART]
         shown = tiles[block : block + len(rows), : len(classes) * PER_CLASS]
         labelled_picture(reports.figure(file), picture_of(shown), rows)
-        which = f"From left to right, {whole(PER_CLASS)} each: {', '.join(map(isolated, classes))}."
+        which = f"From left to right, two each: {', '.join(map(isolated, classes))}."
         return reports.drawn(file, f"{caption} {which}", f"{alt}: classes {first + 1} to {first + len(classes)}")
 
-    return in_parts(name, len(full), draw, of_part)
+    return in_parts(name, len(full), draw, 1)
 
 
-def in_parts(name: str, number: int, draw: Callable[[str, int], Picture], size: int = MANY) -> list[Block]:
-    """Pictures of `size` classes each, the first of them open and the others behind a fold."""
-    pictures = [draw(f"{name}_{first // size + 1}.png", first) for first in range(0, number, size)]
-    rest = Gallery(tuple(pictures[1:]))
-    return [pictures[0], Folded(f"The other {whole(number - size)} classes", (rest,))]
+def in_parts(name: str, number: int, draw: Callable[[str, int], Picture], num_open: int) -> list[Block]:
+    """Pictures of PART classes each, the first `num_open` of them open and the others behind a fold."""
+    pictures = [draw(f"{name}_{first // PART + 1}.png", first) for first in range(0, number, PART)]
+    rest = tuple(pictures[num_open:])
+    folded = [Folded(f"The other {whole(number - num_open * PART)} classes", (Gallery(rest),))] if rest else []
+    return [Gallery(tuple(pictures[:num_open])), *folded]
 
 
 def confusion_blocks(
@@ -106,7 +105,7 @@ def mistakes_table(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> 
 def counted(counts: pd.DataFrame) -> str:
     """The classes with their images of training, largest first, in words."""
     rows = counts.sort_values("train", ascending=False, kind="stable")
-    return ", ".join(f"{isolated(name)} {whole(n)}" for name, n in zip(rows["class"], rows["train"], strict=True))
+    return ", ".join(f"{isolated(name)} ({whole(n)})" for name, n in zip(rows["class"], rows["train"], strict=True))
 
 
 def with_legend(caption: str, legend: str) -> str:

@@ -14,6 +14,7 @@ from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.judge import Judge
 from diffusion.randomness import generator_for
 
+ROUNDING = 1e-5  # of a feature vector: single precision, in batches of any size
 MIN_SAMPLES = 500  # for FID, precision, recall, density, coverage: with fewer they show n rather than quality
 
 
@@ -46,7 +47,7 @@ class Verdict(Quality):
     """The judge's verdict on samples of known classes; a `diversity` of 1 is that of real images."""
 
     accuracy: float
-    diversity: float | None  # None where no class has two samples
+    diversity: float | None  # None where no class has two samples, or the real images of every class are alike
     confusion: Tensor  # (K, K): row = the label asked for, column = the class recognised
 
     @property
@@ -83,14 +84,19 @@ class Reference:
     def _test_sharpness(self) -> float:
         return metrics.sharpness(to_float(self.test.images))
 
-    def sharpness(self, images: Tensor) -> float:
-        """Sharpness of uint8 samples relative to that of the test images."""
-        return metrics.sharpness(to_float(images)) / self._test_sharpness
+    def sharpness(self, images: Tensor) -> float | None:
+        """Sharpness of uint8 samples relative to that of the test images; None where these are flat."""
+        return metrics.sharpness(to_float(images)) / self._test_sharpness if self._test_sharpness else None
 
     @cached_property
     def diversity(self) -> float:
         """Mean feature distance of two real test images of a class."""
         return metrics.within_class_diversity(self.test_features, self.test.labels)
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether real images of a class differ in their features by more than rounding."""
+        return self.diversity > ROUNDING * self.test_features.norm(dim=1).mean().item()
 
     def quality(self, features: Tensor) -> Quality:
         """The quality of samples with these features (N, 128)."""
@@ -140,10 +146,10 @@ def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
     """
     seen = reference.judge.see(images)
     labels, predictions = labels.cpu(), seen.logits.argmax(1)
-    repeated = labels.bincount().max() > 1
+    defined = labels.bincount().max() > 1 and reference.varies
     return Verdict(
         **asdict(reference.quality(seen.features)),
         accuracy=accuracy(predictions, labels),
-        diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if repeated else None,
+        diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if defined else None,
         confusion=confusion_matrix(predictions, labels, seen.logits.shape[1]),
     )

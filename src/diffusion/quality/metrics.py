@@ -40,8 +40,8 @@ class Neighbours(NamedTuple):
 class Memorisation(NamedTuple):
     """How close samples are to training images, compared with how close real test images are."""
 
-    ratio_median: float
-    share_below_1_percent: float
+    ratio_median: float | None
+    share_below_1_percent: float | None
     median_samples: float
     median_test: float
     first_percentile_test: float
@@ -129,7 +129,8 @@ def memorisation(
     """Distance in pixels of samples to their nearest training image, over that of real test images to theirs.
 
     A ratio of medians near 1 means new images, near 0 copies. `share_below_1_percent` is the share of samples closer
-    to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1], once they have gone
+    to a training image than all but 1 % of the test images are. Each is None where test images are training images too,
+    so that it is not defined. Images (N, C, H, W) in [-1, 1], once they have gone
     through `to_float`.
     """
     of_samples = nearest_neighbours(samples, training, to_float=to_float).distance
@@ -137,8 +138,8 @@ def memorisation(
     threshold, median_test = of_test.quantile(0.01), of_test.quantile(0.5)
     median = of_samples.quantile(0.5)
     return Memorisation(
-        ratio_median=(median / median_test).item() if median_test > 0 else 1.0,
-        share_below_1_percent=(of_samples < threshold).double().mean().item(),
+        ratio_median=(median / median_test).item() if median_test > 0 else None,
+        share_below_1_percent=(of_samples < threshold).double().mean().item() if threshold > 0 else None,
         median_samples=median.item(),
         median_test=median_test.item(),
         first_percentile_test=threshold.item(),

@@ -53,7 +53,7 @@ def prompts_answer(prompts: pd.DataFrame) -> str:
 def best(prompts: pd.DataFrame) -> pd.Series:
     """The row of unseen combinations whose weakest property is the strongest."""
     unseen = prompts[prompts["group"] == "unseen"]
-    return unseen.iloc[unseen[list(PROPERTIES)].min(axis=1).argmax()]
+    return unseen.iloc[unseen[list(PROPERTIES)].min(axis=1).fillna(-1).argmax()]
 
 
 def missed_goals(row: pd.Series) -> list[str]:

@@ -9,7 +9,7 @@ from report.looks import SPACINGS, STUDENT, sampler_label, sampler_look
 from report.plots.samplers import Panel, quality_by_calls
 from report.reading import Reports
 from report.studies import FRONTIER, Findings
-from report.wording import differ, duration, fixed, nfe, number, percent, spread, whole
+from report.wording import differ, duration, fixed, nfe, number, percent, ratio, spread, whole
 
 FEW, MORE = 10, 20  # network evaluations that are compared with DDPM's
 STUDENT_NAME = "distilled student"
@@ -69,7 +69,7 @@ def answer(rows: pd.DataFrame) -> str:
         same = not differ(best["fid"], ddpm["fid"], best["fid_std"], ddpm["fid_std"])
         parts.append(
             f"with {nfe(best['calls'])}, {best['label']} (timesteps {SPACINGS[best['times']]}) reaches FID "
-            f"{spread(best['fid'], best['fid_std'])}, {number(best['fid'] / ddpm['fid'])} times that of DDPM"
+            f"{spread(best['fid'], best['fid_std'])}, {number(ratio(best['fid'], ddpm['fid']))} times that of DDPM"
             f"{' (no difference beyond the spread of the seeds)' if same else ''}, and {percent(best['accuracy'])} "
             "class accuracy"
         )
@@ -85,7 +85,8 @@ def students_answer(rows: pd.DataFrame, seconds: float) -> str:
     (teacher,) = rows[rows["model"] == "teacher"].to_dict("records")
     parts = [
         f"{nfe(row['calls'])}: FID {spread(row['fid'], row['fid_std'])}, "
-        f"{number(row['fid'] / teacher['fid'])} times the teacher's, and {percent(row['accuracy'])} class accuracy"
+        f"{number(ratio(row['fid'], teacher['fid']))} times the teacher's, and "
+        f"{percent(row['accuracy'])} class accuracy"
         for row in rows[rows["model"] == "student"].sort_values("calls", ascending=False).to_dict("records")
     ]
     return (
