@@ -6,14 +6,14 @@ from typing import Any, TypeVar
 
 from report.content import Block, Cell, Folded, Gallery, Picture, Section, Table, Text, Tile
 from report.reading import Reports
-from report.wording import NB, percent, whole
+from report.wording import percent, whole
 
 GOOD_JUDGE = 0.9  # of real test images recognised: below it no figure of the judge says much
-MARK = f"{NB}†"
+MARK = "†"
 ELSEWHERE = ("elsewhere", "appendix", "data")  # anchors of sections that rest on no judge, or on another one
 MEASURES = "FID|KID|Class accuracy|Accuracy|Precision|Recall|Density|Coverage|Diversity|Within classes|Recognised"
 HEADING = re.compile(rf"(?:Best )?(?:{MEASURES}|Effective classes)(?:, .*)?")  # as a whole
-MENTION = re.compile(r"\b(?:FID|KID|[Cc]lass accuracy|[Cc]overage)\b")  # in a sentence
+MENTION = re.compile(r"\b(?:FID|KID|[Cc]lass accuracy|[Cc]overage|look like real images)\b")  # in a sentence
 
 B = TypeVar("B", bound=Block)
 
@@ -25,7 +25,7 @@ def caution(reports: Reports) -> str:
         return ""
     return (
         f"The judge recognises only {percent(judge['accuracy'])} of {whole(judge['n_test'])} real test images, and "
-        f"below {percent(GOOD_JUDGE)} no figure that rests on it (marked{MARK}) says much. Class accuracy counts its "
+        f"below {percent(GOOD_JUDGE)} no figure that rests on it (marked {MARK}) says much. Class accuracy counts its "
         "mistakes as the model's. FID, KID, precision, recall, density and coverage compare images in its features, "
         "which miss what it cannot tell apart: blurred or shapeless samples can score as well as real images. Trust "
         "the pictures first, and compare these figures only between runs with the same judge. More `judge.steps` or "

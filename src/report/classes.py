@@ -27,17 +27,17 @@ def class_sheet(
     if len(names.drawn) <= MANY:
         labelled_sheet(reports.figure(f"{name}.png"), reports.path(sheet), names.drawn, headings)
         return [reports.drawn(f"{name}.png", with_legend(caption, names.legend), alt)]
-    full = reports.class_names()
-    tiles = reports.tiles(sheet, len(full), reports.columns_of(sheet, len(full)))
+    number = len(names.full)
+    tiles = reports.tiles(sheet, number, reports.columns_of(sheet, number))
 
     def draw(file: str, first: int) -> Picture:
-        part = names_for_pictures(full[first : first + PART])
+        part = names.take(range(first, min(first + PART, number)))
         drawn = picture_of(tiles[first : first + PART])
         labelled_picture(reports.figure(file), drawn, part.drawn, headings)
-        which = f"Classes {first + 1} to {first + len(part.drawn)} of {len(full)}."
+        which = f"Classes {first + 1} to {first + len(part.drawn)} of {number}."
         return reports.drawn(file, with_legend(f"{caption} {which}", part.legend), f"{alt}: {which}")
 
-    return in_parts(name, len(full), draw, MANY // PART)
+    return in_parts(name, number, draw, MANY // PART)
 
 
 def models_sheet(reports: Reports, name: str, sheet: str, rows: Sequence[str], caption: str, alt: str) -> list[Block]:

@@ -1,7 +1,7 @@
 """Names of classes in pictures: of any script that a font on this machine has, and short enough to stand there."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import NamedTuple
@@ -18,22 +18,31 @@ NO_FONTS = ("Last Resort", "Emoji")  # with boxes in place of letters, or with p
 
 
 class Names(NamedTuple):
-    """How names are drawn, and what must be said beside the picture of those that are not drawn in full."""
+    """Names in full, and as they are drawn."""
 
+    full: list[str]
     drawn: list[str]
-    legend: str  # "3: the whole name"; empty where nothing is missing
+
+    @property
+    def legend(self) -> str:
+        """What must be said beside a picture of the names that it does not show in full: "3: the whole name"."""
+        pairs = zip(self.full, self.drawn, strict=True)
+        return "; ".join(f"{short}: {isolated(name)}" for name, short in pairs if short != name)
+
+    def take(self, places: Iterable[int]) -> "Names":
+        """The names at these places, drawn as they are among all of them."""
+        chosen = list(places)
+        return Names([self.full[place] for place in chosen], [self.drawn[place] for place in chosen])
 
 
 def names_for_pictures(names: Sequence[str]) -> Names:
     """Names as they are where they fit; the others cut, or as their number where no font has their letters."""
     cut = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1].rstrip()}…" for name in names]
-    families(names)
     drawn = [
         short if is_drawable(short) and cut.count(short) == 1 else str(number)
         for number, short in enumerate(cut, start=1)
     ]
-    told = [f"{short}: {isolated(name)}" for short, name in zip(drawn, names, strict=True) if short != name]
-    return Names(drawn, "; ".join(told))
+    return Names(list(names), drawn)
 
 
 def families(texts: Sequence[str]) -> list[str]:

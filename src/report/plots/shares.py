@@ -13,8 +13,8 @@ NAMED = 40  # classes that have room for their names
 @styled
 def class_shares(path: Path, counts: pd.DataFrame) -> str:
     """A bar per class, largest first, from `class, train`; returns the names that it does not show in full."""
-    rows = counts.sort_values("train", ascending=False, kind="stable")
-    names = names_for_pictures(rows["class"].tolist())
+    order = (-counts["train"]).argsort(kind="stable").tolist()
+    rows, names = counts.iloc[order], names_for_pictures(counts["class"].tolist()).take(order)
     with in_their_fonts(names.drawn):
         if len(rows) <= NAMED:
             figure, axes = panel(7.0, 0.9 + 0.26 * len(rows))

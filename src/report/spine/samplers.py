@@ -179,7 +179,7 @@ def film_blocks(reports: Reports) -> list[Block]:
     blocks: list[Block] = []
     for name, caption in captions.items():
         sheet = f"evaluate/film_{name}.png"
-        shown = names_for_pictures(reports.class_names()[: film_rows(reports, sheet, len(times))])
+        shown = names_for_pictures(reports.class_names()).take(range(film_rows(reports, sheet, len(times))))
         labelled_sheet(reports.figure(f"film_{name}.png"), reports.path(sheet), shown.drawn, times)
         blocks.append(reports.drawn(f"film_{name}.png", with_legend(caption, shown.legend), caption))
     return blocks
