@@ -18,6 +18,7 @@ from stages.shared.sheets import per_class, write_rows, write_sheet
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "arrow", "moon", "drop")
 CHECKSUM = "5ba9" * 16
+CAPTIONED = ("captions", "terciles")
 SAME_ROWS = {  # sheets without a row per class: their columns; rows are as many as they were
     "evaluate/nearest.png": 16,
     "evaluate/samplers.png": 16,
@@ -81,9 +82,10 @@ def _write_tables(folder: Path, before: list[str], names: list[str]) -> None:
         write_csv(folder / name / "confusion.csv", confusion)
     write_csv(folder / "guidance/confusion.csv", [row | {"scale": scale} for scale in scales for row in confusion])
     new = {old: names[index % len(names)] for index, old in enumerate(before)}
-    for name in ("captions/captions.csv", "captions/terciles.csv"):
-        table = pd.read_csv(folder / name, dtype={"class": str})
-        write_csv(folder / name, table.assign(**{"class": table["class"].map(new)}))
+    captions, terciles = (pd.read_csv(folder / f"captions/{name}.csv", dtype={"class": str}) for name in CAPTIONED)
+    named = captions["class"].map(new)
+    write_csv(folder / "captions/captions.csv", captions.assign(**{"class": named, "caption": "a " + named}))
+    write_csv(folder / "captions/terciles.csv", terciles.assign(**{"class": terciles["class"].map(new)}))
     held_out = json.loads((folder / "captions/card.json").read_text())["held_out"]
     edit_json(folder / "captions/card.json", held_out=[row | {"class": new[row["class"]]} for row in held_out])
 
