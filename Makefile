@@ -60,19 +60,20 @@ photographs: .venv/.installed
 	python -m benchmarks.photographs
 
 frontier: .venv/.installed
-	python -m studies.frontier --data data/processed --model models/denoiser.safetensors \
+	python -m studies.frontier --data data/processed --card results/data/card.json --model models/denoiser.safetensors \
 	  --judge models/judges/judge.safetensors --report reports/frontier
 	dvc repro --single-item report
 
 distill: .venv/.installed
-	python -m studies.distill --data data/processed --model models/denoiser.safetensors \
+	python -m studies.distill --data data/processed --card results/data/card.json --model models/denoiser.safetensors \
 	  --judge models/judges/judge.safetensors --students models/students --report reports/frontier
 	dvc repro --single-item report
 
 peers: .venv/.installed-peers
 	python -m benchmarks.peers --mnist $(MNIST)
 
-INPUTS_larger := --data data/processed --judge models/judges/judge.safetensors
+INPUTS_exercises := --card results/data/card.json
+INPUTS_larger := --data data/processed --card results/data/card.json --judge models/judges/judge.safetensors
 INPUTS_stability := $(INPUTS_larger)
 INPUTS_density := --mnist $(MNIST)
 PAGE_exercises := report
@@ -92,7 +93,7 @@ lesson: .venv/.installed
 	git show "$$ref:params.yaml" > reports/lesson/params.yaml; \
 	for stage in train evaluate; do dvc get . results/$$stage --rev "$$ref" --out $$folder/$$stage; done; \
 	cp $$folder/train/history.csv $$folder/train/timing.json $$folder/evaluate/metrics.json $$folder/evaluate/ddpm_grid.png reports/lesson
-	git log -1 --format='{"commit": "%h", "settings": "presets/lesson.args"}' > reports/lesson/about.json
+	git log -1 --format='{"data": {"dataset": "mnist"}, "commit": "%h", "settings": "presets/lesson.args"}' > reports/lesson/about.json
 
 deps: .venv/.installed-dev
 	python tests/deps.py

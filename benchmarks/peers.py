@@ -63,7 +63,9 @@ def main(arguments: argparse.Namespace) -> None:
     path = arguments.report / "peers.csv"
     machine = {name: value for name, value in describe_machine(device, "").items() if name != "precision"}
     floor = evaluator.floor(data.images, data.labels, NUM_SAMPLES)
-    write_json(arguments.report / "about.json", machine | {"seconds": arguments.seconds, "floor": floor})
+    origin = {"data": {"dataset": params.data.dataset}}
+    about = origin | machine | {"seconds": arguments.seconds, "floor": floor}
+    write_json(arguments.report / "about.json", about)
     for name in arguments.rows or ROWS:
         torch.manual_seed(params.seed)
         library, _, form = name.partition(":")

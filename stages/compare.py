@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from diffusion.baselines.gan import load_gan
 from diffusion.baselines.vae import VaeModel, bounds, load_vae
-from diffusion.data import Dataset, classes_in_turn, examples, save_sheet, to_float, to_uint8
+from diffusion.data import Dataset, classes_in_turn, examples, to_float, to_uint8
 from diffusion.denoiser import refuse_other_images
 from diffusion.generation import ImageModel, of_denoiser, of_one_call
 from diffusion.quality.classification import effective_number
@@ -25,6 +25,7 @@ from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.model_record import write_model_record
 from stages.shared.outputs import write_json, write_table
+from stages.shared.sheets import write_rows
 
 FLOOR_DRAWS = 5
 SHOWN_PER_CLASS = 2
@@ -89,7 +90,7 @@ def write_quality(results: Path, reference: Reference, entries: Sequence[Entry],
         table.append([entry.name, entry.evaluations, number, *(figures[name] for name in (*QUALITY, *MODES))])
         sheet.append(examples(Dataset(images, labels, names), SHOWN_PER_CLASS))
     write_table(results / "quality.csv", ["model", "calls", "n", *QUALITY, *MODES], table)
-    save_sheet(results / "samples.png", torch.cat(sheet), len(sheet[0]))
+    write_rows(results / "samples.png", sheet)
 
 
 def modes(reference: Reference, images: Tensor, labels: Tensor, at_random: Tensor) -> dict[str, float | int | None]:
@@ -129,7 +130,7 @@ def write_density(results: Path, test: Dataset, vae: VaeModel, num_samples: int,
     shown = examples(test, SHOWN_PER_CLASS)
     labels = torch.arange(len(test.class_names), device=device).repeat_interleave(SHOWN_PER_CLASS)
     again = to_uint8(exact.reconstruct(to_float(shown).to(device), labels)).cpu()
-    save_sheet(results / "reconstructions.png", torch.cat([shown, again]), len(shown))
+    write_rows(results / "reconstructions.png", [shown, again])
 
 
 def clock(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import Dataset, classes_in_turn, examples, save_sheet, to_float, to_uint8
+from diffusion.data import Dataset, classes_in_turn, examples, to_float, to_uint8
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.generation import ImageModel
 from diffusion.quality.evaluation import Reference, verdict
@@ -22,9 +22,9 @@ from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
 from stages.shared.samplers import PRDC, QUALITY_COLUMNS, SHEET_COLUMNS, quality_rows, sample_classes, save_samplers
+from stages.shared.sheets import per_class, write_sheet
 
-EXAMPLES_PER_CLASS = 10
-FILM_FRAMES = 11
+FILM_FRAMES, FILM_ROWS = 11, 20
 GRID_IMAGES, GRID_COLUMNS = 16, 4
 
 
@@ -46,7 +46,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, results: Path)
         images[setting] = samples[:number] if known else sample(setting, number)
     write_table(results / "samplers.csv", QUALITY_COLUMNS, quality_rows(reference, images, settings.ddpm_samples))
     save_samplers(results / "samplers.png", images)
-    save_sheet(results / "ddpm_grid.png", images[ddpm][:GRID_IMAGES], GRID_COLUMNS)
+    write_sheet(results / "ddpm_grid.png", images[ddpm][:GRID_IMAGES], GRID_COLUMNS)
     write_eta(results, reference, sample, images, settings.eta_steps, settings.etas)
 
 
@@ -75,11 +75,12 @@ def write_verdict(results: Path, reference: Reference, samples: Tensor, setting:
     rows = zip(names, result.confusion.sum(1).tolist(), result.accuracy_by_class, strict=True)
     write_table(results / "by_class.csv", ["class", "n", "accuracy"], rows)
     write_table(results / "confusion.csv", CONFUSION, confusion_rows(result.confusion, names))
-    by_class = examples(Dataset(samples, labels, names), EXAMPLES_PER_CLASS)
-    save_sheet(results / "samples.png", by_class, EXAMPLES_PER_CLASS)
+    shown_of_each = per_class(len(names))
+    by_class = examples(Dataset(samples, labels, names), shown_of_each)
+    write_sheet(results / "samples.png", by_class, shown_of_each)
     shown = samples[:SHEET_COLUMNS]
     nearest = [nearest_images(shown, split.images) for split in (reference.train, reference.test)]
-    save_sheet(results / "nearest.png", torch.cat([shown, *nearest]), SHEET_COLUMNS)
+    write_sheet(results / "nearest.png", torch.cat([shown, *nearest]), SHEET_COLUMNS)
 
 
 def nearest_images(images: Tensor, among: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ def write_eta(
         sheet += [chosen[:SHEET_COLUMNS], again]
     header = ["eta", "steps", "n", "rms_difference", "diversity", "fid", "kid", "accuracy"]
     write_table(results / "eta.csv", header, table)
-    save_sheet(results / "eta.png", torch.cat(sheet), SHEET_COLUMNS)
+    write_sheet(results / "eta.png", torch.cat(sheet), SHEET_COLUMNS)
 
 
 def other_step_noise(
@@ -126,7 +127,7 @@ def other_step_noise(
 
 
 def film(results: Path, denoiser: Denoiser, reference: Reference, setting: SamplerSetting, number: int) -> Tensor:
-    """Sample `number` images, uint8 on the CPU, and film the first of each class on its way.
+    """Sample `number` images, uint8 on the CPU, and film the first of each class on its way, at most FILM_ROWS.
 
     A frame is x_t with the x_0 estimated there. The setting has a step for every t.
     """
@@ -147,8 +148,8 @@ def film(results: Path, denoiser: Denoiser, reference: Reference, setting: Sampl
     images = model.images(numbered, reference.seed, "sample", each)
     write_table(results / "film.csv", ["column", "t"], enumerate(frame.t for frame in frames))
     for name in ("x_t", "x_0"):
-        column = torch.stack([getattr(frame, name)[:classes] for frame in frames], dim=1)
-        save_sheet(results / f"film_{name}.png", to_uint8(column.flatten(0, 1)).cpu(), len(frames))
+        column = torch.stack([getattr(frame, name)[: min(classes, FILM_ROWS)] for frame in frames], dim=1)
+        write_sheet(results / f"film_{name}.png", to_uint8(column.flatten(0, 1)).cpu(), len(frames))
     return images
 
 

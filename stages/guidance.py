@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import classes_in_turn, save_sheet
+from diffusion.data import classes_in_turn
 from diffusion.denoiser import Denoise, Denoiser, guided, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference, Verdict, verdict
@@ -19,8 +19,8 @@ from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.outputs import CONFUSION, confusion_rows, write_table
+from stages.shared.sheets import per_class, write_sheet
 
-EXAMPLES_PER_CLASS = 10
 FIGURES = (
     *("n", "accuracy", "fid", "kid", "precision", "recall", "density", "coverage", "diversity"),
     *("sharpness", "saturation", "calls_per_image"),
@@ -45,13 +45,13 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, results: Path)
         rows.append([scale, *figures])
         confusions += [[scale, *row] for row in confusion_rows(result.confusion, names)]
         classes += [[scale, name, right] for name, right in zip(names, result.accuracy_by_class, strict=True)]
-        by_class = images.view(-1, len(names), *images.shape[1:])[:EXAMPLES_PER_CLASS].transpose(0, 1)
-        save_sheet(results / f"sheet_{scale:g}.png", by_class.flatten(0, 1), by_class.shape[1])
+        by_class = images.view(-1, len(names), *images.shape[1:])[: per_class(len(names))].transpose(0, 1)
+        write_sheet(results / f"sheet_{scale:g}.png", by_class.flatten(0, 1), by_class.shape[1])
         first_of_class.append(by_class[:, 0])
     write_table(results / "metrics.csv", ["scale", *FIGURES], rows)
     write_table(results / "confusion.csv", ["scale", *CONFUSION], confusions)
     write_table(results / "by_class.csv", ["scale", "class", "accuracy"], classes)
-    save_sheet(results / "sheet.png", torch.stack(first_of_class, dim=1).flatten(0, 1), len(settings.scales))
+    write_sheet(results / "sheet.png", torch.stack(first_of_class, dim=1).flatten(0, 1), len(settings.scales))
 
     limited, firsts = [], []
     limits: dict[str, Any] = {"interval": settings.interval, "rescale": settings.rescale}
@@ -62,7 +62,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, results: Path)
     write_table(results / "limited.csv", ["limit", "scale", *FIGURES], limited)
     if firsts:  # those of the largest scale come last
         columns = [first_of_class[settings.scales.index(max(settings.scales))], *firsts[-len(limits) :]]
-        save_sheet(results / "limited.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
+        write_sheet(results / "limited.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
 
 
 def sample_and_judge(

@@ -13,8 +13,8 @@ from stages.params.data_rules import misfits_of_chapters, refuse_misfit
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table
+from stages.shared.sheets import per_class
 
-EXAMPLES_PER_CLASS = 10
 EXAMPLE_PIXELS = 56
 
 
@@ -40,9 +40,10 @@ def main(params: Params, *, out: Path, results: Path) -> None:
         )
     save_split(out / "train.safetensors", splits.train, {"dataset": data.dataset})
     save_split(out / "test.safetensors", splits.test, {"dataset": data.dataset})
-    tiles = examples(splits.train, EXAMPLES_PER_CLASS)
+    shown_of_each = per_class(splits.train.num_classes)
+    tiles = examples(splits.train, shown_of_each)
     scale = max(1, round(EXAMPLE_PIXELS / tiles.shape[-1]))
-    save_sheet(results / "examples.png", tiles, EXAMPLES_PER_CLASS, scale)
+    save_sheet(results / "examples.png", tiles, shown_of_each, scale)
     write_json(results / "card.json", card(data.dataset, splits))
     names = splits.train.class_names
     counts = (part.labels.bincount(minlength=len(names)).tolist() for part in (splits.train, splits.test))

@@ -7,7 +7,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from diffusion.data import GREY, Dataset, classes_in_turn, examples, save_sheet
+from diffusion.data import GREY, Dataset, classes_in_turn, examples
 from diffusion.latents.captions import ARTICLE, Captions, Combination, caption
 from diffusion.latents.model import record_attention
 from diffusion.latents.strokes import PROPERTIES
@@ -21,6 +21,7 @@ from stages.shared.command import run
 from stages.shared.model_record import write_model_record
 from stages.shared.outputs import confusion_rows, write_json, write_table
 from stages.shared.prompted import SHARES, Prompted, Prompts
+from stages.shared.sheets import per_class, write_sheet
 
 SHEET_COLUMNS = 10
 NUM_MAPS = 6
@@ -41,7 +42,7 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
             images = opened.draw(asked.texts, settings.num_steps, scale, group, batch_size)
             add_rows(shares, counts, opened, images, asked, [group, scale])
             if group == "unseen":
-                save_sheet(results / f"sheet_{scale:g}.png", by_combination(opened, asked, images), SHEET_COLUMNS)
+                write_sheet(results / f"sheet_{scale:g}.png", by_combination(opened, asked, images), SHEET_COLUMNS)
     real = opened.reconstruct(opened.reference.test.images)
     add_rows(shares, counts, opened, real, opened.real(), ["reconstructed", None])
     write_table(results / "prompts.csv", ["group", "scale", "n", *SHARES], shares)
@@ -111,7 +112,7 @@ def write_attention(results: Path, opened: Prompted, asked: Prompts, steps: int,
         tiles[row, 0] = image
         tiles[row, 1 : 1 + len(bright)] = bright.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[:, None]
         table += [[row, column, word] for column, word in enumerate(words[row], start=1)]
-    save_sheet(results / "attention.png", tiles.flatten(0, 1), columns)
+    write_sheet(results / "attention.png", tiles.flatten(0, 1), columns)
     write_table(results / "attention.csv", ["row", "column", "word"], table)
 
 
@@ -121,8 +122,9 @@ def write_comparison(results: Path, opened: Prompted, number: int, steps: int, b
     reference, words = opened.reference, opened.captions.class_words
     labels = classes_in_turn(number, len(words))
     samples = opened.draw(opened.class_texts(number), steps, 1.0, "sample", batch_size)
-    by_class = examples(Dataset(samples, labels, words), SHEET_COLUMNS)
-    save_sheet(results / "samples.png", by_class, SHEET_COLUMNS)
+    shown_of_each = per_class(len(words), SHEET_COLUMNS)
+    by_class = examples(Dataset(samples, labels, words), shown_of_each)
+    write_sheet(results / "samples.png", by_class, shown_of_each)
     train, test, see = reference.train.images, reference.test, reference.judge.see
     chosen = torch.randperm(len(train), generator=generator_for(reference.seed, "reconstructed"))[:number]
     figures = {

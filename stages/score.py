@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import classes_in_turn, save_sheet, to_float, to_uint8
+from diffusion.data import classes_in_turn, to_float, to_uint8
 from diffusion.denoiser import Denoiser, conditional, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference
@@ -25,6 +25,7 @@ from stages.shared.mixtures import write_mixtures
 from stages.shared.model_record import write_model_record
 from stages.shared.outputs import write_table
 from stages.shared.samplers import QUALITY_COLUMNS, SHEET_COLUMNS, quality_rows, sample_classes, save_samplers
+from stages.shared.sheets import write_sheet
 
 INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11
 ODE_BATCH_SIZE = 64  # of the adaptive solver
@@ -110,7 +111,7 @@ def write_inversion(results: Path, denoiser: Denoiser, images: Tensor, settings:
             write_interpolation(results, denoiser, noise, steps)
     header = ["steps", "n", "rms_error", "error", "noise_std", "clean_noise_std"]
     write_table(results / "inversion.csv", header, table)
-    save_sheet(results / "inversion.png", torch.cat(shown), min(SHEET_COLUMNS, number))
+    write_sheet(results / "inversion.png", torch.cat(shown), min(SHEET_COLUMNS, number))
 
 
 def write_interpolation(results: Path, denoiser: Denoiser, noise: Tensor, steps: int) -> None:
@@ -121,7 +122,7 @@ def write_interpolation(results: Path, denoiser: Denoiser, noise: Tensor, steps:
     between = partial(decode, denoise, denoiser.schedule, num_steps=steps)
     shares = torch.linspace(0, 1, INTERPOLATION_COLUMNS).tolist()
     columns = [to_uint8(between(slerp(first, second, share))).cpu() for share in shares]
-    save_sheet(results / "interpolation.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
+    write_sheet(results / "interpolation.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ def study(params: ScoreParams, train: Dataset, test: Dataset, report: Path) -> N
         denoiser = Denoiser(learners["denoiser"].ema.net, noise_schedule(params.schedule, params.timesteps), "x0")
         write_bits(report, density_of(denoiser, params), test, params.score)
         about = {"images": len(train.images), "steps": params.train.steps, "cpu_seconds": round(seconds)}
+        about |= {"data": {"dataset": params.data.dataset}}
         write_json(report / "about.json", about | {"changes": CHANGES})
 
     depends_on = params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train"})

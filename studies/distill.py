@@ -22,6 +22,7 @@ from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_judged
+from stages.shared.origin import origin_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import run_training
 from studies.frontier import COLUMNS, about_model, quality_rows
@@ -33,8 +34,8 @@ EMA_DECAY = 0.99
 TEACHER_STEPS = 50  # of the row that students are compared with
 
 
-def main(params: Params, *, data: Path, model: Path, judge: Path, students: Path, report: Path) -> None:
-    """Distil --model on --data, judge every student by --judge; write --students and --report."""
+def main(params: Params, *, data: Path, card: Path, model: Path, judge: Path, students: Path, report: Path) -> None:
+    """Distil --model on --data (its card: --card), judge every student by --judge; write --students and --report."""
     teacher, reference = open_judged(params, data, model, judge)
     _, description = load_tensors(model)
     start = time.monotonic()
@@ -55,7 +56,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, students: Path
                 yield [name, *row]
 
     write_table(report / "distilled.csv", ["model", *COLUMNS], rows())
-    about = about_model(params, model) | {"seconds": round(seconds), "updates": UPDATES}
+    about = origin_of(card) | about_model(params, model) | {"seconds": round(seconds), "updates": UPDATES}
     machine = describe_machine(teacher.device, teacher.precision)
     write_json(report / "distilled.json", about | machine)
 

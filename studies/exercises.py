@@ -24,6 +24,7 @@ from report.reading import Reports, flat
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.machine import machine_of
+from stages.shared.origin import origin_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.samplers import SHEET_COLUMNS
 
@@ -47,8 +48,8 @@ class Result(NamedTuple):
     samples: Tensor  # uint8 (16, C, H, W)
 
 
-def main(params: Params, *, report: Path) -> None:
-    """Run the experiments and write their results to --report."""
+def main(params: Params, *, card: Path, report: Path) -> None:
+    """Run the experiments on the data whose card is --card, and write their results to --report."""
     for name, changes in RUNS.items():
         try:
             params.changed(changes)
@@ -57,7 +58,7 @@ def main(params: Params, *, report: Path) -> None:
     commit = command("git", "describe", "--always", "--dirty", "--exclude=*").strip()
     with experiments():
         results = {name: collect(name) for name in RUNS}
-    write(report, results, {"commit": commit} | describe_machine(*machine_of(params)))
+    write(report, results, origin_of(card) | {"commit": commit} | describe_machine(*machine_of(params)))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_judged
+from stages.shared.origin import origin_of
 from stages.shared.outputs import write_json, write_table
 
 NUM_SAMPLES = 1000
@@ -46,10 +47,10 @@ def settings(timesteps: int) -> list[SamplerSetting]:
     ]
 
 
-def main(params: Params, *, data: Path, model: Path, judge: Path, report: Path) -> None:
-    """Judge every sampler of --model, three sampling seeds each, against the data in --data; write to --report."""
+def main(params: Params, *, data: Path, card: Path, model: Path, judge: Path, report: Path) -> None:
+    """Judge every sampler of --model, three sampling seeds each, on --data (its card: --card); write to --report."""
     denoiser, reference = open_judged(params, data, model, judge)
-    about = about_model(params, model)
+    about = origin_of(card) | about_model(params, model)
     known = known_rows(report, about)
     rows = quality_rows(denoiser, settings(params.timesteps), reference, params.sampling.batch_size, known)
     write_table(report / "frontier.csv", COLUMNS, rows)

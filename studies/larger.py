@@ -33,6 +33,7 @@ from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
+from stages.shared.origin import origin_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import run_training
 
@@ -54,14 +55,14 @@ class Space(NamedTuple):
     seconds_before: float = 0.0  # spent on the autoencoder
 
 
-def main(params: LatentParams, *, data: Path, judge: Path, report: Path) -> None:
-    """Train on --data in both spaces and sizes, judge by --judge, write to --report."""
+def main(params: LatentParams, *, data: Path, card: Path, judge: Path, report: Path) -> None:
+    """Train on --data (its card: --card) in both spaces and sizes, judge by --judge, write to --report."""
     device, precision = machine_of(params)
     train, test = load_both(data)
     reference = Reference(Judge.load(judge, device), train, test, params.seed)
     write_table(report / "larger.csv", COLUMNS, rows(params, reference, device, precision))
     about = {"params": params.model_dump(include={"seed", "schedule", "timesteps", "data", "model", "train", "latent"})}
-    write_json(report / "about.json", about | describe_machine(device, precision))
+    write_json(report / "about.json", origin_of(card) | about | describe_machine(device, precision))
 
 
 def rows(params: LatentParams, reference: Reference, device: torch.device, precision: str) -> Iterator[list[object]]:

@@ -26,6 +26,7 @@ from stages import gan, train, vae
 from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.machine import Machine, machine_of
+from stages.shared.origin import origin_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import watched
 from stages.shared.training import Learners, Settings
@@ -39,14 +40,14 @@ FIGURES = ("accuracy", "fid", "precision", "recall", "coverage")
 COLUMNS = ("model", "factor", "learning_rate", "steps", "seed", "diverged_at", "seconds", "n", *FIGURES)
 
 
-def main(params: BaselineParams, *, data: Path, judge: Path, report: Path) -> None:
-    """Train on --data, judge by --judge, write to --report."""
+def main(params: BaselineParams, *, data: Path, card: Path, judge: Path, report: Path) -> None:
+    """Train on --data (its card: --card), judge by --judge, write to --report."""
     machine = machine_of(params)
     train, test = load_both(data)
     reference = Reference(Judge.load(judge, machine.device), train, test, params.seed)
     write_table(report / "runs.csv", COLUMNS, rows(params, train, reference, machine))
     followed = params.model_dump(include={"data", "schedule", "timesteps", "model", "train", "vae", "gan", "compare"})
-    write_json(report / "about.json", {"params": followed} | describe_machine(*machine))
+    write_json(report / "about.json", origin_of(card) | {"params": followed} | describe_machine(*machine))
 
 
 def rows(params: BaselineParams, data: Dataset, reference: Reference, machine: Machine) -> Iterator[list[object]]:

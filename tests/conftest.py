@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pipeline import Repository, smoke_run, working_tree
-from run_reports import HOSTILE, STUDIES, build_all, enlarge, params_of, rename_classes, run_reports
+from run_reports import HOSTILE, STUDIES, adopt_studies, build_all, enlarge, params_of, rename_classes, run_reports
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +47,10 @@ def page_params(finished) -> dict[str, dict]:
 
 @pytest.fixture(scope="session")
 def built(finished, page_params, tmp_path_factory) -> Path:
-    """The smoke run's reports with the figures of a larger run, and their four pages."""
+    """The smoke run's reports with the figures of a larger run and studies of their data, and their four pages."""
     folder = run_reports(finished.path, tmp_path_factory.mktemp("built") / "reports")
     enlarge(folder)
+    adopt_studies(folder)
     build_all(folder, page_params)
     return folder
 

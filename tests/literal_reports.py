@@ -110,7 +110,7 @@ def write_frontier(reports: Reports) -> None:
     folder, measured = reports.folder / "frontier", {"seed": 0, "train": {"steps": 1200}}
     write_csv(folder / "frontier.csv", frontier())
     write_csv(folder / "distilled.csv", distilled())
-    write_json(folder / "about.json", {"model_md5": "0" * 32, "params": measured})
+    write_json(folder / "about.json", {"data": {"dataset": "digits"}, "model_md5": "0" * 32, "params": measured})
     write_json(folder / "distilled.json", {"model_md5": "0" * 32, "seconds": 612})
 
 

@@ -92,6 +92,13 @@ def enlarge(folder: Path) -> None:
     edit_json(folder / "sample_latent/metrics.json", n=1000, fid=60.2, reconstructed={"fid": 18.4}, **share)
 
 
+def adopt_studies(folder: Path) -> None:
+    """Say of all studies that they were made of the data that the folder is about."""
+    card = json.loads((folder / "data/card.json").read_text(encoding="utf-8"))
+    for study in STUDIES:
+        edit_json(folder / study / "about.json", data={name: card[name] for name in ("dataset", "checksum")})
+
+
 def rename_classes(folder: Path, names: list[str]) -> None:
     """Give the ten classes of a run these names."""
     before = pd.read_csv(folder / "data/counts.csv", dtype=str)["class"].tolist()

@@ -11,7 +11,7 @@ import yaml
 from benchmarks import libraries, peers
 from diffusion.data import Dataset
 from diffusion.samplers.table import SamplerSetting
-from report.appendix import other_params
+from report.studies import other_params
 from stages.params.params import Params
 from studies.frontier import SAMPLING_SEEDS, known_rows, settings
 

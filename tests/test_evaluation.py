@@ -155,6 +155,16 @@ def test_memorisation_of_training_images_and_of_test_images(
     assert reference.memorisation(test.images).ratio_median == 1
 
 
+def test_what_flat_images_leave_undefined_is_not_measured(judge: Judge) -> None:
+    """Two classes of one grey each: real images have neither diversity nor sharpness to compare with."""
+    greys = torch.tensor([100, 160], dtype=torch.uint8).repeat(30)
+    flat = Dataset(greys.view(-1, 1, 1, 1).expand(-1, 1, 8, 8), torch.arange(60) % 2, tuple("0123456789"))
+    reference = Reference(judge, flat, flat, seed=0)
+    assert verdict(reference, flat.images, flat.labels).diversity is None
+    assert reference.sharpness(flat.images) is None
+    assert reference.memorisation(flat.images)[:2] == (None, None)
+
+
 def test_judge_comes_back_from_its_file(noisy_judge: Judge, splits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     noisy_judge.save(tmp_path / "judge.safetensors")
     again = Judge.load(tmp_path / "judge.safetensors", CPU, knows_noise=True)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -61,9 +62,15 @@ def repository(tmp_path, monkeypatch) -> Repository:
     return repository
 
 
+def write_card(folder: Path) -> Path:
+    card = folder / "card.json"
+    card.write_text('{"dataset": "digits", "checksum": "00", "source": "nowhere"}')
+    return card
+
+
 def run_study(repository) -> None:
     params = Params.load(repository.path)
-    exercises.main(params, report=repository.path / "reports/exercises")
+    exercises.main(params, card=write_card(repository.path.parent), report=repository.path / "reports/exercises")
 
 
 def test_experiments_are_run_collected_and_removed(repository):
@@ -77,6 +84,7 @@ def test_experiments_are_run_collected_and_removed(repository):
         "exercises-a": {"schedule": "linear", "timesteps": 1000},
         "exercises-b": {"schedule": "cosine", "timesteps": 200},
     }
+    assert about["data"] == {"dataset": "digits", "checksum": "00"}
     assert about["commit"] == repository.git("rev-parse", "--short", "HEAD").strip()
     assert about["alpha_bar_T"]["exercises-a"] == pytest.approx(4.04e-5, rel=0.01)
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -110,4 +118,4 @@ def test_a_failure_is_told_and_leaves_nothing_behind(repository, monkeypatch, ca
 def test_params_that_200_steps_cannot_have_are_refused_before_any_work(repository):
     params = Params.load(repository.path).changed(["sampling.num_steps=500"])
     with pytest.raises(ValueError, match="exercises-b: sampling.num_steps: 500 is not possible .*timesteps = 200"):
-        exercises.main(params, report=repository.path / "reports/exercises")
+        exercises.main(params, card=write_card(repository.path.parent), report=repository.path / "reports/exercises")

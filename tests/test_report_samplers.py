@@ -12,13 +12,19 @@ from run_reports import edit_json, reports_in
 from test_report_words import changed, plain
 
 from report import claims as verdicts
+from report.content import Block
 from report.looks import schedule_look
 from report.reading import Reports
 from report.spine import claims, eta, guidance_limits, samplers
 from report.spine import frontier as frontier_page
-from report.spine.frontier import answer, averaged, best_spacings, frontier_blocks
+from report.spine.frontier import answer, averaged, best_spacings, findings
 from report.spine.guidance_words import guidance_answer
+from report.studies import FRONTIER, in_place
 from report.wording import NB
+
+
+def frontier_blocks(reports: Reports, params: dict) -> list[Block]:
+    return in_place(FRONTIER, findings, reports, params)
 
 
 @pytest.fixture

@@ -23,30 +23,20 @@ def section(
     answer = (
         f"Seed {params['seed']}; {params['data']['dataset']}; `{params['schedule']}` schedule with T = "
         f"{whole(params['timesteps'])}. The same params on the same machine give the same figures, timings excepted; "
-        "on another processor the last digits change."
+        "on another processor the last decimals change."
     )
     again = Text(
         "Timings come from the machine that ran the stage, which need not be yours; `dvc repro -f -s STAGE` measures "
         "them again."
     )
-    machines = [name for name in stages if f"{name}/timing.json" in reports]
-    measured: list[Block] = [_machines(reports, machines), again] if machines else []
+    timed = [name for name in stages if f"{name}/timing.json" in reports]
+    measured: list[Block] = [machines(reports, timed), again] if timed else []
     blocks = (*measured, _params(file, {key: params[key] for key in keys or params}))
     return Section("appendix", "Params, versions, machine", (answer,), blocks)
 
 
-def other_params(measured: dict[str, Any], params: dict[str, Any]) -> list[Text]:
-    """A warning where what follows was measured with other params than this page is about.
-
-    A key that params no longer have cannot differ.
-    """
-    here = flat(params)
-    different = [f"`{key}`: {there}" for key, there in flat(measured).items() if here.get(key, there) != there]
-    text = f"What follows was measured with other params: {', '.join(different)}."
-    return [Text(text)] if different else []
-
-
-def _machines(reports: Reports, stages: Sequence[str]) -> Table:
+def machines(reports: Reports, stages: Sequence[str]) -> Table:
+    """Clock, size, versions and machine of each of these folders of reports."""
     records = {name: reports.record(f"{name}/timing.json") for name in stages}
     keys = list(dict.fromkeys(key for record in records.values() for key in record))
     rows = tuple(

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusion.files import write_text
+from report.caution import caution, marked_section, marked_text, marked_tiles
 from report.content import Section, Tile
 from report.reading import FIGURES, Model, Reports
 from report.render import render_html, render_markdown
+from report.studies import FindingsOf, Study, elsewhere
 from report.views import Views, write_views
 from report.wording import listing, whole
 
@@ -28,7 +31,8 @@ SectionOf = Callable[[Reports, dict[str, Any]], Section | None]
 class Page:
     """What stands on a page: a row of `sections` per section, which may return none where nothing was measured.
 
-    `models` names the records of the models that the page was made with; `denoiser` is the one that the spine trains.
+    `studies` are shown among its sections or, if they are of other data, after them; `models` names the records of the
+    models that the page was made with; `denoiser` is the one that the spine trains.
     """
 
     name: str  # one of TITLES
@@ -36,6 +40,7 @@ class Page:
     tiles: Callable[[Reports], list[Tile]]
     models: Mapping[str, str]
     sections: tuple[SectionOf, ...]
+    studies: Mapping[Study, FindingsOf]
     views: Views
 
 
@@ -79,16 +84,20 @@ def draw(page: Page, reports: Reports, params: dict[str, Any]) -> None:
     folder = reports.folder
     for stale in folder.glob(f"{FIGURES}/{page.name}/*.png"):
         stale.unlink()
-    made = made_with(reports, page)
+    made, warning = made_with(reports, page), caution(reports)
+    headline, tiles, sections = page.headline(reports), page.tiles(reports), _sections(page, reports, params)
+    if warning:
+        headline, tiles, sections = marked_text(headline), marked_tiles(tiles), [*map(marked_section, sections)]
     content = {
         "title": TITLES[page.name],
         "is_chapter": page.name != SPINE,
         "links": links(page.name),
         "params": params,
         "made": made,
-        "headline": page.headline(reports),
-        "tiles": page.tiles(reports),
-        "sections": [section for of in page.sections if (section := of(reports, params)) is not None],
+        "caution": warning,
+        "headline": headline,
+        "tiles": tiles,
+        "sections": sections,
     }
     html, markdown = (folder / name for name in file_names(page.name))
     write_text(html, render_html(content, reports.path))
@@ -112,6 +121,12 @@ def made_with(reports: Reports, page: Page) -> Made:
     current = reports.model(CURRENT).digest
     command = f"dvc repro chapters/{page.name}/dvc.yaml"
     return Made(f"Made with {listing(texts)}.", models["denoiser"].digest, current, command)
+
+
+def _sections(page: Page, reports: Reports, params: dict[str, Any]) -> list[Section]:
+    """The sections that have something to show, and studies of other data after them."""
+    functions: tuple[SectionOf, ...] = (*page.sections, partial(elsewhere, page.studies))
+    return [section for of in functions if (section := of(reports, params)) is not None]
 
 
 def _described(model: Model) -> str:

@@ -16,10 +16,8 @@ from report.content import Picture
 
 NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind", "model", "bound")
 FIGURES = "figures"
-MANY_ROWS = 20  # of classes: the names of more would be too small to read
+MNIST = ("mnist", "mnist5k")  # data sets whose images are those of MNIST
 SHORT_DIGEST = 12  # characters of a model's digest that pages show and links carry
-EXERCISES = "exercises/about.json"  # written last by `make study STUDY=exercises`
-STABILITY = "stability/runs.csv"  # written by `make study STUDY=stability`
 
 
 class Model(NamedTuple):
@@ -95,14 +93,18 @@ class Reports:
         data_set = DATA_SETS.get(self.record("data/card.json")["dataset"])
         return data_set.noun if data_set else "image"
 
+    def is_mnist(self) -> bool:
+        """Whether the images are MNIST's, to which published figures of MNIST can be compared."""
+        return self.record("data/card.json")["dataset"] in MNIST
+
     def class_names(self) -> list[str]:
         """The names of the classes in the order of their labels."""
         return self.table("data/counts.csv")["class"].tolist()
 
-    def row_names(self) -> list[str]:
-        """The names of the classes for a sheet with a row for each; none where there are many."""
-        names = self.class_names()
-        return names if len(names) <= MANY_ROWS else []
+    def columns_of(self, sheet: str, rows: int, gap: int = 2) -> int:
+        """The number of columns of a bare sheet with so many rows of square pictures."""
+        width, height = png_size(self.path(sheet))
+        return round((width + gap) * rows / (height + gap))
 
     def figure(self, name: str) -> Path:
         """Where the page's own picture `name` is to be drawn."""

@@ -1,6 +1,7 @@
 """What DVC's own views show of a page: its main figures, and curves and pictures that dvc.yaml names as plots."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ class Views:
     """What a page's part of DVC's views is made of.
 
     `figures` are the page's headline, most important first: DVC leaves out what does not fit from the right. A figure
-    that was not measured is None or NaN, and left out. `plots` are by the names of their files without an ending.
+    that was not measured (None or NaN) or is infinite is left out. `plots` are by the names of their files without an
+    ending.
     """
 
     figures: Callable[[Reports], Mapping[str, float | None]]
@@ -33,7 +35,8 @@ class Views:
 
 def write_views(views: Views, reports: Reports, metrics: str) -> None:
     """Write the figures to the file `metrics` of the folder of reports, and the plots into the page's own folder."""
-    figures = {name: rounded(value) for name, value in views.figures(reports).items() if pd.notna(value)}
+    found = views.figures(reports).items()
+    figures = {name: rounded(value) for name, value in found if value is not None and math.isfinite(value)}
     write_text(reports.folder / metrics, json.dumps(figures, indent=2, allow_nan=False) + "\n")
     folder = reports.folder / PLOTS / reports.page
     shutil.rmtree(folder, ignore_errors=True)

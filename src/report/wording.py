@@ -1,6 +1,7 @@
 """Numbers as people write them, and words that follow from numbers."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 
 MISSING = "–"
@@ -10,10 +11,8 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def number(value: float | None, digits: int = 3) -> str:
     """`digits` significant digits, thousands apart, powers of ten outside 0.001 .. 1,000,000; a dash for no value."""
-    if value is None or math.isnan(value):
-        return MISSING
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+    if unusual := _unusual(value):
+        return unusual
     if value == 0:
         return "0"
     value = float(f"{value:.{digits - 1}e}")
@@ -24,9 +23,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - exponent)}f}".replace("-", "−")
 
 
+def ratio(value: float | None, to: float | None) -> float:
+    """How many times `to` a value is; NaN where that is not defined."""
+    return math.nan if value is None or not to else value / to
+
+
 def whole(value: float | None) -> str:
     """A count: 1,000."""
-    return MISSING if value is None or math.isnan(value) else f"{value:,.0f}".replace("-", "−")
+    return _unusual(value) or f"{value:,.0f}".replace("-", "−")
 
 
 def nfe(calls: float) -> str:
@@ -41,19 +45,19 @@ def with_article(noun: str) -> str:
 
 def fixed(value: float | None, decimals: int = 2) -> str:
     """A ratio with a fixed number of decimals, so that columns line up."""
-    return MISSING if value is None or math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")
+    return _unusual(value) or f"{value:.{decimals}f}".replace("-", "−")
 
 
 def percent(share: float | None) -> str:
     """A share as a percentage with one decimal."""
-    return MISSING if share is None or math.isnan(share) else f"{100 * share:.1f}{NB}%".replace("-", "−")
+    if share is None:
+        return MISSING
+    return _unusual(share) or f"{100 * share:.1f}{NB}%".replace("-", "−")
 
 
 def spread(mean: float | None, std: float | None) -> str:
     """mean ± std, both with the decimals that the std needs."""
-    if mean is None or math.isnan(mean):
-        return MISSING
-    if std is None or math.isnan(std) or std == 0:
+    if mean is None or std is None or not math.isfinite(mean) or not math.isfinite(std) or std == 0:
         return number(mean)
     decimals = max(0, 1 - math.floor(math.log10(std)))
     return f"{mean:,.{decimals}f}{NB}±{NB}{std:,.{decimals}f}".replace("-", "−")
@@ -61,6 +65,8 @@ def spread(mean: float | None, std: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """0.45 s, 21.3 s, 4 min 12 s, 2 h 05 min."""
+    if unusual := _unusual(seconds):
+        return unusual
     if seconds < 99.95:
         return f"{number(seconds)}{NB}s"
     minutes, rest = divmod(round(seconds), 60)
@@ -69,6 +75,12 @@ def duration(seconds: float) -> str:
         if minutes < 120
         else f"{minutes // 60}{NB}h{NB}{minutes % 60:02d}{NB}min"
     )
+
+
+def isolated(name: str) -> str:
+    """A name within a sentence: one that is written from right to left would turn the numbers beside it around."""
+    from_right = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in name)
+    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}" if from_right else name
 
 
 def listing(items: Sequence[str]) -> str:
@@ -84,7 +96,12 @@ def movement(before: float, after: float, tolerance: float, rises: str, falls: s
 
 
 def share_error(share: float, n: float) -> float:
-    """Standard error of a share among n, with one success and one failure added so that 0 and 1 have an error too."""
+    """Standard error of a share among n, with one success and one failure added so that 0 and 1 have an error too.
+
+    NaN where nothing was counted.
+    """
+    if not n or not 0 <= share <= 1:
+        return math.nan
     smoothed = (share * n + 1) / (n + 2)
     return math.sqrt(smoothed * (1 - smoothed) / n)
 
@@ -92,3 +109,10 @@ def share_error(share: float, n: float) -> float:
 def differ(a: float, b: float, error_a: float, error_b: float) -> bool:
     """Whether two measurements are more than two standard errors apart."""
     return abs(a - b) > 2 * math.hypot(error_a, error_b)
+
+
+def _unusual(value: float | None) -> str:
+    """What stands for a value that is missing or infinite; empty for any other."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return "" if math.isfinite(value) else "∞" if value > 0 else "−∞"

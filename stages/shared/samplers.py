@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import classes_in_turn, save_sheet
+from diffusion.data import classes_in_turn
 from diffusion.denoiser import Denoiser
 from diffusion.generation import Normals, of_denoiser
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.randomness import image_noise
 from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting
+from stages.shared.sheets import write_sheet
 
 SHEET_COLUMNS = 16
 PRDC = ("precision", "recall", "density", "coverage")
@@ -49,4 +50,4 @@ def quality_rows(reference: Reference, images: dict[SamplerSetting, Tensor], fir
 
 def save_samplers(path: Path, images: dict[SamplerSetting, Tensor]) -> None:
     """A sheet with a row for every sampler, all from the same start noise."""
-    save_sheet(path, torch.cat([made[:SHEET_COLUMNS] for made in images.values()]), SHEET_COLUMNS)
+    write_sheet(path, torch.cat([made[:SHEET_COLUMNS] for made in images.values()]), SHEET_COLUMNS)

@@ -14,6 +14,7 @@ from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.judge import Judge
 from diffusion.randomness import generator_for
 
+ROUNDING = 1e-5  # of a feature vector: single precision, in batches of any size
 MIN_SAMPLES = 500  # for FID, precision, recall, density, coverage: with fewer they show n rather than quality
 
 
@@ -46,7 +47,7 @@ class Verdict(Quality):
     """The judge's verdict on samples of known classes; a `diversity` of 1 is that of real images."""
 
     accuracy: float
-    diversity: float | None  # None where it cannot be measured: see `Reference.diversity`
+    diversity: float | None  # None where no class has two samples, or the real images of every class are alike
     confusion: Tensor  # (K, K): row = the label asked for, column = the class recognised
 
     @property
@@ -84,19 +85,18 @@ class Reference:
         return metrics.sharpness(to_float(self.test.images))
 
     def sharpness(self, images: Tensor) -> float | None:
-        """Sharpness of uint8 samples relative to that of the test images; None if these are flat."""
-        return _ratio(metrics.sharpness(to_float(images)), self._test_sharpness)
-
-    def diversity(self, features: Tensor, labels: Tensor) -> float | None:
-        """Mean feature distance of two samples of a class (features (N, 128), labels (N,)) relative to that of two test
-        images; None where no class has two samples, or all test images of a class are the same."""
-        if labels.bincount().max() < 2:
-            return None
-        return _ratio(metrics.within_class_diversity(features, labels), self._test_diversity)
+        """Sharpness of uint8 samples relative to that of the test images; None where these are flat."""
+        return metrics.sharpness(to_float(images)) / self._test_sharpness if self._test_sharpness else None
 
     @cached_property
-    def _test_diversity(self) -> float:
+    def diversity(self) -> float:
+        """Mean feature distance of two real test images of a class."""
         return metrics.within_class_diversity(self.test_features, self.test.labels)
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether real images of a class differ in their features by more than rounding."""
+        return self.diversity > ROUNDING * self.test_features.norm(dim=1).mean().item()
 
     def quality(self, features: Tensor) -> Quality:
         """The quality of samples with these features (N, 128)."""
@@ -146,13 +146,10 @@ def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
     """
     seen = reference.judge.see(images)
     labels, predictions = labels.cpu(), seen.logits.argmax(1)
+    defined = labels.bincount().max() > 1 and reference.varies
     return Verdict(
         **asdict(reference.quality(seen.features)),
         accuracy=accuracy(predictions, labels),
-        diversity=reference.diversity(seen.features, labels),
+        diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if defined else None,
         confusion=confusion_matrix(predictions, labels, seen.logits.shape[1]),
     )
-
-
-def _ratio(value: float, real: float) -> float | None:
-    return value / real if real else None

@@ -41,7 +41,7 @@ class Memorisation(NamedTuple):
     """How close samples are to training images, compared with how close real test images are."""
 
     ratio_median: float | None
-    share_below_1_percent: float
+    share_below_1_percent: float | None
     median_samples: float
     median_test: float
     first_percentile_test: float
@@ -128,9 +128,9 @@ def memorisation(
 ) -> Memorisation:
     """Distance in pixels of samples to their nearest training image, over that of real test images to theirs.
 
-    A ratio of medians near 1 means new images, near 0 copies; None if half of the test images are training images too.
-    `share_below_1_percent` is the share of samples closer
-    to a training image than all but 1 % of the test images are. Images (N, C, H, W) in [-1, 1], once they have gone
+    A ratio of medians near 1 means new images, near 0 copies. `share_below_1_percent` is the share of samples closer
+    to a training image than all but 1 % of the test images are. Each is None where test images are training images too,
+    so that it is not defined. Images (N, C, H, W) in [-1, 1], once they have gone
     through `to_float`.
     """
     of_samples = nearest_neighbours(samples, training, to_float=to_float).distance
@@ -139,7 +139,7 @@ def memorisation(
     median = of_samples.quantile(0.5)
     return Memorisation(
         ratio_median=(median / median_test).item() if median_test > 0 else None,
-        share_below_1_percent=(of_samples < threshold).double().mean().item(),
+        share_below_1_percent=(of_samples < threshold).double().mean().item() if threshold > 0 else None,
         median_samples=median.item(),
         median_test=median_test.item(),
         first_percentile_test=threshold.item(),

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from report.baselines.models import NAMES, densities, of_densities
-from report.content import Column, Picture, Section, Table, table
-from report.plots.sheet import labelled_sheet
+from report.classes import models_sheet
+from report.content import Block, Column, Section, Table, table
 from report.reading import Reports
 from report.wording import fixed, listing, number, spread, whole
 
@@ -14,7 +14,7 @@ from report.wording import fixed, listing, number, spread, whole
 def section(reports: Reports, params: dict[str, Any]) -> Section:
     """Bounds and estimates, and what the VAE's latent keeps."""
     density = densities(reports)
-    blocks = (density_table(density), reconstructions(reports))
+    blocks = (density_table(density), *reconstructions(reports))
     return Section("density", "Density", (density_answer(density),), blocks)
 
 
@@ -45,11 +45,10 @@ def density_table(density: pd.DataFrame) -> Table:
     return table(density, columns, caption)
 
 
-def reconstructions(reports: Reports) -> Picture:
+def reconstructions(reports: Reports) -> list[Block]:
     """What the VAE's latent keeps."""
-    sheet = reports.path("compare/reconstructions.png")
-    labelled_sheet(reports.figure("reconstructions.png"), sheet, ["test image", "through the VAE"])
     caption = (
         "Test images above what the VAE makes of them: encoded to the mean of their latent, decoded to mean pixels."
     )
-    return reports.drawn("reconstructions.png", caption, "Test images above their reconstructions by the VAE")
+    rows, alt = ["test image", "through the VAE"], "Test images above their reconstructions by the VAE"
+    return models_sheet(reports, "reconstructions", "compare/reconstructions.png", rows, caption, alt)

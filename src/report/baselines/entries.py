@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from report.baselines.models import fastest, of_densities, row_of
-from report.wording import fixed, listing, nfe, number, percent, spread, whole
+from report.wording import fixed, listing, nfe, number, percent, ratio, spread, whole
 
 GOOD = 0.9  # of what real images score: good precision, coverage, sharpness
 COLLAPSED = 0.5  # of the coverage of real images within a class
@@ -48,9 +48,9 @@ def coverage(model: str, best: pd.DataFrame, floor: dict[str, Any]) -> Measured:
     """`good` covers nearly as much within a class as real images; a collapsed model misses classes, or half of it."""
     row, real = row_of(best, model), floor["mean"]
     text = f"{whole(row['classes'])} classes, {number(row['effective_classes'])} if equally frequent"
-    if pd.isna(row["coverage_within"]):
+    if pd.isna(row["coverage_within"]) or not real["coverage_within"]:
         return Measured(text, None)
-    share, all_there = row["coverage_within"] / real["coverage_within"], row["classes"] >= round(real["classes"])
+    share, all_there = ratio(row["coverage_within"], real["coverage_within"]), row["classes"] >= round(real["classes"])
     words = {"good": all_there and share >= GOOD, "mode collapse": not all_there or share < COLLAPSED}
     return Measured(
         f"coverage within a class {fixed(row['coverage_within'])} (real images {fixed(real['coverage_within'])}), "

@@ -8,9 +8,10 @@ import pandas as pd
 from report.baselines.entries import COLLAPSED, FAST, GOOD, Measured, coverage, likelihood, looks, speed, stability
 from report.baselines.models import NAMES, densities, first_rows, labels
 from report.claims import DISAGREES, OPEN, agreement
-from report.content import Cell, Picture, Section, Table, Text
-from report.plots.sheet import labelled_sheet
-from report.reading import STABILITY, Reports
+from report.classes import models_sheet
+from report.content import Block, Cell, Section, Table, Text
+from report.reading import Reports
+from report.studies import STABILITY
 from report.wording import duration, listing, number, percent, whole
 
 LESSON = {
@@ -39,7 +40,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     quality = reports.table("compare/quality.csv")
     entries = list(judged(reports))
     blocks = (
-        samples_picture(reports, quality),
+        *samples_picture(reports, quality),
         entries_table(entries, quality["n"].iloc[0]),
         Text(budgets(reports, params)),
     )
@@ -50,7 +51,7 @@ def judged(reports: Reports) -> Iterator[Entry]:
     """Every entry, property by property."""
     best, clock = first_rows(reports.table("compare/quality.csv")), reports.table("compare/timing.csv")
     floor, density = reports.record("compare/metrics.json")["floor"], densities(reports)
-    runs = reports.table(STABILITY) if STABILITY in reports else None
+    runs = reports.table("stability/runs.csv") if STABILITY.speaks(reports) else None
     measures: dict[str, Callable[[str], Measured]] = {
         "Training stability": lambda model: stability(model, runs),
         "Image quality": lambda model: looks(model, best, floor),
@@ -88,12 +89,12 @@ def entries_table(entries: list[Entry], n: float) -> Table:
     return Table(caption, headings, (False,) * 5, tuple(tuple(map(Cell, entry)) for entry in entries))
 
 
-def samples_picture(reports: Reports, quality: pd.DataFrame) -> Picture:
+def samples_picture(reports: Reports, quality: pd.DataFrame) -> list[Block]:
     """The models below each other."""
-    sheet = reports.path("compare/samples.png")
-    labelled_sheet(reports.figure("samples.png"), sheet, ["real images", *labels(quality)])
+    rows = ["real images", *labels(quality)]
     caption = "The first two samples of every class by every model, not selected, below two test images of the class."
-    return reports.drawn("samples.png", caption, "Samples of diffusion, GAN and VAE for the same classes")
+    alt = "Samples of diffusion, GAN and VAE for the same classes"
+    return models_sheet(reports, "samples", "compare/samples.png", rows, caption, alt)
 
 
 def budgets(reports: Reports, params: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from report.claims import AGREES, OPEN
 from report.content import Tile
 from report.page import Page
 from report.reading import Reports
-from report.wording import fixed, number, percent, spread
+from report.studies import STABILITY
+from report.wording import fixed, number, percent, ratio, spread
 
 
 def headline(reports: Reports) -> str:
@@ -35,7 +36,7 @@ def tiles(reports: Reports) -> list[Tile]:
         Tile(f"{measure.upper()}, {NAMES[name]}", number(row_of(best, name)[measure]), beside[name]) for name in NAMES
     ]
     verdicts = [entry.verdict for entry in lesson_table.judged(reports) if entry.verdict != OPEN]
-    agree = Tile("The lesson's table", percent(verdicts.count(AGREES) / len(verdicts)), "of its entries agree")
+    agree = Tile("The lesson's table", percent(ratio(verdicts.count(AGREES), len(verdicts))), "of its entries agree")
     return [*models, agree]
 
 
@@ -57,5 +58,6 @@ PAGE = Page(
             keys=("vae", "gan", "compare"),
         ),
     ),
+    studies={STABILITY: stability.findings},
     views=VIEWS,
 )

@@ -4,22 +4,25 @@ from typing import Any
 
 import pandas as pd
 
-from report.appendix import other_params
 from report.baselines.entries import STEADY, stability
 from report.baselines.models import NAMES
 from report.content import Column, Section, Table, table
-from report.reading import STABILITY, Reports
+from report.reading import Reports
+from report.studies import STABILITY, Findings, section_of
 from report.wording import number, percent, whole
 
-ABOUT = "stability/about.json"
+RUNS = "stability/runs.csv"
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section | None:
-    """Failed runs and the spread of the seeds; nothing where there are no results."""
-    if STABILITY not in reports:
-        return None
-    runs, other = reports.table(STABILITY), other_params(reports.record(ABOUT)["params"], params)
-    return Section("stability", "Training stability", (stability_answer(runs),), (*other, stability_table(runs)))
+    """Failed runs and the spread of the seeds; nothing where the study does not speak of the page's data."""
+    return section_of(STABILITY, findings, reports, params)
+
+
+def findings(reports: Reports, params: dict[str, Any]) -> Findings:
+    """Answer and table."""
+    runs = reports.table(RUNS)
+    return Findings((stability_answer(runs),), (stability_table(runs),))
 
 
 def stability_answer(runs: pd.DataFrame) -> str:

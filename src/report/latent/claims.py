@@ -6,8 +6,9 @@ from typing import Any
 from report.claims import Claim, agreement, claims_table
 from report.content import Section
 from report.latent.comparison import costs
-from report.latent.larger import STUDY, rates
+from report.latent.larger import rates
 from report.reading import Reports
+from report.studies import LARGER
 from report.wording import number, whole
 
 CLEARLY_CHEAPER = 1.25  # times: two clocks read minutes apart on a shared machine differ by less for no reason
@@ -27,8 +28,8 @@ def latent_claims(reports: Reports) -> Iterator[Claim]:
         "on)"
     )
     yield Claim("Latent diffusion is cheaper", text, agreement(min(ratio.values()) >= CLEARLY_CHEAPER))
-    if f"{STUDY}/about.json" in reports:
-        rows = reports.table(f"{STUDY}/larger.csv")
+    if LARGER.speaks(reports):
+        rows = reports.table("larger/larger.csv")
         small, large = (rates(rows, size) for size in (rows["size"].min(), rows["size"].max()))
         text = (
             f"at {whole(rows['size'].max())} pixels a side {number(large)} times as many images of training per second "

@@ -8,7 +8,7 @@ import pandas as pd
 from report.content import Column, Picture, Section, Table, Text, table, with_values
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
-from report.wording import duration, fixed, number, percent, whole
+from report.wording import duration, fixed, number, percent, ratio, whole
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section:
@@ -25,7 +25,7 @@ def costs(reports: Reports) -> dict[str, float]:
     sampling = reports.record("sample_latent/timing.json")
     pixels = pixel_clock(reports.table("benchmark/timing.csv"), sampling["calls"])
     here = sampling["seconds"] / sampling["images"]
-    return {"training": training[0] / training[1], "sample": pixels / here}
+    return {"training": ratio(*training), "sample": ratio(pixels, here)}
 
 
 def pixel_clock(rows: pd.DataFrame, calls: int) -> float:
@@ -40,12 +40,12 @@ def cost_answer(reports: Reports) -> str:
     shape = reports.record("autoencoder/metrics.json")
     pixels, latents = (int(np.prod(shape[name])) for name in ("image_shape", "latent_shape"))
     sides = " × ".join(map(str, shape["latent_shape"]))
-    ratio = costs(reports)
+    times = costs(reports)
     seconds = reports.record("autoencoder/timing.json")["seconds"]
     return (
         f"Latents of {sides} numbers stand for {whole(pixels)} pixel values, {number(pixels / latents)} times as many: "
-        f"an image of training costs {number(1 / ratio['training'])} times what it costs in pixel space, a sample "
-        f"{number(1 / ratio['sample'])} times, decoding included. The autoencoder has to be trained first, once for "
+        f"an image of training costs {number(1 / times['training'])} times what it costs in pixel space, a sample "
+        f"{number(1 / times['sample'])} times, decoding included. The autoencoder has to be trained first, once for "
         f"all models in its latents: {duration(seconds)}."
     )
 
@@ -111,10 +111,10 @@ def spaces_table(reports: Reports, params: dict[str, Any]) -> Table:
     frame = pd.DataFrame(rows).astype({"fid": float, "precision": float, "coverage": float})
     card = reports.record("captions/card.json")
     caption = (
-        f"Class-conditional samples (in latents by captions like “a three”), DDIM with {whole(clock['calls'])} network "
-        f"evaluations, w = 1; a sample is timed in batches of {whole(clock['images'])}, decoding included. Latents "
-        f"learn from {whole(card['n_captioned'])} images, pixels from {whole(card['n_train'])}: held-out combinations "
-        "have no captions."
+        "Class-conditional samples (in latents by captions that name the class alone), DDIM with "
+        f"{whole(clock['calls'])} network evaluations, w = 1; a sample is timed in batches of "
+        f"{whole(clock['images'])}, decoding included. Latents learn from {whole(card['n_captioned'])} images, pixels "
+        f"from {whole(card['n_train'])}: held-out combinations have no captions."
     )
     return table(frame, with_values(frame, columns), caption)
 

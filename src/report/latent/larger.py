@@ -4,21 +4,21 @@ from typing import Any
 
 import pandas as pd
 
-from report.appendix import other_params
 from report.content import Column, Section, Table, table
 from report.reading import Reports
+from report.studies import LARGER, Findings, section_of
 from report.wording import fixed, listing, number, percent, whole
-
-STUDY = "larger"
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section | None:
-    """Answer and table; nothing where there are no results (about.json is written last)."""
-    if f"{STUDY}/about.json" not in reports:
-        return None
-    rows, about = reports.table(f"{STUDY}/larger.csv"), reports.record(f"{STUDY}/about.json")
-    other = other_params(about["params"], params)
-    return Section("larger", "Larger images", (larger_answer(rows),), (*other, larger_table(rows)))
+    """Answer and table; nothing where the study does not speak of the page's data."""
+    return section_of(LARGER, findings, reports, params)
+
+
+def findings(reports: Reports, params: dict[str, Any]) -> Findings:
+    """Answer and table."""
+    rows = reports.table("larger/larger.csv")
+    return Findings((larger_answer(rows),), (larger_table(rows),))
 
 
 def larger_answer(rows: pd.DataFrame) -> str:

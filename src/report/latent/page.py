@@ -8,6 +8,7 @@ from report.latent import captions, claims, comparison, larger, prompts
 from report.latent.views import VIEWS
 from report.page import CURRENT, Page
 from report.reading import Reports
+from report.studies import LARGER
 from report.wording import number, percent, whole
 
 
@@ -51,5 +52,6 @@ PAGE = Page(
             keys=("autoencoder", "captions", "text", "latent", "train_latent", "sample_latent"),
         ),
     ),
+    studies={LARGER: larger.findings},
     views=VIEWS,
 )

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from report.content import Column, Folded, Gallery, Picture, Section, Table, Text, table
+from report.classes import class_sheet
+from report.content import Column, Folded, Picture, Section, Table, Text, table
 from report.latent.captions import PROPERTIES
 from report.plots.confusion import confusion_matrix, confusions
 from report.plots.grid import picture_grid
@@ -58,7 +59,7 @@ def prompts_answer(prompts: pd.DataFrame) -> str:
 def best(prompts: pd.DataFrame) -> pd.Series:
     """The row of unseen combinations whose weakest property is the strongest."""
     unseen = prompts[prompts["group"] == "unseen"]
-    return unseen.iloc[unseen[list(PROPERTIES)].min(axis=1).argmax()]
+    return unseen.iloc[unseen[list(PROPERTIES)].min(axis=1).fillna(-1).argmax()]
 
 
 def missed_goals(row: pd.Series) -> list[str]:
@@ -99,10 +100,9 @@ def unseen_picture(reports: Reports, scale: float) -> Picture:
 
 def classes(reports: Reports) -> Folded:
     """Samples of captions that name the class alone."""
-    names = reports.class_names()
-    caption = f"“a {names[0]}” to “a {names[-1]}”, in the words of the captions."
-    picture = reports.picture("sample_latent/samples.png", caption, "Samples by class")
-    return Folded("Samples of the class alone", (Gallery((picture,)),))
+    caption = "Samples of captions that name nothing but the class, a row each."
+    sheet = class_sheet(reports, "of_class", "sample_latent/samples.png", caption, "Samples by class")
+    return Folded("Samples of the class alone", tuple(sheet))
 
 
 def confusion(reports: Reports, prompts: pd.DataFrame) -> Picture:

@@ -7,8 +7,9 @@ import pandas as pd
 from report.content import Column, Folded, Picture, Section, Table, Text, table
 from report.plots.score import by_noise_level
 from report.reading import Reports
-from report.score.likelihood_study import study_blocks
+from report.score import likelihood_study
 from report.score.methods import COSTS, METHODS, cost
+from report.studies import DENSITY, in_place
 from report.wording import fixed, listing, number, spread, whole
 
 PUBLISHED = "published flows reach 0.93 to 1.06 and autoregressive models 0.62 bits on MNIST, after its 60,000 digits"
@@ -22,12 +23,12 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         bits_table(bits),
         terms_picture(reports, terms),
         Folded("The diffusion term, t by t", (terms_table(terms),)),
-        *study_blocks(reports),
+        *in_place(DENSITY, likelihood_study.findings, reports, params),
     )
-    return Section("likelihood", "Likelihood", (bits_answer(bits, reports.noun()),), blocks)
+    return Section("likelihood", "Likelihood", (bits_answer(bits, reports.noun(), reports.is_mnist()),), blocks)
 
 
-def bits_answer(bits: pd.DataFrame, noun: str) -> str:
+def bits_answer(bits: pd.DataFrame, noun: str, is_mnist: bool) -> str:
     """What test images cost by both bounds, and what other images cost; the first kind are the test images."""
     kind = bits["kind"].iloc[0]
     bound, ode, same = (bits[bits["method"] == name] for name in METHODS)
@@ -37,7 +38,7 @@ def bits_answer(bits: pd.DataFrame, noun: str) -> str:
     )
     by_ode, by_bound = (rows[rows["kind"] == kind].iloc[0] for rows in (ode, same))
     others = [f"{row.kind} {spread(row.bits, row.error)}" for row in bound[bound["kind"] != kind].itertuples()]
-    compare = f" For comparison, {PUBLISHED}." if noun == "digit" else ""
+    compare = f" For comparison, {PUBLISHED}." if is_mnist else ""
     return (
         f"Density estimation is possible. In bits per dimension, test {noun}s cost {cost(test)} by the variational "
         f"bound of the unconditional model, {cost(conditional)} by the class-conditional one, and {cost(bare)} by the "

@@ -6,8 +6,9 @@ from report import appendix
 from report.content import Tile
 from report.page import Page
 from report.reading import Reports
-from report.score import claims, inversion, known_scores, likelihood, samplers
+from report.score import claims, inversion, known_scores, likelihood, likelihood_study, samplers
 from report.score.views import VIEWS
+from report.studies import DENSITY
 from report.wording import number, percent, whole
 
 
@@ -47,7 +48,8 @@ PAGE = Page(
         likelihood.section,
         inversion.section,
         claims.section,
-        partial(appendix.section, stages=("density",), file="chapters/score/params.yaml", keys=("score",)),
+        partial(appendix.section, stages=(), file="chapters/score/params.yaml", keys=("score",)),
     ),
+    studies={DENSITY: likelihood_study.findings},
     views=VIEWS,
 )

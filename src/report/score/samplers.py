@@ -36,7 +36,7 @@ def best_of_kinds(rows: pd.DataFrame) -> tuple[str, list[pd.Series]]:
     rows = rows[rows["subset"] == "all"]
     measure = "kid" if rows["fid"].isna().any() else "fid"
     kinds = (rows[rows["sampler"].isin(names)] for names in KINDS)
-    return measure, [of_kind.iloc[of_kind[measure].argmin()] for of_kind in kinds]
+    return measure, [of_kind.sort_values(measure, kind="stable").iloc[0] for of_kind in kinds]
 
 
 def named(row: pd.Series) -> str:

@@ -7,10 +7,11 @@ import pandas as pd
 
 from report.claims import OPEN, Claim, agreement, claims_table
 from report.content import Section
-from report.reading import EXERCISES, Reports
+from report.reading import Reports
 from report.spine import exercises, samplers, schedules
 from report.spine.guidance_words import CONDITIONAL, change, ends
 from report.spine.training import PURE_NOISE_AMPLITUDE
+from report.studies import EXERCISES
 from report.wording import differ, fixed, number, percent, share_error, spread, whole
 
 
@@ -34,7 +35,7 @@ def noise_claims(reports: Reports, params: dict[str, Any]) -> Iterator[Claim]:
     verdict = OPEN if early == "unknown" else agreement(early == "agrees")
     yield Claim("Linear spends its noise too quickly", schedules.schedules_answer(metrics)[0], verdict)
     text, verdict = "one run trains one schedule: `make study STUDY=exercises` trains both", OPEN
-    if EXERCISES in reports:
+    if EXERCISES.speaks(reports):
         text, better = exercises.cosine_is_better(reports)
         verdict = agreement(better)
     yield Claim("Cosine performs better than linear", text, verdict)

@@ -2,10 +2,15 @@
 
 from typing import Any
 
-from report.content import Column, Section, Text, table
-from report.plots.sheet import labelled_sheet
+import pandas as pd
+
+from report.classes import MANY, class_sheet, counted, with_legend
+from report.content import Block, Column, Folded, Section, Text, table
+from report.plots.shares import class_shares
 from report.reading import Reports
-from report.wording import number, whole
+from report.wording import isolated, number, whole
+
+UNEVEN = 1.25  # times the images of the smallest class
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section:
@@ -25,9 +30,43 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     text = Text(
         f"{' '.join(origin)} Pixels are scaled to [−1, 1] ({pixels}). SHA-256 of the source: `{card['checksum']}`."
     )
-    labelled_sheet(reports.figure("data.png"), reports.path("data/examples.png"), reports.row_names())
-    examples = reports.drawn(
-        "data.png", "Real training images, a row per class.", "Grid of real images, a row per class"
-    )
+    caption, alt = "Real training images, a row per class.", "Grid of real images, a row per class"
+    examples = class_sheet(reports, "data", "data/examples.png", caption, alt)
+    blocks = (*examples, text, *shares_blocks(reports, counts), *counts_blocks(counts))
+    return Section("data", "The data", (answer, *uneven_answer(counts)), blocks)
+
+
+def uneven_answer(counts: pd.DataFrame) -> list[str]:
+    """The smallest and the largest class where they differ much."""
+    if not are_uneven(counts):
+        return []
+    rows = counts.sort_values("train", kind="stable")
+    least, most = rows.iloc[0], rows.iloc[-1]
+    return [
+        f"The classes are uneven: {isolated(most['class'])} has {whole(most['train'])} images of training, "
+        f"{isolated(least['class'])} {whole(least['train'])}."
+    ]
+
+
+def are_uneven(counts: pd.DataFrame) -> bool:
+    """Whether the largest class has more than UNEVEN times the images of the smallest one."""
+    return bool(counts["train"].max() > UNEVEN * counts["train"].min())
+
+
+def shares_blocks(reports: Reports, counts: pd.DataFrame) -> list[Block]:
+    """The classes by their shares, where they differ."""
+    if not are_uneven(counts):
+        return []
+    legend = class_shares(reports.figure("classes.png"), counts)
+    caption = with_legend("Images of training by class, largest first.", legend)
+    return [reports.drawn("classes.png", caption, "Bars of the number of images of every class")]
+
+
+def counts_blocks(counts: pd.DataFrame) -> list[Block]:
+    """The number of images of every class; of many classes behind a fold, with the names beside it."""
     columns: list[Column] = [("class", "Class", str), ("train", "Train", whole), ("test", "Test", whole)]
-    return Section("data", "The data", (answer,), (examples, text, table(counts, columns, "Images per class.")))
+    images = table(counts, columns, "Images per class.")
+    if len(counts) <= MANY:
+        return [images]
+    names = Text(f"The classes with their images of training: {counted(counts)}.")
+    return [names, Folded(f"Images of all {whole(len(counts))} classes", (images,))]

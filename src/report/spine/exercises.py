@@ -7,36 +7,43 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from report.appendix import other_params
 from report.content import Block, Cell, Picture, Section, Table, Text
 from report.looks import schedule_look
 from report.plots.sheet import labelled_sheet
 from report.plots.training import training_losses
-from report.reading import EXERCISES, STABILITY, Reports
+from report.reading import Reports
 from report.spine.runs import MEASURES, SHEET_COLUMNS, against_first, difference, is_better, run_of, runs_table
 from report.spine.training import PURE_NOISE_AMPLITUDE
 from report.spine.training_curves import loss_label, thinned
+from report.studies import EXERCISES, STABILITY, Findings, section_of
 from report.wording import MISSING, listing, number, percent, spread, whole
 
 CURVE_POINTS = 70  # few enough to tell apart curves that lie close together
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section | None:
-    """The runs side by side; nothing where there are none (about.json is written last)."""
-    if EXERCISES not in reports:
-        return None
-    runs, about = runs_table(reports), reports.record(EXERCISES)
-    trained = reports.table(STABILITY) if STABILITY in reports else None
-    answer = (chain_answer(runs), cosine_answer(runs), caution(runs, about["params"]["seed"], trained))
+    """The runs side by side; nothing where the study does not speak of the page's data."""
+    return section_of(EXERCISES, findings, reports, params, "Exercises 2 and 3")
+
+
+def findings(reports: Reports, params: dict[str, Any]) -> Findings:
+    """Answers, samples, what differs, quality and losses."""
+    runs, about = runs_table(reports), EXERCISES.about(reports)
+    answer = (chain_answer(runs), cosine_answer(runs), caution(runs, about["params"]["seed"], trained_seeds(reports)))
     blocks: tuple[Block, ...] = (
-        *other_params(about["params"], params),
         samples_picture(reports, runs),
         changes_table(runs, about["changed"]),
         quality_table(runs, next(iter(reports.record("exercises/metrics.json").values()))),
         curves(reports, runs, about["params"]["train"]),
         Text(losses_compare(runs, about["params"]["train"]["times"])),
     )
-    return Section("exercises", "Exercises side by side", answer, blocks, "Exercises 2 and 3")
+    return Findings(answer, blocks)
+
+
+def trained_seeds(reports: Reports) -> pd.DataFrame | None:
+    """The runs of study `stability`, if they are of the same data as the exercises."""
+    same = STABILITY.is_complete(reports) and STABILITY.data(reports) == EXERCISES.data(reports)
+    return reports.table("stability/runs.csv") if same else None
 
 
 def chain_answer(runs: pd.DataFrame) -> str:

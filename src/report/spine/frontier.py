@@ -4,40 +4,33 @@ from typing import Any
 
 import pandas as pd
 
-from report.appendix import other_params
-from report.content import Block, Column, Picture, Table, Text, table
+from report.content import Column, Picture, Table, table
 from report.looks import SPACINGS, STUDENT, sampler_label, sampler_look
 from report.plots.samplers import Panel, quality_by_calls
 from report.reading import Reports
-from report.wording import differ, duration, fixed, nfe, number, percent, spread, whole
+from report.studies import FRONTIER, Findings
+from report.wording import differ, duration, fixed, nfe, number, percent, ratio, spread, whole
 
-FRONTIER = "frontier"
 FEW, MORE = 10, 20  # network evaluations that are compared with DDPM's
 STUDENT_NAME = "distilled student"
 MEASURES = {"fid": "FID (lower is better)", "precision": "precision", "coverage": "coverage"}
 
 
-def frontier_blocks(reports: Reports, params: dict[str, Any]) -> list[Block]:
-    """Text, picture and table of every sampler at several numbers of evaluations, and of students if there are any.
-
-    The JSON files are written last, so without them a table is incomplete.
-    """
-    if f"{FRONTIER}/about.json" not in reports:
-        return []
-    rows = averaged(reports.table(f"{FRONTIER}/frontier.csv"))
-    about = reports.record(f"{FRONTIER}/about.json")
-    shown, texts = best_spacings(rows), [*other_params(about["params"], params), Text(answer(rows))]
-    if students_belong(reports, about):
-        distilled = averaged(reports.table(f"{FRONTIER}/distilled.csv")).assign(label=STUDENT_NAME)
-        texts.append(Text(students_answer(distilled, reports.record(f"{FRONTIER}/distilled.json")["seconds"])))
+def findings(reports: Reports, params: dict[str, Any]) -> Findings:
+    """Text, picture and table of every sampler at several numbers of evaluations, and of students if there are any."""
+    rows = averaged(reports.table("frontier/frontier.csv"))
+    shown, texts = best_spacings(rows), [answer(rows)]
+    if students_belong(reports, FRONTIER.about(reports)):
+        distilled = averaged(reports.table("frontier/distilled.csv")).assign(label=STUDENT_NAME)
+        texts.append(students_answer(distilled, reports.record("frontier/distilled.json")["seconds"]))
         students = distilled[distilled["model"] == "student"].sort_values("calls")
         shown, rows = pd.concat([shown, students]), pd.concat([rows, students])
-    return [*texts, frontier_picture(reports, shown), frontier_table(rows)]
+    return Findings(tuple(texts), (frontier_picture(reports, shown), frontier_table(rows)))
 
 
 def students_belong(reports: Reports, about: dict[str, Any]) -> bool:
-    """Whether there are students, and of the model that the samplers were measured on."""
-    name = f"{FRONTIER}/distilled.json"
+    """Whether there are students, and of the model that the samplers were measured on; their record is written last."""
+    name = "frontier/distilled.json"
     return name in reports and reports.record(name)["model_md5"] == about["model_md5"]
 
 
@@ -76,7 +69,7 @@ def answer(rows: pd.DataFrame) -> str:
         same = not differ(best["fid"], ddpm["fid"], best["fid_std"], ddpm["fid_std"])
         parts.append(
             f"with {nfe(best['calls'])}, {best['label']} (timesteps {SPACINGS[best['times']]}) reaches FID "
-            f"{spread(best['fid'], best['fid_std'])}, {number(best['fid'] / ddpm['fid'])} times that of DDPM"
+            f"{spread(best['fid'], best['fid_std'])}, {number(ratio(best['fid'], ddpm['fid']))} times that of DDPM"
             f"{' (no difference beyond the spread of the seeds)' if same else ''}, and {percent(best['accuracy'])} "
             "class accuracy"
         )
@@ -92,7 +85,8 @@ def students_answer(rows: pd.DataFrame, seconds: float) -> str:
     (teacher,) = rows[rows["model"] == "teacher"].to_dict("records")
     parts = [
         f"{nfe(row['calls'])}: FID {spread(row['fid'], row['fid_std'])}, "
-        f"{number(row['fid'] / teacher['fid'])} times the teacher's, and {percent(row['accuracy'])} class accuracy"
+        f"{number(ratio(row['fid'], teacher['fid']))} times the teacher's, and "
+        f"{percent(row['accuracy'])} class accuracy"
         for row in rows[rows["model"] == "student"].sort_values("calls", ascending=False).to_dict("records")
     ]
     return (
@@ -104,14 +98,14 @@ def students_answer(rows: pd.DataFrame, seconds: float) -> str:
 
 
 def frontier_picture(reports: Reports, shown: pd.DataFrame) -> Picture:
-    """FID, precision and coverage against network evaluations, with the floors of the verdict."""
+    """FID, precision and coverage against network evaluations, with the floors of the verdict if it is of its data."""
     verdict = reports.record("evaluate/metrics.json")
-    floors = verdict["floor"] | {"fid": verdict["fid_floor"]["mean"]}
+    floors = verdict["floor"] | {"fid": verdict["fid_floor"]["mean"]} if FRONTIER.speaks(reports) else {}
     panels = [
         Panel(
             heading,
             shown.assign(value=shown[name], error=shown[f"{name}_std"]),
-            floors[name],
+            floors.get(name),
             (verdict["fid_floor"]["std"] or 0.0) if name == "fid" else 0.0,
         )
         for name, heading in MEASURES.items()

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Block, Column, Folded, Gallery, Picture, Section, Table, table, with_values
-from report.plots.confusion import confusion_matrix, confusions
+from report.classes import MANY, class_sheet, confusion_blocks
+from report.content import Block, Column, Folded, Gallery, Section, Table, table, with_values
+from report.plots.confusion import confusion_matrix
 from report.plots.guidance import fidelity_coverage, measures_by_scale
-from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.spine.guidance_limits import limit_blocks
 from report.spine.guidance_words import guidance_answer
@@ -29,7 +29,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         *sheets(reports, rows),
         guidance_table(rows, verdict),
         *curves(reports, rows, verdict),
-        confusion(reports, rows),
+        *confusion(reports, rows),
         *limit_blocks(reports, rows, params["guidance"]),
     )
     return Section("guidance", "Classifier-free guidance", tuple(guidance_answer(rows)), blocks, "Exercise 5")
@@ -67,15 +67,21 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
 def sheets(reports: Reports, rows: pd.DataFrame) -> list[Block]:
     """All scales side by side, and ten images a class at each."""
     scales = [f"w = {scale:g}" for scale in rows["scale"]]
-    labelled_sheet(reports.figure("guidance.png"), reports.path("guidance/sheet.png"), reports.row_names(), scales)
     caption = "Each row is one class and one start noise, each column a guidance scale."
-    sheet = reports.drawn("guidance.png", caption, "Classes against guidance scales")
-    by_scale = [
-        reports.picture(f"guidance/sheet_{scale:g}.png", f"w = {scale:g}", f"Samples of every class at w = {scale:g}")
-        for scale in rows["scale"]
-        if f"guidance/sheet_{scale:g}.png" in reports
-    ]
-    return [sheet, Folded("Ten images a class at every scale", (Gallery(tuple(by_scale)),))] if by_scale else [sheet]
+    alt = "Classes against guidance scales"
+    shown = class_sheet(reports, "guidance", "guidance/sheet.png", caption, alt, scales)
+    by_scale = [block for scale in rows["scale"] for block in of_scale(reports, scale)]
+    return [*shown, Folded("More images of every class, scale by scale", tuple(by_scale))] if by_scale else shown
+
+
+def of_scale(reports: Reports, scale: float) -> list[Block]:
+    """Several images of every class at one scale, in bare rows where a neighbour has their names."""
+    name, alt = f"guidance/sheet_{scale:g}.png", f"Samples of every class at w = {scale:g}"
+    if name not in reports:
+        return []
+    if len(reports.class_names()) <= MANY:
+        return [Gallery((reports.picture(name, f"w = {scale:g}", alt),))]
+    return class_sheet(reports, f"guidance_{scale:g}", name, f"w = {scale:g}.", alt)
 
 
 def curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> list[Block]:
@@ -98,13 +104,9 @@ def curves(reports: Reports, rows: pd.DataFrame, verdict: dict[str, Any]) -> lis
     return [Gallery((trade, by_scale))]
 
 
-def confusion(reports: Reports, rows: pd.DataFrame) -> Picture:
+def confusion(reports: Reports, rows: pd.DataFrame) -> list[Block]:
     """What the judge recognises at each scale."""
     counts, names = reports.table("guidance/confusion.csv"), reports.class_names()
     matrices = {f"w = {scale:g}": confusion_matrix(counts[counts["scale"] == scale], names) for scale in rows["scale"]}
-    confusions(reports.figure("guidance_confusion.png"), matrices, names)
-    return reports.drawn(
-        "guidance_confusion.png",
-        "What the judge recognises at each scale: row = class asked for, column = class recognised.",
-        "Confusion matrices by guidance scale",
-    )
+    caption = "What the judge recognises at each scale: row = class asked for, column = class recognised."
+    return confusion_blocks(reports, "guidance_confusion", matrices, caption, "Confusion matrices by guidance scale")

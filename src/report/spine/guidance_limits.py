@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from report.classes import class_sheet
 from report.content import Block, Column, Picture, Table, Text, table, with_values
 from report.plots.guidance import fidelity_by_limit
-from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.spine.guidance_words import CONDITIONAL, change
 from report.wording import fixed, listing, number, percent, whole
@@ -24,7 +24,7 @@ def limit_blocks(reports: Reports, rows: pd.DataFrame, guidance: dict[str, Any])
         Text(limits_answer(limited, everywhere, names)),
         *tradeoff(reports, rows, shown, names),
         limits_table(shown, names),
-        samples(reports, shown["scale"].max()),
+        *samples(reports, shown["scale"].max()),
     ]
 
 
@@ -69,16 +69,12 @@ def tradeoff(reports: Reports, rows: pd.DataFrame, shown: pd.DataFrame, names: d
     return [reports.drawn("guidance_limited.png", caption, alt)]
 
 
-def samples(reports: Reports, scale: float) -> Picture:
+def samples(reports: Reports, scale: float) -> list[Block]:
     """Samples at the largest scale, a column per limit."""
-    labelled_sheet(
-        reports.figure("guidance_limited_samples.png"),
-        reports.path("guidance/limited.png"),
-        reports.row_names(),
-        ["plain", "interval", "rescale"],
-    )
+    headings = ["plain", "interval", "rescale"]
     caption = f"Guided with w = {scale:g} everywhere, in the interval, and rescaled: same start noise."
-    return reports.drawn("guidance_limited_samples.png", caption, "Classes against limits of guidance")
+    alt = "Classes against limits of guidance"
+    return class_sheet(reports, "guidance_limited_samples", "guidance/limited.png", caption, alt, headings)
 
 
 def _sentence(limited: pd.DataFrame, everywhere: pd.DataFrame, name: str) -> str:

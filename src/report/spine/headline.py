@@ -1,10 +1,11 @@
 """What stands at the top of the spine's page: the verdict in one sentence, and its figures as tiles."""
 
+import math
 from typing import Any
 
 from report.content import Tile
 from report.reading import Reports
-from report.wording import duration, fixed, number, percent, spread, whole
+from report.wording import duration, fixed, number, percent, ratio, spread, whole
 
 
 def headline(reports: Reports) -> str:
@@ -44,4 +45,5 @@ def _against_floor(fid: float, floor: dict[str, Any]) -> str:
     shown = f"{spread_of(floor)} for real images"
     if fid <= floor["mean"] + 2 * floor["std"]:
         return f"no further from the test images than other real images are ({shown})"
-    return f"{number(fid / floor['mean'], 2)} times the floor of {shown}"
+    times = ratio(fid, floor["mean"])
+    return f"against {shown}" if math.isnan(times) else f"{number(times, 2)} times the floor of {shown}"

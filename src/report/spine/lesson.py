@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from report.content import Block, Cell, Gallery, Picture, Table, Text
+from report.appendix import machines
+from report.content import Block, Cell, Folded, Gallery, Picture, Table
 from report.plots.training import training_loss
 from report.reading import Reports
 from report.spine.training_curves import thinned
+from report.studies import Findings
 from report.wording import duration, fixed, listing, number, percent, whole
 
 LESSON = "lesson"
@@ -16,18 +18,18 @@ SHOWN = (
 )
 
 
-def lesson_blocks(reports: Reports) -> list[Block]:
-    """Text, pictures and a table; nothing where there are none."""
-    if LESSON not in reports:
-        return []
-    blocks: list[Block] = [Text(lesson_text(*(_record(reports, name) for name in ("timing.json", "metrics.json"))))]
+def findings(reports: Reports, params: dict[str, Any]) -> Findings:
+    """Text, pictures and tables."""
     pictures = _pictures(reports)
-    blocks += [Gallery(pictures)] if pictures else []
+    blocks: list[Block] = [Gallery(pictures)] if pictures else []
     about = _record(reports, "about.json")
     if about:
         rows = tuple((Cell(str(key)), Cell(_plain(value))) for key, value in about.items())
         blocks.append(Table("About the lesson's run.", ("What", "Value"), (False, False), rows))
-    return blocks
+    if f"{LESSON}/timing.json" in reports:
+        blocks.append(Folded("The machine of the lesson's run", (machines(reports, [LESSON]),)))
+    text = lesson_text(*(_record(reports, name) for name in ("timing.json", "metrics.json")))
+    return Findings((text,), tuple(blocks))
 
 
 def lesson_text(timing: dict[str, Any], verdict: dict[str, Any]) -> str:

@@ -13,11 +13,7 @@ EXPECTED_NEAR = 0.01  # of new real images lie nearer to a training image than 9
 def section(reports: Reports, params: dict[str, Any]) -> Section:
     """Samples beside their nearest real images."""
     verdict = reports.record("evaluate/metrics.json")
-    ratio = verdict["memorisation"]["ratio_median"]
-    text = Text(
-        f"The median sample is {number(ratio)} times as far from its nearest training image as a test image is from "
-        f"its own. {ratio_in_words(ratio)}"
-    )
+    text = distance_text(verdict["memorisation"]["ratio_median"])
     labelled_sheet(
         reports.figure("nearest.png"),
         reports.path("evaluate/nearest.png"),
@@ -29,12 +25,26 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         "rows equal.",
         "Samples with their nearest real images",
     )
-    return Section("memorisation", "Does it copy?", (copies_answer(verdict),), (nearest, text))
+    return Section("memorisation", "Does it copy?", (copies_answer(verdict),), (nearest, *text))
+
+
+def distance_text(ratio: float | None) -> list[Text]:
+    """How far samples are from training images, over what it is for test images; empty where these lie among them."""
+    if ratio is None:
+        return []
+    return [
+        Text(
+            f"The median sample is {number(ratio)} times as far from its nearest training image as a test image is "
+            f"from its own. {ratio_in_words(ratio)}"
+        )
+    ]
 
 
 def copies_answer(verdict: dict[str, Any]) -> str:
     """How many samples lie suspiciously near to a training image, beyond two standard errors of the expected share."""
     share, n = verdict["memorisation"]["share_below_1_percent"], verdict["n"]
+    if share is None:
+        return "Whether the model copies cannot be told: too many test images are in the training split as well."
     found = (
         f"{percent(share)} of {whole(n)} samples lie closer to a training image than 99 % of real test images do (1 % "
         "is expected)"

@@ -9,8 +9,10 @@ from report.spine import (
     data,
     exercises,
     forward,
+    frontier,
     guidance,
     judge,
+    lesson,
     memorisation,
     samplers,
     schedules,
@@ -19,6 +21,7 @@ from report.spine import (
 )
 from report.spine.headline import headline, tiles
 from report.spine.views import VIEWS
+from report.studies import EXERCISES, FRONTIER, LESSON
 
 PAGE = Page(
     name=SPINE,
@@ -37,7 +40,8 @@ PAGE = Page(
         claims.section,
         data.section,
         judge.section,
-        partial(appendix.section, stages=("train", "benchmark", "lesson"), file="params.yaml"),
+        partial(appendix.section, stages=("train", "benchmark"), file="params.yaml"),
     ),
+    studies={LESSON: lesson.findings, EXERCISES: exercises.findings, FRONTIER: frontier.findings},
     views=VIEWS,
 )

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from report.reading import EXERCISES, Reports
+from report.reading import Reports
 from report.spine.training_curves import loss_at_the_end
+from report.studies import EXERCISES
 from report.wording import differ, number, percent, share_error, spread, whole
 
 SHEET_COLUMNS = 16
@@ -38,7 +39,7 @@ def runs_table(reports: Reports) -> pd.DataFrame:
     Columns: label, schedule, timesteps, alpha_bar_T, n, calls, shown_calls, loss (at the end), difference (root mean
     square, of its images from those of the first run), and every measure with its `..._error`, NaN where there is none.
     """
-    about, metrics = reports.record(EXERCISES), reports.record("exercises/metrics.json")
+    about, metrics = EXERCISES.about(reports), reports.record("exercises/metrics.json")
     histories = reports.table("exercises/history.csv").groupby("run")
     images = reports.tiles("exercises/samples.png", len(metrics), SHEET_COLUMNS) / 127.5
     rows = []

@@ -4,13 +4,16 @@ from typing import Any
 
 import pandas as pd
 
+from report.classes import with_legend
 from report.content import Block, Column, Picture, Section, Table, table
 from report.looks import sampler_label, sampler_look
+from report.plots.names import names_for_pictures
 from report.plots.samplers import Panel, quality_by_calls, speed_quality
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports, png_size
+from report.spine import frontier
 from report.spine.eta import eta_answer, eta_blocks
-from report.spine.frontier import frontier_blocks
+from report.studies import FRONTIER, in_place
 from report.wording import differ, duration, fixed, listing, number, percent, spread, whole
 
 SAMPLERS_KEY = ["sampler", "steps", "eta", "times"]
@@ -28,7 +31,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         samplers_table(rows),
         samplers_picture(reports, rows),
         calls,
-        *frontier_blocks(reports, params),
+        *in_place(FRONTIER, frontier.findings, reports, params),
         *eta_blocks(reports, eta),
         *film_blocks(reports),
     )
@@ -176,10 +179,9 @@ def film_blocks(reports: Reports) -> list[Block]:
     blocks: list[Block] = []
     for name, caption in captions.items():
         sheet = f"evaluate/film_{name}.png"
-        classes = reports.row_names()
-        rows = classes if film_rows(reports, sheet, len(times)) == len(classes) else []
-        labelled_sheet(reports.figure(f"film_{name}.png"), reports.path(sheet), rows, times)
-        blocks.append(reports.drawn(f"film_{name}.png", caption, caption))
+        shown = names_for_pictures(reports.class_names()).take(range(film_rows(reports, sheet, len(times))))
+        labelled_sheet(reports.figure(f"film_{name}.png"), reports.path(sheet), shown.drawn, times)
+        blocks.append(reports.drawn(f"film_{name}.png", with_legend(caption, shown.legend), caption))
     return blocks
 
 
@@ -195,6 +197,6 @@ def samplers_picture(reports: Reports, rows: pd.DataFrame) -> Picture:
 
 
 def film_rows(reports: Reports, sheet: str, columns: int) -> int:
-    """The number of rows of a film: one for every class, where there are as many images."""
+    """The number of rows of a film: one for every class, or for the first of many."""
     width, height = png_size(reports.path(sheet))
     return round(height / (width / columns))

@@ -7,8 +7,9 @@ import pandas as pd
 from diffusion.choices import SCHEDULES
 from report.content import Block, Column, Folded, Picture, Section, Table, Text, table
 from report.plots.schedules import schedule_curves
-from report.reading import EXERCISES, Reports
+from report.reading import Reports
 from report.spine.forward import noised_images
+from report.studies import EXERCISES
 from report.wording import listing, number, percent, whole
 
 SAME_SHARE = 0.02
@@ -82,7 +83,9 @@ def schedules_answer(metrics: dict[str, Any]) -> list[str]:
 def samples_answer(reports: Reports) -> str:
     """Where to find out whether cosine also samples better."""
     where = (
-        "“Exercises side by side” has both" if EXERCISES in reports else "`dvc exp run -S schedule=cosine` trains it"
+        "“Exercises side by side” has both"
+        if EXERCISES.speaks(reports)
+        else "`dvc exp run -S schedule=cosine` trains it"
     )
     return f"One run cannot say whether cosine also samples better: {where}."
 

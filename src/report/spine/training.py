@@ -6,9 +6,10 @@ import pandas as pd
 
 from report.content import Gallery, Section
 from report.plots.training import training_loss
-from report.reading import EXERCISES, Reports
-from report.spine.lesson import lesson_blocks
+from report.reading import Reports
+from report.spine import lesson
 from report.spine.training_curves import loss_at_the_end, loss_label
+from report.studies import EXERCISES, LESSON, in_place
 from report.wording import duration, number, percent, whole
 
 PURE_NOISE_AMPLITUDE = 0.05  # of the image's: less of it counts as pure noise
@@ -31,9 +32,10 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     chain = reports.record("schedules/metrics.json")["short_chain"]
     answer = (
         training_answer(reports, params),
-        *short_chain_answer(chain, params["timesteps"], is_trained=EXERCISES in reports),
+        *short_chain_answer(chain, params["timesteps"], is_trained=EXERCISES.speaks(reports)),
     )
-    return Section("training", "Training", answer, (Gallery((grid, loss)), *lesson_blocks(reports)), "Exercise 3")
+    of_lesson = in_place(LESSON, lesson.findings, reports, params)
+    return Section("training", "Training", answer, (Gallery((grid, loss)), *of_lesson), "Exercise 3")
 
 
 def training_answer(reports: Reports, params: dict[str, Any]) -> str:

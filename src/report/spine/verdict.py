@@ -4,12 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Cell, Column, Folded, Picture, Section, Table, Text, table
-from report.plots.confusion import confusion_matrix, confusions
-from report.plots.sheet import labelled_sheet
+from report.classes import class_sheet, confusion_blocks
+from report.content import Block, Cell, Column, Folded, Section, Table, Text, table
+from report.plots.confusion import confusion_matrix
 from report.reading import Reports
 from report.spine.headline import spread_of
-from report.wording import fixed, number, percent, whole
+from report.wording import differ, fixed, isolated, number, percent, share_error, whole
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section:
@@ -22,17 +22,19 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         f"judge ({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against "
         "the same test images; no model can be expected to score better."
     )
-    labelled_sheet(reports.figure("samples.png"), reports.path("evaluate/samples.png"), reports.row_names())
-    samples = reports.drawn(
-        "samples.png",
-        "Samples, not selected: ten per class, a row for each class asked for.",
+    number = reports.columns_of("evaluate/samples.png", len(by_class))
+    samples = class_sheet(
+        reports,
+        "samples",
+        "evaluate/samples.png",
+        f"Samples, not selected: {whole(number)} per class, a row for each class asked for.",
         "Grid of generated images, a row per class",
     )
     return Section(
         "verdict",
         "The verdict",
-        (*coverage_answer(verdict), weakest_class(by_class)),
-        (samples, Text(basis), measures(verdict, judge), classes(by_class), confusion(reports, verdict)),
+        (*coverage_answer(verdict), *weakest_class(by_class)),
+        (*samples, Text(basis), measures(verdict, judge), classes(by_class), *confusion(reports, verdict)),
     )
 
 
@@ -50,13 +52,22 @@ def coverage_answer(verdict: dict[str, Any]) -> list[str]:
     ]
 
 
-def weakest_class(by_class: pd.DataFrame) -> str:
-    """The class that is recognised least often."""
-    worst = by_class.iloc[by_class["accuracy"].argmin()]
-    return (
-        f"The weakest class is {worst['class']}: {whole(worst['accuracy'] * worst['n'])} of its {whole(worst['n'])} "
-        "samples are recognised."
-    )
+def weakest_class(by_class: pd.DataFrame) -> list[str]:
+    """The class that is recognised least often, if it stands out: by two standard errors below all others."""
+    rows = by_class.dropna(subset="accuracy").sort_values("accuracy", kind="stable")
+    if len(rows) < 2:
+        return []
+    worst, others = rows.iloc[0], rows.iloc[1:]
+    n = others["n"].sum()
+    rest = (others["accuracy"] * others["n"]).sum() / n
+    errors = share_error(worst["accuracy"], worst["n"]), share_error(rest, n)
+    if not differ(worst["accuracy"], rest, *errors):
+        return []
+    return [
+        f"The weakest class is {isolated(worst['class'])}: the judge recognises "
+        f"{whole(worst['accuracy'] * worst['n'])} of its {whole(worst['n'])} samples, and {percent(rest)} of those of "
+        "all other classes."
+    ]
 
 
 def measures(verdict: dict[str, Any], judge: dict[str, Any]) -> Table:
@@ -101,17 +112,17 @@ def classes(by_class: pd.DataFrame) -> Folded:
     return Folded("Accuracy by class", (table(by_class, columns, "Class accuracy of the samples of the verdict."),))
 
 
-def confusion(reports: Reports, verdict: dict[str, Any]) -> Picture:
+def confusion(reports: Reports, verdict: dict[str, Any]) -> list[Block]:
     """What the judge recognises, in real images and in samples."""
     names = reports.class_names()
     matrices = {
         "real test images": confusion_matrix(reports.table("judge/confusion.csv"), names),
         "samples": confusion_matrix(reports.table("evaluate/confusion.csv"), names),
     }
-    confusions(reports.figure("confusion.png"), matrices, names)
     caption = (
         f"Rows: the class of real images (left), or the class asked for (right, n = {whole(verdict['n'])} samples); "
         "columns: the class that the judge recognises. What lies off the diagonal on the left are the judge's own "
         "mistakes."
     )
-    return reports.drawn("confusion.png", caption, "Confusion matrices of real images and of samples")
+    alt = "Confusion matrices of real images and of samples"
+    return confusion_blocks(reports, "confusion", matrices, caption, alt)

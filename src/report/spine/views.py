@@ -10,7 +10,7 @@ from report.views import Plot, Views
 
 CURVES = ("alpha_bar", "log_snr")
 CURVE_POINTS = 200
-FRAME_SCALE = 2
+FRAME_SCALE, FRAME_CLASSES = 2, 10
 
 
 def figures(reports: Reports) -> dict[str, float | None]:
@@ -59,11 +59,11 @@ def judgements(confusion: pd.DataFrame) -> pd.DataFrame:
 
 
 def film(reports: Reports) -> list[np.ndarray]:
-    """The frames of the reverse process: x_t of every class above the x_0 that the network sees in it."""
+    """The frames of the reverse process: x_t of the first classes above the x_0 that the network sees in it."""
     columns = len(reports.table("evaluate/film.csv"))
     names = [f"evaluate/film_{name}.png" for name in ("x_t", "x_0")]
     sheets = [reports.tiles(name, film_rows(reports, name, columns), columns) for name in names]
-    return [_frame([sheet[:, column] for sheet in sheets]) for column in range(columns)]
+    return [_frame([sheet[:FRAME_CLASSES, column] for sheet in sheets]) for column in range(columns)]
 
 
 def _frame(rows: list[np.ndarray]) -> np.ndarray:
