@@ -4,6 +4,7 @@ Lower bounds are those of the mathematics. Upper bounds stand where nothing usef
 that would fill the memory or run for months. Keys follow the order of the files, and these the order of the stages.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -13,6 +14,7 @@ from diffusion.choices import (
     DATA_SETS,
     DECAYS,
     DEVICES,
+    EXTRACTORS,
     PRECISIONS,
     SCHEDULES,
     SOLVERS,
@@ -21,6 +23,8 @@ from diffusion.choices import (
     TRAINING_TIMES,
     WEIGHTINGS,
 )
+
+TORCHVISION = re.compile(r"torchvision:[a-z0-9_]{1,40}")
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -45,6 +49,13 @@ def _one_of(*allowed: str | int) -> BeforeValidator:
         return value
 
     return BeforeValidator(chosen)
+
+
+def _extractor(name: object) -> object:
+    """Which networks torchvision has is for the stage to say, since params are read without it."""
+    if not isinstance(name, str) or not (name in EXTRACTORS or TORCHVISION.fullmatch(name)):
+        raise ValueError(f"{', '.join(map(repr, EXTRACTORS))}, 'torchvision:NAME'")
+    return name
 
 
 Steps = Annotated[int, Field(ge=1, le=100_000_000)]  # of a training
@@ -92,7 +103,9 @@ class Data(Section):
 
 
 class Judge(Training):
-    pass
+    augment: bool
+    extractor: Annotated[str, BeforeValidator(_extractor)]
+    weights: Folder
 
 
 class Net(Section):
