@@ -135,6 +135,10 @@ def test_everything_that_a_stage_reads_comes_from_the_spine_its_own_chapter_or_a
                 assert code_or_known or any(lies_in(w, path) or lies_in(path, w) for w in written), (name, path)
 
 
+def test_files_that_the_user_gives_are_watched():
+    assert all(path in SPINE[name]["deps"] for name, path in OUTSIDE)
+
+
 @pytest.mark.parametrize("file", PARAMS_FILES)
 def test_every_section_of_params_drives_a_stage(file):
     prefix = "" if file == "params.yaml" else f"{file}:"
