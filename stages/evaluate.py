@@ -66,7 +66,7 @@ def write_verdict(results: Path, reference: Reference, samples: Tensor, setting:
         "floor": {name: floor.mean[name] for name in PRDC},
         "diversity": result.diversity,
         "memorisation": reference.memorisation(samples)._asdict(),
-        "extractor": f"penultimate features of the judge, {reference.test_features.shape[1]} dimensions",
+        "extractor": f"{reference.judge.features_in_words}, {reference.test_features.shape[1]} dimensions",
         "reference": f"test split, n = {len(reference.test.images)}",
         "sampler": setting.sampler,
         "calls": setting.steps,

@@ -1,4 +1,4 @@
-"""Stage `judge`: a classifier of clean images, whose features are the extractor, and one of noised images."""
+"""Stage `judge`: a classifier of clean images with its features, the extractor, and one of noised images."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from diffusion.data import Dataset, load_both
 from diffusion.nets.classifier import Classifier
 from diffusion.quality.classification import accuracy, confusion_matrix
+from diffusion.quality.extractor import describe_by, fitted_extractor
 from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability
 from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, state_of, training_step
@@ -28,11 +29,15 @@ def main(params: Params, *, data: Path, models: Path, results: Path) -> None:
     """Train both judges on the training split of --data; write them to --models and their figures to --results."""
     machine = machine_of(params)
     train, test = load_both(data)
+    name, folder = params.judge.extractor, Path(params.judge.weights)
+    described = describe_by(name, folder)  # before the training, which would be in vain without
     update, learners = training_of_both(params, train, *machine)
     depends_on, files = params.model_dump(include={"seed", "shards", "judge"}), [data / "train.safetensors"]
     training = Training("judge", update, state_of(learners), params.judge, machine, depends_on, files, HISTORY)
     with training.trained(results, params.checkpoint_seconds):
-        clean, noisy = (Judge(learner.net, machine.device) for learner in learners.values())
+        net, noisy_net = (learner.net for learner in learners.values())
+        extractor = None if described is None else fitted_extractor(name, described, train.images, machine.device)
+        clean, noisy = Judge(net, machine.device, extractor), Judge(noisy_net, machine.device)
         clean.save(models / "judge.safetensors")
         noisy.save(models / "noisy_judge.safetensors")
         write_figures(results, clean, noisy, train, test, params.seed)
@@ -80,7 +85,7 @@ def training_of(
         weight_decay=WEIGHT_DECAY,
         warmup_steps=round(WARMUP_SHARE * settings.steps),
     )
-    learners = {name: Learner(net, judge_loss(net, precision=precision), optimiser)}
+    learners = {name: Learner(net, judge_loss(net, precision=precision, varied=settings.augment), optimiser)}
     items, labels = train.images.to(device), train.labels.to(device)
     update = training_step(
         learners,

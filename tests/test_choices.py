@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from diffusion import choices, loss
+from diffusion.quality.extractor import EXTRACTORS
 from diffusion.runtime import pick_device, pick_precision
 from diffusion.samplers.table import SAMPLERS
 from diffusion.schedule import SCHEDULES, SPACINGS
@@ -23,6 +24,7 @@ TABLES = {
     "SPACINGS": SPACINGS,
     "DECAYS": DECAYS,
     "DATA_SETS": DATASETS,
+    "EXTRACTORS": EXTRACTORS,
 }
 
 

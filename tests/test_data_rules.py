@@ -38,7 +38,7 @@ def prepared(tmp_path, **changes):
 def test_all_conflicts_are_told_in_one_line_before_anything_is_written(tmp_path):
     flat = torch.full((60, 16, 16), 128, dtype=torch.uint8)
     write_images(tmp_path / "images", dict.fromkeys("abcde", flat))
-    with pytest.raises(ValueError, match="all the same") as caught:
+    with pytest.raises(ValueError, match="data: all 240 training images are the same") as caught:
         prepared(tmp_path, **{"sample_latent.num_samples": 4})
     line = str(caught.value)
     assert "\n" not in line and "sample_latent.num_samples: 4 is not possible (allowed: 5, one for each" in line
@@ -47,7 +47,7 @@ def test_all_conflicts_are_told_in_one_line_before_anything_is_written(tmp_path)
 
 def test_one_test_image_a_class(tmp_path):
     write_images(tmp_path / "images", {name: noise(5, seed) for seed, name in enumerate("ab")})
-    with pytest.raises(ValueError, match="data: one test image of 2 classes each .*data.test_limit"):
+    with pytest.raises(ValueError, match="data: no class has two test images, .*data.test_limit"):
         prepared(tmp_path)
     assert not list(tmp_path.glob("out/*"))
 

@@ -11,7 +11,7 @@ from diffusion.data import Dataset, to_float
 from diffusion.nets.classifier import Classifier
 from diffusion.objective import Draws
 from diffusion.quality.evaluation import Reference, Verdict, verdict
-from diffusion.quality.judge import Judge, augment, judge_loss, recognisability
+from diffusion.quality.judge import Judge, augment, judge_loss, recognisability, recolour
 from diffusion.sources.splits import load_splits
 from diffusion.tensors import save_model, save_tensors
 from diffusion.training.loop import Learner, fit, state_of, training_step
@@ -224,6 +224,33 @@ def test_augmentation_moves_a_little_and_never_mirrors() -> None:
     assert (moved[..., 15:].amax((1, 2, 3)) < 0).all()
     assert moved.shape == left.shape and (moved - left).abs().amax((1, 2, 3)).min() > 0.1
     assert torch.equal(moved, augment(left, uniform))
+    zoomed = augment(left, uniform, torch.rand(200, generator=torch.Generator().manual_seed(1)))
+    assert (zoomed[..., 16:].amax((1, 2, 3)) < 0).all()
+    area = (zoomed > 0).sum((1, 2, 3)) / (moved > 0).sum((1, 2, 3))
+    assert area.min() < 0.8 and area.max() > 1.2
+
+
+def test_other_colours_are_a_little_lighter_darker_and_tinted() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(200, 3, 8, 8, generator=generator) * 2 - 1
+    seen = recolour(images, torch.rand(5, 200, generator=generator))
+    assert seen.shape == images.shape and seen.abs().max() <= 1
+    torch.testing.assert_close(recolour(images, torch.full((5, 200), 0.5)), images)
+    change = (seen - images).mean((2, 3))  # of every channel
+    assert change.abs().max() < 0.5 and change.min() < -0.05 and change.max() > 0.05
+    assert (change - change.mean(1, keepdim=True)).abs().max() > 0.02
+    flat = images.flatten(2).sort(2).indices
+    assert torch.equal(recolour(images / 2, torch.rand(5, 200)).flatten(2).sort(2).indices, flat)  # no detail is lost
+
+
+def test_variety_leaves_all_other_draws_as_they_are() -> None:
+    """A judge that is trained without it is the same to the bit as before there was such a thing."""
+    net, images, labels = Classifier(8, 3, 4, width=8, knows_noise=True), torch.rand(6, 3, 8, 8), torch.arange(6) % 4
+    plain, varied = Draws(0, "judge", 0, CPU, 6), Draws(0, "judge", 0, CPU, 6)
+    judge_loss(net, precision="fp32")(images, labels, plain)
+    judge_loss(net, precision="fp32", varied=True)(images, labels, varied)
+    assert {of for of, _ in plain.streams} == {"draw"} and {of for of, _ in varied.streams} == {"draw", "variety"}
+    assert torch.equal(plain.normal((3,), of="draw"), varied.normal((3,), of="draw"))
 
 
 @pytest.mark.parametrize(("size", "channels"), [(4, 1), (8, 1), (15, 1), (25, 1), (28, 1), (32, 3), (64, 3)])

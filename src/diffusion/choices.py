@@ -50,6 +50,8 @@ TRAINING_TIMES = ("uniform", "cosine", "focused")  # distributions of t in train
 SPACINGS = ("trailing", "log_snr", "karras")  # of the timesteps of a sampler
 DECAYS = ("constant", "cosine", "late")  # of the learning rate
 
+EXTRACTORS = ("own", "fixed")  # of features of images, besides torchvision's
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 

@@ -43,27 +43,21 @@ def load_tensors(path: Path) -> tuple[Tensors, Description]:
     Raises ValueError if the file is missing, damaged, not one of this project, or holds NaN or infinity, and the error
     itself where memory runs out.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file (expected a .safetensors file of this project)")
-    try:
-        with open(path, "rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
-        if header_bytes > MAX_HEADER_BYTES:
-            raise ValueError(f"its header has {header_bytes:,} bytes (allowed: up to {MAX_HEADER_BYTES:,})")
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            description = json.loads((file.metadata() or {})[DESCRIPTION])
-        floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-        broken = [name for name, tensor in floats.items() if not tensor.isfinite().all()]
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:  # RecursionError is one of them
-        if is_shortage(error):
-            raise
-        raise ValueError(f"{path}: not a .safetensors file of this project, or damaged ({_one_line(error)})") from error
+    with _readable(path, "a .safetensors file of this project"):
+        tensors, metadata = _read(path)
+        description = json.loads(metadata[DESCRIPTION])
     if not isinstance(description, dict):
         raise ValueError(f"{path}: not a .safetensors file of this project (its description is not a JSON object)")
-    if broken:
-        raise ValueError(f"{path}: NaN or infinity in {broken[0]!r} (allowed: finite values)")
+    _refuse_not_finite(path, tensors)
     return tensors, description
+
+
+def load_weights(path: Path) -> Tensors:
+    """Read the weights in a .safetensors file from elsewhere, onto the CPU. Raises ValueError as `load_tensors`."""
+    with _readable(path, "a .safetensors file"):
+        tensors, _ = _read(path)
+    _refuse_not_finite(path, tensors)
+    return tensors
 
 
 def save_model(path: Path, kind: str, tensors: Tensors, description: Description) -> None:
@@ -121,9 +115,40 @@ def fitted(path: Path, tensors: Tensors, description: Description) -> Iterator[N
             raise ValueError(f"it holds a number above {MAX_NUMBER:,}")
         yield
     except Exception as error:  # a wrong description can break anything, and ask for any amount of memory
-        raise ValueError(f"{path}: weights and description do not fit together ({_one_line(error)})") from error
+        raise ValueError(f"{path}: weights and description do not fit together ({one_line(error)})") from error
     finally:
         hook.remove()
+
+
+@contextmanager
+def _readable(path: Path, expected: str) -> Iterator[None]:
+    """Guard a block that reads a file. Raises ValueError, one line, if it is missing or the block fails, and the error
+    itself where memory runs out."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file (expected {expected})")
+    try:
+        yield
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:  # RecursionError is one of them
+        if is_shortage(error):
+            raise
+        raise ValueError(f"{path}: not {expected}, or damaged ({one_line(error)})") from error
+
+
+def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """All tensors of a file, and its metadata."""
+    with open(path, "rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+    if header_bytes > MAX_HEADER_BYTES:
+        raise ValueError(f"its header has {header_bytes:,} bytes (allowed: up to {MAX_HEADER_BYTES:,})")
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _refuse_not_finite(path: Path, tensors: Tensors) -> None:
+    floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    broken = [name for name, tensor in floats.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(f"{path}: NaN or infinity in {broken[0]!r} (allowed: finite values)")
 
 
 def _largest(value: Any) -> float:
@@ -133,7 +158,8 @@ def _largest(value: Any) -> float:
     return abs(value) if isinstance(value, int | float) else 0
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The message of an error as part of a line."""
     return " ".join(str(error).split())[:200]
 
 

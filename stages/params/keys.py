@@ -4,6 +4,7 @@ Lower bounds are those of the mathematics. Upper bounds stand where nothing usef
 that would fill the memory or run for months. Keys follow the order of the files, and these the order of the stages.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -13,6 +14,7 @@ from diffusion.choices import (
     DATA_SETS,
     DECAYS,
     DEVICES,
+    EXTRACTORS,
     PRECISIONS,
     SCHEDULES,
     SOLVERS,
@@ -23,6 +25,8 @@ from diffusion.choices import (
 )
 from diffusion.names import fits_a_table
 from stages.params.sizes import AUTO
+
+TORCHVISION = re.compile(r"torchvision:[a-z0-9_]{1,40}")
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -53,6 +57,13 @@ def _one_of(*allowed: str | int, or_else: str | None = None) -> BeforeValidator:
         return value
 
     return BeforeValidator(chosen)
+
+
+def _extractor(name: object) -> object:
+    """Which networks torchvision has is for the stage to say, since params are read without it."""
+    if not isinstance(name, str) or not (name in EXTRACTORS or TORCHVISION.fullmatch(name)):
+        raise ValueError(f"{', '.join(map(repr, EXTRACTORS))}, 'torchvision:NAME'")
+    return name
 
 
 IMAGE_SIZES = range(4, 257)  # pixels
@@ -103,7 +114,9 @@ class Data(Section):
 
 
 class Judge(Training):
-    pass
+    augment: bool
+    extractor: Annotated[str, BeforeValidator(_extractor)]
+    weights: Folder
 
 
 class Net(Section):

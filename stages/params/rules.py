@@ -26,7 +26,7 @@ class Conflict(NamedTuple):
         return f"{self.key}: {self.value} is not possible (allowed: {self.allowed})"
 
 
-def in_one_line(found: Sequence[Conflict]) -> str:
+def in_one_line(found: Sequence[object]) -> str:
     """All conflicts as one message."""
     return "; ".join(map(str, found))
 

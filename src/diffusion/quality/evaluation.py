@@ -77,7 +77,7 @@ class Reference:
 
     @cached_property
     def test_features(self) -> Tensor:
-        """Features of the test images (N, 128)."""
+        """Features of the test images (N, D)."""
         return self.judge.see(self.test.images).features
 
     @cached_property
@@ -99,7 +99,7 @@ class Reference:
         return self.diversity > ROUNDING * self.test_features.norm(dim=1).mean().item()
 
     def quality(self, features: Tensor) -> Quality:
-        """The quality of samples with these features (N, 128)."""
+        """The quality of samples with these features (N, D)."""
         generator = generator_for(self.seed, "evaluation/kid")
         kid, kid_std = metrics.kernel_distance(features, self.test_features, generator)
         enough = len(features) >= MIN_SAMPLES
@@ -108,7 +108,7 @@ class Reference:
         return Quality(len(features), fid, kid, kid_std, *prdc)
 
     def coverage_within_classes(self, features: Tensor, labels: Tensor) -> float | None:
-        """The coverage of a class's test images by its samples (features (N, 128), labels (N,)), averaged over the
+        """The coverage of a class's test images by its samples (features (N, D), labels (N,)), averaged over the
         classes that have enough of both; None where n is under 500."""
         pairs = [(self.test_features[self.test.labels == k], features[labels == k]) for k in labels.unique()]
         enough = [pair for pair in pairs if min(map(len, pair)) > metrics.NEIGHBOURS]

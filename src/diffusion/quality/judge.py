@@ -1,4 +1,6 @@
-"""The judge: a classifier of real images, whose penultimate features are the extractor of every distance.
+"""The judge: a classifier of real images, with the features by which every distance is measured.
+
+These are its own penultimate ones, or those of an extractor that goes with it.
 
 A second one, trained on x_t at all noise levels, decides what is still recognisable under noise.
 """
@@ -7,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from diffusion.lanes import in_lanes
 from diffusion.nets.classifier import Classifier
 from diffusion.objective import Draws, Loss
 from diffusion.quality.classification import accuracy
+from diffusion.quality.extractor import Extractor
 from diffusion.randomness import generator_for
 from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
@@ -26,14 +29,23 @@ MAX_LOG_SNR = 10.0
 BATCH_SIZE = 256
 LABEL_SMOOTHING = 0.05
 MAX_ROTATION, MAX_STRETCH, MAX_SHIFT = math.radians(12), 0.12, 0.1  # of the judge's training images
+MAX_ZOOM, MAX_CONTRAST, MAX_BRIGHTNESS, MAX_TINT = 0.2, 0.3, 0.2, 0.1  # ... if it has few of them
 KINDS = ("judge", "noisy judge")  # of files: the second knows noise
+EXTRACTOR = "extractor."  # the prefix of its tensors in a file
 
 
-def judge_loss(net: Classifier, *, precision: str) -> Loss:
-    """The loss of a judge on images and their labels; one that knows noise sees x_t, log-SNR uniform in [-10, 10]."""
+def judge_loss(net: Classifier, *, precision: str, varied: bool = False) -> Loss:
+    """The loss of a judge on images and their labels; one that knows noise sees x_t, log-SNR uniform in [-10, 10].
+
+    With `varied` the images differ in size and colours too.
+    """
 
     def loss(x: Tensor, label: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        x, log_snr = augment(x, draws.uniform((), of="draw", before=(6,))), None
+        moves, zoom, log_snr = draws.uniform((), of="draw", before=(6,)), None, None
+        if varied:
+            zoom, *colours = draws.uniform((), of="variety", before=(3 + x.shape[1],))
+            x = recolour(x, torch.stack(colours))
+        x = augment(x, moves, zoom)
         if net.knows_noise:
             log_snr = MAX_LOG_SNR * (2 * draws.uniform((), of="draw") - 1)
             alpha_bar = torch.sigmoid(log_snr)[:, None, None, None]
@@ -46,20 +58,36 @@ def judge_loss(net: Classifier, *, precision: str) -> Loss:
     return loss
 
 
-def augment(x: Tensor, uniform: Tensor) -> Tensor:
-    """Rotate, stretch, shear and shift images (B, C, H, W) slightly, by uniform draws in [0, 1) (6, B); never flip."""
+def augment(x: Tensor, uniform: Tensor, zoom: Tensor | None = None) -> Tensor:
+    """Rotate, stretch, shear and shift images (B, C, H, W) slightly, by uniform draws in [0, 1) (6, B); never flip.
+
+    Further draws (B,) zoom them.
+    """
     angle, stretch_x, stretch_y, shear, shift_x, shift_y = 2 * uniform - 1
     cos, sin = (MAX_ROTATION * angle).cos(), (MAX_ROTATION * angle).sin()
     rows = [
         torch.stack([cos * (1 + MAX_STRETCH * stretch_x), MAX_STRETCH * shear - sin, MAX_SHIFT * shift_x], dim=1),
         torch.stack([sin, cos * (1 + MAX_STRETCH * stretch_y), MAX_SHIFT * shift_y], dim=1),
     ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)  # (B, H, W, 2)
+    theta = torch.stack(rows, dim=1)  # (B, 2, 3)
+    if zoom is not None:
+        theta = theta * (1 + MAX_ZOOM * (2 * zoom - 1))[:, None, None]
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)  # (B, H, W, 2)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
+def recolour(x: Tensor, uniform: Tensor) -> Tensor:
+    """Change contrast, brightness and the weight of every channel slightly, by uniform draws in [0, 1) (2 + C, B).
+
+    Images (B, C, H, W) stay in [-1, 1].
+    """
+    contrast, brightness, *tints = 2 * uniform - 1
+    gain = (1 + MAX_CONTRAST * contrast) * (1 + MAX_TINT * torch.stack(tints))  # (C, B)
+    return (gain.T[:, :, None, None] * x + MAX_BRIGHTNESS * brightness[:, None, None, None]).clamp(-1, 1)
+
+
 class Seen(NamedTuple):
-    """A judge's view of N images: features (N, 128) and logits (N, K), float32 on the CPU."""
+    """A judge's view of N images: features (N, D) and logits (N, K), float32 on the CPU."""
 
     features: Tensor
     logits: Tensor
@@ -67,30 +95,56 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A trained classifier, frozen on its device, called in fp32 and in batches of a fixed size."""
+    """A trained classifier, frozen on its device, called in fp32 and in batches of a fixed size.
+
+    Its features are the 128 penultimate ones, unless it has an extractor beside it.
+    """
 
     net: Classifier
     device: torch.device
+    extractor: Extractor | None = None
 
     def __post_init__(self) -> None:
         freeze(self.net, self.device)
+        if self.extractor is not None:
+            freeze(self.extractor, self.device)
 
-    @classmethod
-    def load(cls, path: Path, device: torch.device, knows_noise: bool = False) -> Self:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that it judges."""
+        size = self.net.arguments["image_size"]
+        return self.net.arguments["in_channels"], size, size
+
+    @property
+    def features_in_words(self) -> str:
+        """What its features are, for a report."""
+        return "penultimate features of the judge" if self.extractor is None else self.extractor.words
+
+    @staticmethod
+    def load(path: Path, device: torch.device, knows_noise: bool = False) -> "Judge":
         """Load what `save` wrote: the judge of clean images, or the one that `knows_noise`.
 
         Raises ValueError if the file is missing, damaged or holds anything else.
         """
 
-        def build(tensors: Tensors, description: Description) -> Classifier:
-            return with_weights(Classifier(**description["classifier"]), tensors)
+        def build(tensors: Tensors, description: Description) -> "Judge":
+            own, other = parted(tensors, EXTRACTOR)
+            net = with_weights(Classifier(**description["classifier"]), own)
+            if "extractor" not in description:
+                return Judge(net, device)
+            judge = Judge(net, device, Extractor.built(description["extractor"], other))
+            judge.see(torch.zeros(1, *judge.shape))  # stops here if the extractor is one of other images
+            return judge
 
-        net, _ = load_model(path, KINDS[knows_noise], build)
-        return cls(net, device)
+        return load_model(path, KINDS[knows_noise], build)[0]
 
     def save(self, path: Path) -> None:
-        """Write the weights with the arguments that build the classifier."""
-        save_model(path, KINDS[self.net.knows_noise], self.net.state_dict(), {"classifier": self.net.arguments})
+        """Write the weights with the arguments that build the classifier, and the extractor if it has one."""
+        tensors, description = self.net.state_dict(), {"classifier": self.net.arguments}
+        if self.extractor is not None:
+            tensors |= {EXTRACTOR + name: tensor for name, tensor in self.extractor.state_dict().items()}
+            description |= {"extractor": self.extractor.description}
+        save_model(path, KINDS[self.net.knows_noise], tensors, description)
 
     @torch.no_grad()
     def see(self, images: Tensor, log_snr: float | None = None) -> Seen:
@@ -109,15 +163,24 @@ class Judge:
         if log_snr is not None:
             levels = torch.full((len(x),), log_snr, device=self.device).clamp(-MAX_LOG_SNR, MAX_LOG_SNR)
         features = self.net.features(x, levels)
-        return Seen(features.cpu(), self.net.head(features).cpu())
+        logits = self.net.head(features)
+        if self.extractor is not None:
+            features = self.extractor(x)
+        return Seen(features.cpu(), logits.cpu())
 
     def _refuse_other_images(self, images: Tensor) -> None:
-        channels, size = self.net.arguments["in_channels"], self.net.arguments["image_size"]
-        if images.shape[1:] != (channels, size, size) or len(images) == 0:
+        channels, size, _ = self.shape
+        if images.shape[1:] != self.shape or len(images) == 0:
             shape = tuple(images.shape)
             raise ValueError(f"judge: cannot judge images of shape {shape} (allowed: (N, {channels}, {size}, {size}))")
         if images.is_floating_point() and not images.isfinite().all():
             raise ValueError("judge: images hold NaN or infinity (allowed: finite values in [-1, 1])")
+
+
+def parted(tensors: Tensors, prefix: str) -> tuple[Tensors, Tensors]:
+    """The tensors whose names do not start with a prefix, and those that do, without it."""
+    others = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}, others
 
 
 def recognisability(

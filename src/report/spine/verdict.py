@@ -18,8 +18,8 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     by_class = reports.table("evaluate/by_class.csv")
     floor_images = verdict["fid_floor"].get("n") or verdict["n"]
     basis = (
-        f"All measures compare {whole(verdict['n'])} samples with the {verdict['reference']}, in the features of the "
-        f"judge ({verdict['extractor']}). The floor is what {whole(floor_images)} real training images score against "
+        f"All measures compare {whole(verdict['n'])} samples with the {verdict['reference']}, by features of images: "
+        f"{verdict['extractor']}. The floor is what {whole(floor_images)} real training images score against "
         "the same test images; no model can be expected to score better."
     )
     number = reports.columns_of("evaluate/samples.png", len(by_class))
