@@ -78,7 +78,7 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
 def write_quality(results: Path, reference: Reference, entries: Sequence[Entry], number: int, batch_size: int) -> None:
     """The verdict on every model's images of every class, its modes, and its first images below real ones."""
     names = reference.train.class_names
-    labels = classes_in_turn(number, len(names))
+    labels = reference.classes(number)
     drawn = torch.randint(0, len(names), (number,), generator=generator_for(reference.seed, "compare/labels"))
     sheet, table = [examples(reference.test, SHOWN_PER_CLASS)], []
     for entry in tqdm(entries, desc="quality", unit="model"):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import Dataset, classes_in_turn, examples, to_float, to_uint8
+from diffusion.data import Dataset, examples, to_float, to_uint8
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.generation import ImageModel
 from diffusion.quality.evaluation import Reference, verdict
@@ -53,7 +53,7 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, results: Path)
 def write_verdict(results: Path, reference: Reference, samples: Tensor, setting: SamplerSetting) -> None:
     """The model's quality beside its floor, by class, and its samples beside their nearest real images."""
     names = reference.train.class_names
-    labels = classes_in_turn(len(samples), len(names))
+    labels = reference.classes(len(samples))
     result, floor = verdict(reference, samples, labels), reference.floor(len(samples))
     figures = {
         "n": result.n,
@@ -107,7 +107,7 @@ def write_eta(
             chosen = images[setting] if setting in images else sample(setting, SHEET_COLUMNS)
             again = sample(setting, SHEET_COLUMNS, normals=other_step_noise)
             difference = (to_float(chosen[:SHEET_COLUMNS]) - to_float(again)).square().mean().sqrt().item()
-            labels = classes_in_turn(len(chosen), reference.train.num_classes)
+            labels = reference.classes(len(chosen))
             figures = verdict(reference, chosen, labels).as_dict()
             table.append(
                 [eta, steps, len(chosen), difference, *(figures[k] for k in ("diversity", "fid", "kid", "accuracy"))]
@@ -142,7 +142,7 @@ def film(results: Path, denoiser: Denoiser, reference: Reference, setting: Sampl
         steps = setting.start(clipped(conditional(denoiser, labels)), denoiser.schedule, normals)
         return final(filmed(steps, setting, wanted, frames) if index[0] == 0 else steps)
 
-    numbered = torch.stack([classes_in_turn(number, classes), torch.arange(number)], dim=1)
+    numbered = torch.stack([reference.classes(number), torch.arange(number)], dim=1)
     model = ImageModel(reference.train.shape, denoiser.device, sample)
     each = max(classes, math.ceil(number / torch.get_num_threads()))  # the first batch has all that are filmed
     images = model.images(numbered, reference.seed, "sample", each)

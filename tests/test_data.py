@@ -21,7 +21,16 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from diffusion import data
-from diffusion.data import Dataset, examples, load_split, moments, save_sheet, save_split
+from diffusion.data import (
+    Dataset,
+    classes_by_share,
+    classes_in_turn,
+    examples,
+    load_split,
+    moments,
+    save_sheet,
+    save_split,
+)
 from diffusion.randomness import generator_for
 from diffusion.sources import mnist
 from diffusion.sources.image_file import read_image
@@ -512,3 +521,14 @@ def test_data_is_imported_without_the_packages_of_its_sources():
     source = str(Path(data.__file__).parents[1])
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": source})
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_classes_are_asked_for_by_their_shares():
+    """Every class is among the first K, equal shares are taken in turn, and no class is ever far from its share."""
+    assert torch.equal(classes_by_share(95, torch.full((10,), 400)), classes_in_turn(95, 10))
+    counts = torch.tensor([85, 380, 270, 12])
+    labels = classes_by_share(2000, counts)
+    assert labels[:4].tolist() == [0, 1, 2, 3]
+    for number in (200, 1000, 2000):
+        found = labels[:number].bincount(minlength=4)
+        assert (found - number * counts / counts.sum()).abs().max() < 1.5

@@ -43,6 +43,19 @@ def classes_in_turn(number: int, num_classes: int) -> Tensor:
     return torch.arange(number) % num_classes
 
 
+def classes_by_share(number: int, counts: Tensor) -> Tensor:
+    """Labels int64 (number,) by the shares of classes that have these counts (K,): every class once, then each time the
+    one that lacks most of its share. Of equal shares, `classes_in_turn`."""
+    due = counts.double() / counts.sum()
+    given = torch.zeros_like(due)
+    labels = classes_in_turn(number, len(counts))
+    for k in range(number):
+        if k >= len(counts):
+            labels[k] = (due * (k + 1) - given).mul(1e6).round().argmax()  # of equal ones, the first
+        given[labels[k]] += 1
+    return labels
+
+
 def to_float(images: Tensor) -> Tensor:
     """uint8 0..255 to float32 in [-1, 1]; images that are float already keep their values."""
     return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()

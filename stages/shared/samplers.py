@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import classes_in_turn
 from diffusion.denoiser import Denoiser
 from diffusion.generation import Normals, of_denoiser
 from diffusion.quality.evaluation import Reference, verdict
@@ -30,8 +29,8 @@ def sample_classes(
     number: int,
     normals: Normals = image_noise,
 ) -> Tensor:
-    """`number` images uint8 (N, C, H, W), on the CPU, of the classes in turn (w = 1), under a progress bar."""
-    labels = classes_in_turn(number, reference.train.num_classes)
+    """`number` images uint8 (N, C, H, W), on the CPU, of all classes by their shares (w = 1), under a progress bar."""
+    labels = reference.classes(number)
     model = of_denoiser(denoiser, reference.train.shape, setting.start)
     name = f"{setting.sampler} {setting.steps}" + (f" eta {setting.eta}" if setting.eta else "")
     return model.images(
@@ -44,7 +43,7 @@ def quality_rows(reference: Reference, images: dict[SamplerSetting, Tensor], fir
     for subset, number in (("all", None), ("first", first)):
         for setting, made in images.items():
             chosen = made[:number]
-            figures = verdict(reference, chosen, classes_in_turn(len(chosen), reference.train.num_classes)).as_dict()
+            figures = verdict(reference, chosen, reference.classes(len(chosen))).as_dict()
             yield [*setting, subset, len(chosen), *(figures[name] for name in QUALITY)]
 
 

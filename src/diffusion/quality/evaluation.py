@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.data import Dataset, to_float
+from diffusion.data import Dataset, classes_by_share, to_float
 from diffusion.quality import metrics
 from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.judge import Judge
@@ -74,6 +74,10 @@ class Reference:
         known, names = self.judge.net.arguments["num_classes"], self.test.class_names
         if known != len(names):
             raise ValueError(f"judge: knows {known} classes, the data have {len(names)} (run stage judge again)")
+
+    def classes(self, number: int) -> Tensor:
+        """Labels (number,) for as many samples, by the shares of the classes among the training images."""
+        return classes_by_share(number, self.train.labels.bincount(minlength=self.train.num_classes))
 
     @cached_property
     def test_features(self) -> Tensor:
