@@ -50,6 +50,8 @@ TRAINING_TIMES = ("uniform", "cosine", "focused")  # distributions of t in train
 SPACINGS = ("trailing", "log_snr", "karras")  # of the timesteps of a sampler
 DECAYS = ("constant", "cosine", "late")  # of the learning rate
 
+TEXT_ENCODERS = ("own", "clip", "pretrained")
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -61,3 +63,4 @@ DATA_SETS = {
     "digits": DataSet(8, 1, "digit"),
     "folder": DataSet(None, None, "image"),
 }
+OF_STROKES = ("mnist5k", "mnist", "kmnist", "digits")  # grey images of bright strokes, which captions can measure
