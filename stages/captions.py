@@ -11,7 +11,7 @@ from diffusion.choices import OF_STROKES
 from diffusion.data import Dataset, load_both, save_sheet
 from diffusion.latents.captions import Captions, choose_held_out, class_words, draw_captions
 from diffusion.latents.grades import grade, terciles
-from diffusion.latents.properties import KINDS, kind_of
+from diffusion.latents.properties import KINDS, kind_of, properties_of
 from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table
@@ -70,13 +70,14 @@ def combinations(captions: Captions, train: Dataset) -> list[dict[str, str | int
 
 def caption_split(params: LatentParams, kind: str, train: Dataset, values: Tensor, test: Dataset) -> Captions:
     """Captions of every training image, with these values, whose combination is not held out."""
-    settings, properties = params.captions, KINDS[kind].properties
+    settings = params.captions
+    properties = properties_of(kind, settings.words)
     words = class_words(train.class_names, properties)
     bounds = terciles(values, train.labels, train.num_classes)
     grades = grade(values, train.labels, bounds)
     out = tuple(choose_held_out(tuple(properties), len(words), settings.held_out))
     test_grades = grade(KINDS[kind].measure(test.images), test.labels, bounds)
-    without = Captions(kind, words, out, bounds, grades, test_grades, ())
+    without = Captions(kind, settings.words, words, out, bounds, grades, test_grades, ())
     unseen = without.unseen(train.labels, grades).tolist()
     texts = tuple(
         ()

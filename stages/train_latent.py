@@ -34,6 +34,7 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
     words = Words(description["text"], description["vocabulary"])
     refuse_classes_read_alike([(word, words.numbers(word)) for word in captioned.class_words])
     tokens = words.tokens([text for _, text in pairs])
+    words.remember(tokens)
     latents = encode(encoder, train.images)[[image for image, _ in pairs]]
 
     torch.manual_seed(params.seed)

@@ -60,7 +60,7 @@ class FakeModel(torch.nn.Module):
 
     def forward(self, input_ids, attention_mask):
         assert attention_mask.all()
-        self.seen.append(input_ids[0].tolist())
+        self.seen += input_ids.tolist()
         return SimpleNamespace(last_hidden_state=self.embedding(input_ids))
 
 
@@ -69,6 +69,7 @@ def folder(monkeypatch, tmp_path):
     """A folder that a fake `transformers` reads every model from."""
     of_any = dict.fromkeys(("AutoModel", "CLIPTextModel"), FakeModel)
     of_any |= dict.fromkeys(("AutoTokenizer", "CLIPTokenizer"), FakeTokenizer)
+    of_any |= {"logging": SimpleNamespace(disable_progress_bar=lambda: None)}
     monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(**of_any))
     language_model.cache_clear()
     path = tmp_path / "language"
@@ -81,13 +82,24 @@ def folder(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_a_text_stands_between_the_models_own_start_and_end(folder, name):
     language = language_model(name, str(folder))
-    assert language.numbers("ab-a") == [1, 2, 1] and language.pieces("ab") == ["a", "b"] and language.width == 6
+    assert language.numbers("ab-a") == [1, 2, 1] and language.numbers("a 1 b") == language.numbers("a one b")
+    assert language.pieces("ab") == ["a", "b"] and language.width == 6
     encoder = PretrainedEncoder(6, lambda: language)
     found = encoder(torch.tensor([[1, 2, PAD], [PAD, PAD, PAD], [1, 2, PAD]]))
     assert language.model.seen == [[START, 0, 1, END], [START, END]]  # the same text is worked out once
     assert found.mask.tolist() == [[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]]
     assert found.tokens.shape == (3, 5, 6) and found.tokens[1, 2:].abs().max() == 0
     assert torch.equal(found.tokens[0, :4], language.model.embedding(torch.tensor([START, 0, 1, END])))
+
+
+def test_contexts_that_are_worked_out_ahead_are_those_of_each_text_alone(folder):
+    language = language_model("pretrained", str(folder))
+    rows = [(2, 1), (1, 2), (), (3,), (1, 2)]
+    alone = [language._states([row])[0] for row in rows]
+    language.remember(rows)
+    calls = len(language.model.seen)
+    assert all(torch.equal(language.embed(row), states) for row, states in zip(rows, alone, strict=True))
+    assert len(language.model.seen) == calls
 
 
 def test_letters_that_it_does_not_know_and_classes_that_it_reads_alike_are_refused(folder):

@@ -62,7 +62,7 @@ def write_synonyms(results: Path, opened: Prompted, settings: SampleLatent, batc
         images = opened.draw(texts, settings.num_steps, scale, f"synonyms/{words}/{group}", batch_size)
         right, classes = shown(opened, images, chosen)
         columns = torch.tensor([asked.column for asked in chosen])
-        of_each = [right[columns == column].double().mean().item() for column in range(len(names))]
+        of_each = [share(right[columns == column]) for column in range(len(names))]
         shares.append([group, words, scale, len(chosen), classes, *of_each, right.double().mean().item()])
         by_word += [[group, words, scale, *row] for row in rows_of_words(chosen, right, names)]
     columns_of = ["group", "words", "scale"]
@@ -70,6 +70,11 @@ def write_synonyms(results: Path, opened: Prompted, settings: SampleLatent, batc
     write_table(results / "words.csv", [*columns_of, "property", "grade", "word", "n", "share"], by_word)
     write_json(results / "synonyms.json", refusals(opened))
     write_sheets(results, opened, settings, batch_size)
+
+
+def share(right: Tensor) -> float | None:
+    """The mean of truths (N,), None of none: what is held out need not be of every property."""
+    return right.double().mean().item() if len(right) else None
 
 
 def shown(opened: Prompted, images: Tensor, chosen: list[Asked]) -> tuple[Tensor, float]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from diffusion.files import write_text
 from diffusion.latents.grades import grade
-from diffusion.latents.properties import KINDS, Property
+from diffusion.latents.properties import KINDS, Property, properties_of
 from diffusion.randomness import generator_for
 from diffusion.tensors import load_tensors, save_tensors
 
@@ -91,15 +92,19 @@ def class_words(names: Sequence[str], properties: Properties) -> tuple[str, ...]
 
 def refuse_phrases_within_captions(words: tuple[str, ...], properties: Properties) -> None:
     """Raise ValueError for a class such as `small boat` beside a class `boat`, of which captions say `small`."""
-    phrase, before = _joints(words), [part.adjectives for part in properties.values()]
-    for word in words:
-        for text in (f"{adjective} {word}" for adjectives in before for adjective in adjectives):
-            found = phrase.search(_spaced(text))
-            if found and class_word(found[0]) != word:
-                raise ValueError(
-                    f"captions: classes {class_word(found[0])!r} and {word!r} cannot be told apart in {text!r} "
-                    "(rename one, or choose other captions.properties)"
-                )
+    phrase = _joints(words)
+    for text, word in product((f"{said} {{}}" for said in phrases(properties)), words):
+        found = phrase.search(_spaced(text.format(word)))
+        if found and class_word(found[0]) != word:
+            raise ValueError(
+                f"captions: classes {class_word(found[0])!r} and {word!r} cannot be told apart in "
+                f"{text.format(word)!r} (rename one, or choose other captions.properties)"
+            )
+
+
+def spelled(text: str) -> str:
+    """A text in which digits that stand alone are words, as in captions."""
+    return re.sub(r"\b[0-9]\b", lambda digit: NUMBERS[int(digit[0])], text)
 
 
 def caption(
@@ -135,7 +140,12 @@ def random_caption(
     wording = int(torch.randint(len(WORDINGS), (), generator=generator))
     absent = (torch.rand(len(properties) + 1, generator=generator) < left_out).tolist()
     without = [slot for slot, gone in zip((ARTICLE, *properties), absent, strict=True) if gone]
-    return caption(properties, word, grades, wording, without)
+    chances = torch.rand(len(properties), generator=generator).tolist()
+    said = [
+        (part.adjective(grade, chance), part.clauses[grade])
+        for part, grade, chance in zip(properties.values(), grades, chances, strict=True)
+    ]
+    return in_words(properties, word, said, wording, without)
 
 
 def article(word: str) -> str:
@@ -180,7 +190,7 @@ class Vocabulary:
 
 def phrases(properties: Properties) -> list[str]:
     """Everything that captions say of properties."""
-    return [text for part in properties.values() for text in (*part.adjectives, *part.clauses)]
+    return [text for part in properties.values() for text in (*part.adjectives, *chain(*part.others), *part.clauses)]
 
 
 @cache
@@ -199,6 +209,7 @@ class Captions:
     """The grades of both splits, and the captions of every training image, none where its combination is held out."""
 
     kind: str  # of the properties, one of KINDS
+    words: str  # few or many, see `properties_of`
     class_words: tuple[str, ...]
     held_out: tuple[Combination, ...]
     bounds: Tensor  # (K, 3, 2) of the grades, see `terciles`
@@ -209,7 +220,7 @@ class Captions:
     @property
     def properties(self) -> dict[str, Property]:
         """What the captions say beside the class, in the order of the columns of grades."""
-        return KINDS[self.kind].properties
+        return properties_of(self.kind, self.words)
 
     @property
     def columns(self) -> list[int]:
@@ -235,7 +246,7 @@ class Captions:
     def save(self, folder: Path) -> None:
         """Write train.txt (a line for every image), vocabulary.txt and grades.safetensors."""
         tensors = {"bounds": self.bounds, "train_grades": self.train_grades, "test_grades": self.test_grades}
-        description = {"kind": self.kind, "class_words": self.class_words, "held_out": self.held_out}
+        description = {name: getattr(self, name) for name in ("kind", "words", "class_words", "held_out")}
         save_tensors(folder / "grades.safetensors", tensors, description)
         lines = {"train.txt": map(BETWEEN.join, self.texts), "vocabulary.txt": self.vocabulary.words}
         for name, content in lines.items():
@@ -253,8 +264,8 @@ class Captions:
         texts = tuple(tuple(line.split(BETWEEN)) if line else () for line in lines)
         try:
             held_out = tuple(Combination(*combination) for combination in description["held_out"])
-            words = tuple(description["class_words"])
-            captions = cls(description["kind"], words, held_out, **tensors, texts=texts)
+            of_classes = tuple(description["class_words"])
+            captions = cls(description["kind"], description["words"], of_classes, held_out, **tensors, texts=texts)
             expected = class_words(class_names, captions.properties)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{grades}: not the grades of this project ({error})") from error

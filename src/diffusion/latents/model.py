@@ -18,7 +18,7 @@ from diffusion.denoiser import Denoiser
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.captions import Vocabulary
 from diffusion.latents.pretrained import LanguageModel, language_model, refuse_other_language_model
-from diffusion.latents.text import PAD, PretrainedEncoder, TextEncoder, TextUNet
+from diffusion.latents.text import PAD, PretrainedEncoder, TextEncoder, TextUNet, without_padding
 from diffusion.nets.attention import ContextAttention
 from diffusion.nets.table import build_net
 from diffusion.runtime import freeze
@@ -68,6 +68,11 @@ class Words:
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """The tokens (N, L) of texts."""
         return pad([self.numbers(text) for text in texts], self.length)
+
+    def remember(self, tokens: Tensor) -> None:
+        """Let a language model work out its states of tokens (N, L) that a training is about to use."""
+        if self.takes_any:
+            opened(self.text).remember(without_padding(tokens))
 
     @property
     def _source(self) -> Vocabulary | LanguageModel:

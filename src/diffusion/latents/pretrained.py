@@ -5,19 +5,22 @@ weights never change, so a model that was trained on them names them by a checks
 """
 
 import hashlib
-from collections.abc import Sequence
-from functools import cache, lru_cache
+from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from diffusion.latents.captions import spelled
 from diffusion.runtime import freeze
 
 READ = ("*.safetensors", "*.json", "*.txt")  # the weights, the configuration, the tokenizer
-REMEMBERED = 2**15  # rows of tokens whose context is kept: a training sees the same captions again and again
+REMEMBERED = 2**15  # texts whose states are kept: a training sees the same captions again and again
+AT_ONCE = 64
 
 
 class Source(NamedTuple):
@@ -35,14 +38,14 @@ class LanguageModel:
     def __init__(self, model: Any, tokenizer: Any, checksum: str) -> None:
         self.model, self.tokenizer, self.checksum = freeze(model, torch.device("cpu")), tokenizer, checksum
         self.width: int = model.config.hidden_size
-        self.embed = lru_cache(REMEMBERED)(self._embed)
+        self.known: dict[tuple[int, ...], Tensor] = {}
 
     def numbers(self, text: str) -> list[int]:
-        """The numbers of the pieces of a text from 1 up, in which hyphens are spaces: `left-leaning` is two words.
+        """The numbers of the pieces of a text from 1 up, in which hyphens are spaces and 3 stands for three.
 
         Raises ValueError for a text with characters that the tokenizer does not know.
         """
-        ids = self.tokenizer(text.replace("-", " "), add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(spelled(text).replace("-", " "), add_special_tokens=False)["input_ids"]
         if getattr(self.tokenizer, "unk_token_id", None) in ids:
             raise ValueError(f"{text!r} has letters that the language model does not know")
         return [1 + number for number in ids]
@@ -51,13 +54,30 @@ class LanguageModel:
         """What each number of a text stands for."""
         return self.tokenizer.convert_ids_to_tokens([number - 1 for number in self.numbers(text)])
 
-    def _embed(self, numbers: tuple[int, ...]) -> Tensor:
+    def embed(self, numbers: tuple[int, ...]) -> Tensor:
         """The last hidden states (2 + L, width), fp32 on the CPU, of one text between the model's own tokens for start
-        and end. Each is worked out alone, so that it does not depend on what else is in a batch."""
+        and end: alone, so that they do not depend on what else is in a batch, and once."""
+        found = self.known.get(numbers)
+        if found is None:
+            (found,) = self._states([numbers])
+            if len(self.known) < REMEMBERED:
+                self.known[numbers] = found
+        return found
+
+    def remember(self, rows: Iterable[tuple[int, ...]]) -> None:
+        """Work out the states of many texts ahead, together with those of the same length: several times faster."""
+        for _, group in groupby(sorted(set(rows), key=lambda row: (len(row), row))[:REMEMBERED], key=len):
+            texts = list(group)
+            for first in range(0, len(texts), AT_ONCE):
+                batch = texts[first : first + AT_ONCE]
+                self.known.update(zip(batch, self._states(batch), strict=True))
+
+    def _states(self, rows: Sequence[tuple[int, ...]]) -> Tensor:
+        """Of texts of one length."""
         start, end = self.tokenizer("")["input_ids"]
-        ids = torch.tensor([[start, *(number - 1 for number in numbers), end]])
+        ids = torch.tensor([[start, *(number - 1 for number in row), end] for row in rows])
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            return self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+            return self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
 
 
 @cache
@@ -71,6 +91,7 @@ def language_model(name: str, folder: str) -> LanguageModel:
         import transformers
     except ImportError as error:
         raise ValueError(_needs(name, "transformers")) from error
+    transformers.logging.disable_progress_bar()  # a small model is read at once
     path = files_of(name, folder)
     options = {"local_files_only": True, "trust_remote_code": False}
     try:

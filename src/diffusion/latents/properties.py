@@ -17,8 +17,13 @@ class Property(NamedTuple):
 
     adjectives: tuple[str, str, str]  # before the class
     clauses: tuple[str, str, str]  # after it
-    others: tuple[tuple[str, ...], ...]  # more adjectives of each grade, for training with `captions.words: many`
+    others: tuple[tuple[str, ...], ...]  # more adjectives of each grade, with `captions.words: many`
     unheard: tuple[tuple[str, ...], ...]  # and some that no caption ever has, which a language model should understand
+
+    def adjective(self, grade: int, chance: float) -> str:
+        """One of the adjectives of a grade, all equally likely for a chance from 0 up to 1."""
+        every = (self.adjectives[grade], *self.others[grade])
+        return every[int(chance * len(every))]
 
 
 class Kind(NamedTuple):
@@ -26,6 +31,12 @@ class Kind(NamedTuple):
 
     properties: dict[str, Property]
     measure: Callable[[Tensor], Tensor]
+
+
+def properties_of(kind: str, words: str) -> dict[str, Property]:
+    """The properties of one of KINDS with `few` adjectives, one for each grade, or `many`."""
+    properties = KINDS[kind].properties
+    return properties if words == "many" else {name: part._replace(others=FEW) for name, part in properties.items()}
 
 
 def kind_of(chosen: str, of_strokes: bool, channels: int) -> str:
@@ -77,6 +88,9 @@ SYMMETRY = Property(
     (("one-sided", "skewed"), ("irregular",), ("mirrored", "even")),
     (("asymmetrical", "crooked"), ("imperfect",), ("symmetrical", "regular")),
 )
+
+FEW: tuple[tuple[str, ...], ...] = ((), (), ())
+
 
 KINDS = {
     "strokes": Kind({"thickness": THICKNESS, "slant": SLANT, "width": WIDTH}, strokes.measure),

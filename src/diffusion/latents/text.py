@@ -82,9 +82,14 @@ class PretrainedEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> Context:
         """The context (B, 2 + L, width) of captions (B, L), between the language model's own start and end."""
         embed = self.language().embed
-        found = [embed(tuple(number for number in row if number != PAD)) for row in tokens.tolist()]
+        found = [embed(row) for row in without_padding(tokens)]
         context = torch.zeros(len(found), 2 + tokens.shape[1], self.width)
         for place, states in zip(context, found, strict=True):
             place[: len(states)] = states
         mask = F.pad(tokens != PAD, (2, 0), value=True)  # the start, the words, one end
         return Context(context.to(tokens.device), mask)
+
+
+def without_padding(tokens: Tensor) -> list[tuple[int, ...]]:
+    """The numbers in each row of tokens (B, L)."""
+    return [tuple(number for number in row if number != PAD) for row in tokens.tolist()]
