@@ -7,10 +7,9 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from diffusion.data import GREY, Dataset, classes_in_turn, examples
+from diffusion.data import GREY, Dataset, examples
 from diffusion.latents.captions import ARTICLE, Captions, Combination, caption
 from diffusion.latents.model import record_attention
-from diffusion.latents.strokes import PROPERTIES
 from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.evaluation import verdict
 from diffusion.randomness import generator_for
@@ -20,8 +19,9 @@ from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.model_record import write_model_record
 from stages.shared.outputs import confusion_rows, write_json, write_table
-from stages.shared.prompted import SHARES, Prompted, Prompts
+from stages.shared.prompted import Prompted, Prompts
 from stages.shared.sheets import per_class, write_sheet
+from stages.shared.synonyms import write_synonyms
 
 SHEET_COLUMNS = 10
 NUM_MAPS = 6
@@ -45,10 +45,12 @@ def main(params: LatentParams, *, data: Path, captions: Path, model: Path, judge
                 write_sheet(results / f"sheet_{scale:g}.png", by_combination(opened, asked, images), SHEET_COLUMNS)
     real = opened.reconstruct(opened.reference.test.images)
     add_rows(shares, counts, opened, real, opened.real(), ["reconstructed", None])
-    write_table(results / "prompts.csv", ["group", "scale", "n", *SHARES], shares)
+    write_table(results / "prompts.csv", ["group", "scale", "n", *opened.shares], shares)
     write_table(results / "confusion.csv", ["group", "scale", "property", "asked", "measured", "count"], counts)
     names = [words_of(combination, opened.captions) for combination in opened.captions.held_out]
     write_table(results / "sheet.csv", ["row", "prompt"], enumerate(names))
+    if opened.model.words.takes_any:
+        write_synonyms(results, opened, settings, batch_size)
     write_attention(results, opened, prompts["unseen"], settings.num_steps, settings.scales[-1])
     write_comparison(results, opened, settings.num_samples, params.sampling.num_steps, batch_size)
     write_clock(results, opened, params.benchmark.num_images, params.sampling.num_steps, batch_size)
@@ -66,7 +68,7 @@ def add_rows(
     """Add a row to the shares of images that follow their prompt, and the confusion of every property to the counts."""
     row, found = opened.judge(images, asked)
     shares.append([*key, len(images), *row])
-    for column, name in enumerate(PROPERTIES):
+    for column, name in enumerate(opened.captions.properties):
         confusion = confusion_matrix(found[:, column], asked.grades[:, column], 3)
         counts.extend([*key, name, *row] for row in confusion_rows(confusion, range(3)))
 
@@ -82,9 +84,9 @@ def by_combination(opened: Prompted, asked: Prompts, images: Tensor) -> Tensor:
 
 def words_of(combination: Combination, captions: Captions) -> str:
     """A held-out combination in words: thin zero."""
-    grades = [combination.grade] * len(PROPERTIES)
-    others = [name for name in PROPERTIES if name != combination.name]
-    return caption(captions.class_words[combination.label], grades, without=[ARTICLE, *others])
+    grades = [combination.grade] * len(captions.properties)
+    others = [name for name in captions.properties if name != combination.name]
+    return caption(captions.properties, captions.class_words[combination.label], grades, without=[ARTICLE, *others])
 
 
 def write_attention(results: Path, opened: Prompted, asked: Prompts, steps: int, scale: float) -> None:
@@ -95,13 +97,14 @@ def write_attention(results: Path, opened: Prompted, asked: Prompts, steps: int,
     """
     firsts = [int(torch.where(asked.combination == k)[0][0]) for k in asked.combination.unique().tolist()][:NUM_MAPS]
     labels, grades = asked.labels[firsts].tolist(), asked.grades[firsts].tolist()
-    texts = [caption(opened.captions.class_words[k], of_image) for k, of_image in zip(labels, grades, strict=True)]
+    properties, of_class = opened.captions.properties, opened.captions.class_words
+    texts = [caption(properties, of_class[k], of_image) for k, of_image in zip(labels, grades, strict=True)]
     with record_attention(opened.model.denoiser.net) as weights:
         images = opened.draw(texts, steps, scale, "attention", batch_size=len(texts))
     side = opened.model.latent_shape[-1]
     conditional = torch.stack(weights).mean(dim=0)[: len(texts)]  # guidance puts the null captions behind them
     maps = conditional.transpose(1, 2).unflatten(2, (side, side)).cpu()  # (B, 1 + L, h, w), the start token's first
-    words = [text.split() for text in texts]
+    words = [opened.model.words.pieces(text) for text in texts]
     columns = 1 + max(map(len, words))
     tiles = torch.full((len(texts), columns, *images.shape[1:]), GREY, dtype=torch.uint8)
     table = []
@@ -120,7 +123,7 @@ def write_comparison(results: Path, opened: Prompted, number: int, steps: int, b
     """Quality of images whose captions name nothing but the class, to compare with pixel space at as many network
     evaluations."""
     reference, words = opened.reference, opened.captions.class_words
-    labels = classes_in_turn(number, len(words))
+    labels = reference.classes(number)
     samples = opened.draw(opened.class_texts(number), steps, 1.0, "sample", batch_size)
     shown_of_each = per_class(len(words), SHEET_COLUMNS)
     by_class = examples(Dataset(samples, labels, words), shown_of_each)

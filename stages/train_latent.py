@@ -8,7 +8,8 @@ import torch
 from diffusion.data import load_split
 from diffusion.latents.autoencoder import encode, load_autoencoder, refuse_other_images
 from diffusion.latents.captions import Captions
-from diffusion.latents.model import numbering, pad, save_latent, text_unet
+from diffusion.latents.model import Words, described, save_latent, text_unet
+from diffusion.latents.pretrained import refuse_classes_read_alike
 from diffusion.training.loop import state_of
 from stages.params.params import LatentParams
 from stages.shared.command import run
@@ -29,8 +30,10 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
     pairs = [(image, text) for image, texts in enumerate(captioned.texts) for text in texts]
 
     description = describe(params, captioned, encoder.latent_shape, encoder_arguments, train.class_names)
-    numbers = numbering(description["text"], description["vocabulary"])
-    tokens = pad([numbers(text) for _, text in pairs])
+    words = Words(description["text"], description["vocabulary"])
+    refuse_classes_read_alike([(word, words.numbers(word)) for word in captioned.class_words])
+    tokens = words.tokens([text for _, text in pairs])
+    words.remember(tokens)
     latents = encode(encoder, train.images)[[image for image, _ in pairs]]
 
     torch.manual_seed(params.seed)
@@ -59,7 +62,7 @@ def describe(
     net = {"image_size": size, "image_channels": channels, "num_classes": 0, "patch": 1, **params.latent.model_dump()}
     return {
         "net": net,
-        "text": params.text.model_dump(),
+        "text": described(params.text.model_dump()),
         "vocabulary": list(captions.vocabulary.words),
         "autoencoder": autoencoder_arguments,
         "schedule": params.schedule,

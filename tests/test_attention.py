@@ -1,13 +1,10 @@
 """Attention over a context: as PyTorch's own, blind to padding, and what a text encoder makes of a caption."""
 
-import sys
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch.nn import functional as F
 
-from diffusion.latents.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
+from diffusion.latents.text import PAD, TextEncoder, TextUNet
 from diffusion.nets.attention import Context, ContextAttention, CrossAttention
 from diffusion.nets.unet import UNet
 
@@ -121,50 +118,3 @@ def test_words_their_order_and_the_null_caption_count():
     assert all(output.isfinite().all() for output in outputs)
     for i, one in enumerate(outputs):
         assert all((one - other).abs().max() > 1e-3 for other in outputs[:i])
-
-
-class FakeClip(torch.nn.Module):
-    """As much of transformers.CLIPTextModel as is used, and what it was called with."""
-
-    config = SimpleNamespace(hidden_size=6, bos_token_id=90, eos_token_id=91)
-
-    @classmethod
-    def from_pretrained(cls, folder, local_files_only, use_safetensors):
-        assert local_files_only and use_safetensors  # nothing is downloaded or unpickled
-        return cls()
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = torch.nn.Embedding(100, 6)
-
-    def forward(self, input_ids, attention_mask):
-        self.seen = input_ids, attention_mask
-        return SimpleNamespace(last_hidden_state=self.embedding(input_ids))
-
-
-def test_clip_gets_its_own_numbers_between_its_start_and_end(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(CLIPTextModel=FakeClip))
-    encoder = ClipEncoder(str(tmp_path))
-    found = encoder(torch.tensor([[1 + 40, 1 + 0, PAD], [PAD, PAD, PAD]]))
-    ids, mask = encoder.model.seen
-    assert ids.tolist() == [[90, 40, 0, 91, 91], [90, 91, 91, 91, 91]]
-    assert mask.tolist() == [[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]] and torch.equal(found.mask, mask.bool())
-    assert found.tokens.shape == (2, 5, 6) and encoder.width == 6
-    assert not any(parameter.requires_grad for parameter in encoder.parameters())
-
-
-def test_clip_that_is_not_there_is_one_clear_line(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ValueError, match="text.encoder: 'clip' needs the package transformers"):
-        pretrained("CLIPTextModel", str(tmp_path))
-
-    class Missing:
-        @staticmethod
-        def from_pretrained(folder, local_files_only):
-            raise OSError("no file named model.safetensors")
-
-    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(CLIPTextModel=Missing))
-    with pytest.raises(ValueError, match="text.clip_folder: .* holds no CLIPTextModel of transformers"):
-        pretrained("CLIPTextModel", str(tmp_path))
-    with pytest.raises(ValueError, match="text.clip_folder: 'nowhere' is not a folder"):
-        pretrained("CLIPTextModel", "nowhere")

@@ -1,6 +1,7 @@
 """Strokes are measured right where they are drawn by hand; captions are deterministic and hold out what they say."""
 
-from itertools import product
+from hashlib import sha256
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,16 @@ from diffusion.latents.captions import (
     draw_captions,
     random_caption,
 )
-from diffusion.latents.strokes import PROPERTIES, grade, measure, terciles
+from diffusion.latents.grades import grade, terciles
+from diffusion.latents.properties import KINDS, properties_of
+from diffusion.latents.strokes import measure
 from stages.captions import caption_split
 from stages.params.params import LatentParams
 
 ROOT = Path(__file__).resolve().parents[1]
 TEN = tuple("0123456789")
+STROKES = properties_of("strokes", "few")
+PROPERTIES = tuple(STROKES)
 SIZE, FINE = 28, 8  # pixels, and points per pixel of what is drawn
 
 
@@ -106,10 +111,10 @@ def test_terciles_part_every_class_into_thirds():
 
 
 def test_captions_read_as_english():
-    assert caption("seven", (2, 2, 1)) == "a thick regular seven slanted to the right"
-    assert caption("eight", (0, 1, 2), wording=1) == "an upright wide eight with thin strokes"
-    assert caption("three", (0, 1, 2), without=["slant", "width"]) == "a thin three"
-    assert caption("three", (0, 1, 2), without=["a", *PROPERTIES]) == "three"
+    assert caption(STROKES, "seven", (2, 2, 1)) == "a thick regular seven slanted to the right"
+    assert caption(STROKES, "eight", (0, 1, 2), wording=1) == "an upright wide eight with thin strokes"
+    assert caption(STROKES, "three", (0, 1, 2), without=["slant", "width"]) == "a thin three"
+    assert caption(STROKES, "three", (0, 1, 2), without=["a", *PROPERTIES]) == "three"
     assert [article(word) for word in ("eight", "one", "upright", "zero")] == ["an", "a", "an", "a"]
     names = ["7", "Ankle boot", "T-shirt/top", "10"]
     assert list(map(class_word, names)) == ["seven", "ankle-boot", "t-shirt-top", "10"]
@@ -117,18 +122,18 @@ def test_captions_read_as_english():
 
 def test_classes_of_any_script_have_words_of_their_own():
     """A class called 12 was looked for among the ten digits' names."""
-    assert class_words(("12", "hot_dog", "Ampère", "猫")) == ("12", "hot-dog", "ampère", "猫")
-    assert len(Vocabulary.of(class_words(("Ampère", "猫"))).numbers("an Ampère 猫")) == 3
+    assert class_words(("12", "hot_dog", "Ampère", "猫"), STROKES) == ("12", "hot-dog", "ampère", "猫")
+    assert len(Vocabulary.of(class_words(("Ampère", "猫"), STROKES), STROKES).numbers("an Ampère 猫")) == 3
     for names in (("cat", "?!"), ("Cat", "cat"), ("ankle boot", "ankle_boot")):
         with pytest.raises(ValueError, match="^captions: class '.*' is '.*' in words"):
-            class_words(names)
+            class_words(names, STROKES)
 
 
 def test_accents_are_part_of_a_word_however_they_are_typed():
     """Decomposed, as macOS has them in names of folders, they parted e-le-phant."""
     composed, decomposed = "éléphant", "e\u0301le\u0301phant"
     assert class_word(composed) == class_word(decomposed) == class_word(decomposed.upper()) == composed
-    vocabulary = Vocabulary.of((composed, "हिन्दी"))
+    vocabulary = Vocabulary.of((composed, "हिन्दी"), STROKES)
     assert vocabulary.numbers(f"a {decomposed}") == vocabulary.numbers(f"a {composed}")
     assert len(vocabulary.numbers("a left\u2011leaning हिन्दी")) == 3
     with pytest.raises(ValueError, match="near it: éléphant"):
@@ -137,34 +142,34 @@ def test_accents_are_part_of_a_word_however_they_are_typed():
 
 def test_a_full_caption_tells_all_grades_apart_in_every_wording():
     for wording in range(len(WORDINGS)):
-        texts = {caption("two", grades, wording) for grades in product(range(3), repeat=3)}
+        texts = {caption(STROKES, "two", grades, wording) for grades in product(range(3), repeat=3)}
         assert len(texts) == 27
 
 
 def test_captions_are_a_function_of_seed_and_index():
-    texts = [draw_captions("five", (0, 1, 2), index, 4, 0.3, seed=1) for index in range(40)]
-    assert draw_captions("five", (0, 1, 2), 33, 4, 0.3, seed=1) == texts[33]
-    assert draw_captions("five", (0, 1, 2), 33, 4, 0.3, seed=2) != texts[33]
+    texts = [draw_captions(STROKES, "five", (0, 1, 2), index, 4, 0.3, seed=1) for index in range(40)]
+    assert draw_captions(STROKES, "five", (0, 1, 2), 33, 4, 0.3, seed=1) == texts[33]
+    assert draw_captions(STROKES, "five", (0, 1, 2), 33, 4, 0.3, seed=2) != texts[33]
     words = [set(text.split()) for image in texts for text in image]
     assert all("five" in caption for caption in words)
     assert abs(sum("thin" in caption for caption in words) / len(words) - 0.7) < 0.12
     assert len({text for image in texts for text in image}) > 20
-    always = {random_caption("five", (0, 1, 2), 0.0, torch.Generator().manual_seed(k)) for k in range(50)}
-    assert always == {caption("five", (0, 1, 2), wording) for wording in range(len(WORDINGS))}
+    always = {random_caption(STROKES, "five", (0, 1, 2), 0.0, torch.Generator().manual_seed(k)) for k in range(50)}
+    assert always == {caption(STROKES, "five", (0, 1, 2), wording) for wording in range(len(WORDINGS))}
 
 
 def test_every_word_of_every_caption_is_in_the_vocabulary():
     words = ("zero", "eight", "ankle-boot")
-    vocabulary = Vocabulary.of(words)
+    vocabulary = Vocabulary.of(words, STROKES)
     for word, wording, grades in product(words, range(len(WORDINGS)), product(range(3), repeat=3)):
-        text = caption(word, grades, wording)
+        text = caption(STROKES, word, grades, wording)
         numbers = vocabulary.numbers(text)
         assert min(numbers) >= 1 and " ".join(vocabulary.words[n - 1] for n in numbers) == text
     assert vocabulary.numbers("A THIN, 8!") == vocabulary.numbers("a thin eight")
 
 
 def test_a_word_outside_the_vocabulary_is_named_with_near_ones():
-    vocabulary = Vocabulary.of(("three", "seven"))
+    vocabulary = Vocabulary.of(("three", "seven"), STROKES)
     with pytest.raises(ValueError, match="the word 'thinn' is not in the vocabulary .near it: thin"):
         vocabulary.numbers("a thinn three")
     with pytest.raises(ValueError, match="the word 'xyzzy' .*allowed: a, an, drawn"):
@@ -175,18 +180,19 @@ def small_captions():
     labels, grades = torch.tensor([0, 0, 1, 1]), torch.tensor([[0, 1, 2], [2, 1, 2], [0, 2, 0], [0, 1, 1]])
     out = (Combination(0, "thickness", 0), Combination(1, "slant", 2))
     texts = ((), ("a thick zero", "zero"), (), ("one",))
-    return labels, Captions(("zero", "one"), out, torch.zeros(2, 3, 2), grades, grades[:1].clone(), texts)
+    words, bounds = ("zero", "one"), torch.zeros(2, 3, 2)
+    return labels, Captions("strokes", "few", words, out, bounds, grades, grades[:1].clone(), texts)
 
 
 def test_held_out_combinations_are_spread_and_found():
-    combinations = choose_held_out(10, 6)
+    combinations = choose_held_out(PROPERTIES, 10, 6)
     assert [c.label for c in combinations] == [0, 1, 3, 5, 6, 8]
     assert {(c.name, c.grade) for c in combinations} == {(name, grade) for name in PROPERTIES for grade in (0, 2)}
-    with pytest.raises(ValueError, match="captions.held_out: 5 is not possible .*up to 4 classes"):
-        choose_held_out(4, 5)
+    with pytest.raises(ValueError, match="captions.held_out: 5 is not possible .*up to 4, one for each class"):
+        choose_held_out(PROPERTIES, 4, 5)
     labels, captions = small_captions()
     assert captions.unseen(labels, captions.train_grades).tolist() == [0, -1, 1, -1]
-    assert belongs(captions.held_out[1], labels, captions.train_grades).tolist() == [False, False, True, False]
+    assert belongs(captions.held_out[1], 1, labels, captions.train_grades).tolist() == [False, False, True, False]
 
 
 def test_no_image_of_a_held_out_combination_gets_a_caption_and_all_others_do():
@@ -195,9 +201,7 @@ def test_no_image_of_a_held_out_combination_gets_a_caption_and_all_others_do():
         torch.randint(0, 256, (200, 1, 8, 8), generator=draw, dtype=torch.uint8), torch.arange(200) % 10, TEN
     )
     params = LatentParams.load(ROOT)
-    values = measure(data.images)
-    bounds = terciles(values, data.labels, 10)
-    captions = caption_split(params, data, values, bounds, grade(values, data.labels, bounds))
+    captions = caption_split(params, "strokes", data, measure(data.images), data)
     unseen = captions.unseen(data.labels, captions.train_grades) >= 0
     assert [len(texts) for texts in captions.texts] == [0 if gone else params.captions.per_image for gone in unseen]
     assert 30 < unseen.sum() < 60  # a third of six classes
@@ -216,3 +220,76 @@ def test_captions_come_back_from_their_files(tmp_path):
     (tmp_path / "train.txt").write_text("a zero\n")
     with pytest.raises(ValueError, match="train.txt: 1 lines for 4 images"):
         Captions.load(tmp_path, ["0", "1"])
+
+
+def test_the_default_runs_captions_keep_every_draw():
+    """What the committed results of MNIST were trained on: the same words in the same order."""
+    grades = list(product(range(3), repeat=3))
+    texts = [
+        draw_captions(STROKES, word, grades[index % 27], index, 8, 0.3, seed=0)
+        for index, word in enumerate(class_words(TEN, STROKES) * 20)
+    ]
+    lines = "\n".join(" | ".join(of_image) for of_image in texts)
+    assert sha256(lines.encode()).hexdigest()[:16] == "6ca163ef986a7a48"
+
+
+def test_as_many_combinations_are_held_out_as_there_are_classes_for():
+    assert choose_held_out(PROPERTIES, 10, "auto") == choose_held_out(PROPERTIES, 10, 6)
+    for few in range(2, 6):
+        assert [c.label for c in choose_held_out(PROPERTIES, few, "auto")] == list(range(few))
+    with pytest.raises(
+        ValueError, match="^captions.held_out: 6 is not possible .*up to 5, one for each class, or auto"
+    ):
+        choose_held_out(PROPERTIES, 5, 6)
+
+
+def test_a_class_of_several_words_is_written_as_one_pleases():
+    properties = properties_of("colour", "few")
+    words = class_words(("Hot dog", "dog", "fire_engine", "gâteau à la crème"), properties)
+    assert words == ("hot-dog", "dog", "fire-engine", "gâteau-à-la-crème")
+    vocabulary = Vocabulary.of(words, properties)
+    together = vocabulary.numbers("a small hot-dog")
+    assert vocabulary.numbers("a small hot dog") == vocabulary.numbers("A SMALL, Hot Dog!") == together
+    assert len(together) == 3 and len(vocabulary.numbers("a hot-dog dog")) == 3
+    assert vocabulary.numbers("a warm gâteau à la crème") == vocabulary.numbers("a warm gâteau-à-la-crème")
+
+
+def test_classes_that_read_like_captions_are_refused_by_name():
+    for names, message in {
+        ("Thin", "cat"): "class 'Thin' is 'thin' in words, which captions say of thickness, slant, width .rename",
+        ("left", "cat"): "class 'left' is 'left' in words, which captions say of",
+        ("boat", "thin boat"): "classes 'thin-boat' and 'boat' cannot be told apart in 'thin boat'",
+    }.items():
+        with pytest.raises(ValueError, match=f"^captions: {message}"):
+            class_words(names, STROKES)
+    with pytest.raises(ValueError, match="classes 'hot-dog' and 'dog' cannot be told apart in 'hot dog'"):
+        class_words(("hot dog", "dog"), properties_of("colour", "many"))
+    assert class_words(("Thin", "cat"), properties_of("colour", "few")) == ("thin", "cat")
+    assert class_words(("a", "an"), STROKES) == ("a", "an")  # of letters: a caption has its class in any case
+
+
+def test_many_words_are_those_of_few_and_others_for_the_same_grades():
+    many = properties_of("strokes", "many")
+    texts = [random_caption(many, "five", (0, 1, 2), 0.0, torch.Generator().manual_seed(k)) for k in range(400)]
+    said = {word for text in texts for word in text.split()}
+    for part, third in zip(many.values(), (0, 1, 2), strict=True):
+        every = {part.adjectives[third], *part.others[third]}
+        assert every <= said and not said & {*chain(*part.unheard)}
+        counts = [sum(word in text.split() for text in texts) for word in every]
+        assert min(counts) > 0.5 * max(counts) or part.adjectives[third] in "".join(part.clauses)
+    assert all(Vocabulary.of(("five",), many).numbers(text) for text in texts)
+    assert len(Vocabulary.of(("five",), many)) > len(Vocabulary.of(("five",), STROKES))
+
+
+def test_images_of_any_kind_get_captions():
+    """Colour images of two classes: no strokes are looked for, and what is held out follows their number."""
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (90, 3, 8, 8), generator=draw, dtype=torch.uint8)
+    data = Dataset(images, torch.arange(90) % 2, ("hot dog", "猫"))
+    params, values = LatentParams.load(ROOT), KINDS["colour"].measure(images)
+    captions = caption_split(params, "colour", data, values, data)
+    assert captions.class_words == ("hot-dog", "猫") and [c.name for c in captions.held_out] == ["colour", "size"]
+    assert torch.equal(captions.train_grades, captions.test_grades)
+    assert torch.equal(captions.measured(images, data.labels), captions.train_grades)
+    for texts, unseen in zip(captions.texts, captions.unseen(data.labels, captions.train_grades) >= 0, strict=True):
+        assert bool(texts) != unseen and all(captions.vocabulary.numbers(text) for text in texts)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from diffusion import choices, loss
+from diffusion.latents.pretrained import LANGUAGE_MODELS
 from diffusion.quality.extractor import EXTRACTORS
 from diffusion.runtime import pick_device, pick_precision
 from diffusion.samplers.table import SAMPLERS
@@ -31,6 +32,10 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_the_names_are_those_of_the_table(name):
     assert set(getattr(choices, name)) == set(TABLES[name])
+
+
+def test_text_encoders_are_the_own_one_and_the_language_models():
+    assert set(choices.TEXT_ENCODERS) == {"own", *LANGUAGE_MODELS}
 
 
 def test_solvers_are_samplers_with_a_timestep_spacing():

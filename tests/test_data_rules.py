@@ -65,8 +65,10 @@ def test_prepare_tells_what_will_stop_a_chapter(tmp_path, monkeypatch, capsys):
     write_images(tmp_path / "images", {name: noise(20, seed) for seed, name in enumerate("abcde")})
     write_params(tmp_path, smoke_params() | {"data": params_of(tmp_path / "images").data.model_dump()})
     set_param(tmp_path, "sample_latent.num_samples", 4)
+    set_param(tmp_path, "captions.held_out", 6)
     set_param(tmp_path, "score.heun_steps", 2000)
     monkeypatch.chdir(tmp_path)
     prepare.main(Params.load(tmp_path), out=tmp_path / "out", results=tmp_path / "results")
     told = capsys.readouterr().out
-    assert "score.heun_steps: 2000" in told and "sample_latent.num_samples: 4" in told
+    assert "score.heun_steps: 2000" in told
+    assert "captions.held_out: 6 is not possible" in told and "sample_latent.num_samples: 4" in told

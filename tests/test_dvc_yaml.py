@@ -171,7 +171,7 @@ def test_params_lists_stand_in_dvcs_own_style():
         ("benchmark.repeats", {"benchmark"}),
         ("judge.steps", {"judge"}),
         ("judge.extractor", {"judge"}),
-        ("data.dataset", {"prepare"}),
+        ("data.dataset", {"prepare", "captions"}),
         ("model.channels", {"train"}),
         ("chapters/score/params.yaml:score.log_snr_bins", {"score"}),
         ("chapters/latent/params.yaml:autoencoder.kl_weight", {"autoencoder"}),

@@ -32,6 +32,7 @@ from diffusion.latents.autoencoder import save_autoencoder
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.captions import Captions, Combination, Vocabulary, class_word
 from diffusion.latents.model import save_latent, text_unet
+from diffusion.latents.properties import properties_of
 from diffusion.nets.classifier import Classifier
 from diffusion.nets.unet import UNet
 from diffusion.quality.judge import Judge
@@ -45,7 +46,7 @@ MODEL = "models/denoiser.safetensors"
 JUDGE, NOISY_JUDGE = "models/judges/judge.safetensors", "models/judges/noisy_judge.safetensors"
 GO_BACK = "; to get the last results back: git restore reports '*dvc.lock' && dvc checkout --allow-missing"
 COMMANDS = {name: stage["cmd"].split("python -m ")[1].split() for name, stage in STAGES.items()}
-AUTOENCODER, STROKES = "models/autoencoder.safetensors", "data/captions/strokes.safetensors"
+AUTOENCODER, GRADES = "models/autoencoder.safetensors", "data/captions/grades.safetensors"
 LATENT = "models/latent.safetensors"
 GAN, VAE = "models/gan.safetensors", "models/vae.safetensors"
 READERS = {  # the stages that read a file
@@ -79,7 +80,7 @@ READERS = {  # the stages that read a file
     JUDGE: ["evaluate", "guidance", "score", "sample_latent", "compare"],
     NOISY_JUDGE: ["schedules"],
     AUTOENCODER: ["train_latent"],
-    STROKES: ["train_latent", "sample_latent"],
+    GRADES: ["train_latent", "sample_latent"],
     LATENT: ["sample_latent"],
 }
 
@@ -106,7 +107,14 @@ def write_captions(folder, num_classes=10, number=100):
     words = tuple(map(class_word, DIGITS[:num_classes]))
     bounds = torch.arange(2.0).expand(num_classes, 3, 2).contiguous()
     Captions(
-        words, (Combination(0, "thickness", 0),), bounds, grades, grades.clone(), (("a thin zero",),) * number
+        "strokes",
+        "few",
+        words,
+        (Combination(0, "thickness", 0),),
+        bounds,
+        grades,
+        grades.clone(),
+        (("a thin zero",),) * number,
     ).save(folder)
 
 
@@ -115,8 +123,8 @@ def write_latent(path, image_size=SIZE, class_names=DIGITS):
     autoencoder = Autoencoder(**arguments)
     net = {"image_size": image_size // 2, "image_channels": 4, "num_classes": 0, "patch": 1, "channels": [8]}
     net |= {"blocks": 1, "attention_heads": 2, "dropout": 0.0}
-    text = {"encoder": "own", "clip_folder": "", "width": 8, "layers": 1, "heads": 2}
-    words = Vocabulary.of(tuple(map(class_word, DIGITS))).words
+    text = {"encoder": "own", "folder": "", "width": 8, "layers": 1, "heads": 2}
+    words = Vocabulary.of(tuple(map(class_word, DIGITS)), properties_of("strokes", "few")).words
     description = {"net": net, "text": text, "vocabulary": words, "autoencoder": arguments, "target": "v"}
     description |= {"schedule": "linear", "timesteps": 50, "class_names": class_names}
     save_latent(path, text_unet(net, text, len(words)).state_dict(), autoencoder, description)
@@ -156,7 +164,7 @@ def whole(tmp_path_factory):
     write_judge(folder / JUDGE)
     write_judge(folder / NOISY_JUDGE)
     write_autoencoder(folder / AUTOENCODER)
-    write_captions((folder / STROKES).parent)
+    write_captions((folder / GRADES).parent)
     write_latent(folder / LATENT)
     return folder
 
@@ -242,9 +250,9 @@ FOREIGN = [
     (LATENT, READERS[LATENT], write_model, LATENT),
     (LATENT, READERS[LATENT], lambda path: write_latent(path, image_size=16), LATENT),
     (LATENT, READERS[LATENT], lambda path: write_latent(path, class_names=tuple("abcd")), LATENT),
-    (STROKES, READERS[STROKES], write_autoencoder, STROKES),
-    (STROKES, READERS[STROKES], lambda path: write_captions(path.parent, num_classes=4), STROKES),
-    (STROKES, READERS[STROKES], lambda path: write_captions(path.parent, number=99), STROKES),
+    (GRADES, READERS[GRADES], write_autoencoder, GRADES),
+    (GRADES, READERS[GRADES], lambda path: write_captions(path.parent, num_classes=4), GRADES),
+    (GRADES, READERS[GRADES], lambda path: write_captions(path.parent, number=99), GRADES),
     (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"target": "score"})), MODEL),
     (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"schedule": "no"})), "schedule"),
     (MODEL, READERS[MODEL], lambda p: (write_model(p), rewritten(p, lambda d: d | {"timesteps": -1})), MODEL),

@@ -22,7 +22,7 @@ from test_failures import (
     AUTOENCODER,
     COMMANDS,
     DAMAGE,
-    STROKES,
+    GRADES,
     TEST,
     TRAIN,
     write_autoencoder,
@@ -139,7 +139,7 @@ def toy(tmp_path_factory):
     write_split(folder / TRAIN)
     write_split(folder / TEST)
     write_autoencoder(folder / AUTOENCODER)
-    write_captions((folder / STROKES).parent)
+    write_captions((folder / GRADES).parent)
     return folder
 
 

@@ -10,7 +10,7 @@ from diffusion.denoiser import Denoiser, conditional, guided, save_denoiser
 from diffusion.generation import of_latents
 from diffusion.latents.autoencoder import encode, standardise
 from diffusion.latents.autoencoder_net import Autoencoder
-from diffusion.latents.model import LatentModel, load_latent, numbering, pad, record_attention, save_latent, text_unet
+from diffusion.latents.model import LatentModel, Words, load_latent, pad, record_attention, save_latent, text_unet
 from diffusion.latents.text import PAD
 from diffusion.loss import denoising_loss
 from diffusion.objective import Draws
@@ -21,7 +21,7 @@ from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 
 WORDS = ["a", "one", "thin", "three", "zero"]
-TEXT = {"encoder": "own", "clip_folder": "", "width": 16, "layers": 1, "heads": 2}
+TEXT = {"encoder": "own", "folder": "", "width": 16, "layers": 1, "heads": 2}
 CPU = torch.device("cpu")
 
 
@@ -89,7 +89,7 @@ def test_a_text_that_is_too_long_and_words_that_are_unknown_are_refused(model):
     with pytest.raises(ValueError, match="the word 'tree' .*near it: three"):
         model.tokens(["a tree"])
     assert pad([[1, 2], []], length=3).tolist() == [[1, 2, PAD], [PAD] * 3]
-    assert numbering(TEXT, WORDS)("thin one") == [3, 2]
+    assert Words(TEXT, WORDS).numbers("thin one") == [3, 2]
 
 
 def test_guidance_on_text_one_is_conditional_zero_is_the_null_caption(model):
@@ -115,7 +115,7 @@ def test_latents_are_never_clipped(model):
     net.forward, net.null = lambda x, time, tokens: torch.full_like(x, 5.0), PAD
     seen = []
     as_it_is = SimpleNamespace(latent_shape=(4, 2, 2), decode=lambda z: (seen.append(z), z)[1])
-    far = LatentModel(Denoiser(net, noise_schedule("linear", 30), "x0"), as_it_is, model.numbers)
+    far = LatentModel(Denoiser(net, noise_schedule("linear", 30), "x0"), as_it_is, model.words)
     drawn(far, ["zero"] * 2, scale=3.0, batch_size=4)
     assert (seen[0] - 5).abs().max() < 1e-5
 

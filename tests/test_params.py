@@ -98,7 +98,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"latent.attention_heads": 0}, "latent.attention_heads: 0 .*1 or more, to attend to captions"),
         ({"latent.attention_heads": 5}, "latent.attention_heads: 5 .*divisor of the last of latent.channels, 64"),
         ({"text.heads": 5}, "text.heads: 5 .*divisor of text.width = 64"),
-        ({"text.encoder": "bert"}, "text.encoder: 'bert' .*'own', 'clip'"),
+        ({"text.encoder": "bert"}, "text.encoder: 'bert' .*'own', 'clip', 'pretrained'"),
         ({"captions.left_out": 1.0}, "captions.left_out: 1.0 .*less than 1"),
         ({"autoencoder.kl_weight": -1.0}, "autoencoder.kl_weight: -1.0 .*greater than or equal to 0"),
         ({"sample_latent.num_steps": 2000}, "sample_latent.num_steps: 2000 .*1 to timesteps = 1000"),

@@ -51,6 +51,7 @@ SPACINGS = ("trailing", "log_snr", "karras")  # of the timesteps of a sampler
 DECAYS = ("constant", "cosine", "late")  # of the learning rate
 
 EXTRACTORS = ("own", "fixed")  # of features of images, besides torchvision's
+TEXT_ENCODERS = ("own", "clip", "pretrained")
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")

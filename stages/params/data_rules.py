@@ -5,10 +5,13 @@ stages of that chapter, and are told as early as they are known.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from diffusion.data import Dataset
+from diffusion.latents.captions import choose_held_out, class_words
+from diffusion.latents.properties import OF_STROKES, kind_of, properties_of
 from stages.params.keys import Keys, LatentKeys
 from stages.params.params import BaselineParams, LatentParams, ScoreParams
 from stages.params.rules import Conflict, in_one_line
@@ -39,6 +42,21 @@ def unusable(train: Dataset, test: Dataset) -> Iterator[str]:
             yield f"data: all {len(part.images)} {name} images are the same (allowed: images that differ)"
 
 
+def classes_can_be_captioned(keys: LatentKeys, train: Dataset) -> Iterator[str]:
+    """Captions have words for every class, and combinations to hold out."""
+    settings = keys.captions
+    kind = kind_of(settings.properties, keys.data.dataset in OF_STROKES, train.shape[0])
+    properties = properties_of(kind, settings.words)
+    for needed in (
+        partial(class_words, train.class_names, properties),
+        partial(choose_held_out, tuple(properties), train.num_classes, settings.held_out),
+    ):
+        try:
+            needed()
+        except ValueError as error:
+            yield str(error)
+
+
 def samples_of_every_class(keys: LatentKeys, train: Dataset) -> Iterator[Conflict]:
     """Samples are compared class by class."""
     if keys.sample_latent.num_samples < train.num_classes:
@@ -46,8 +64,10 @@ def samples_of_every_class(keys: LatentKeys, train: Dataset) -> Iterator[Conflic
         yield Conflict("sample_latent.num_samples", keys.sample_latent.num_samples, allowed)
 
 
-RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {LatentKeys: (samples_of_every_class,)}
+RULES: dict[type[Keys], tuple[Callable[..., Iterator[object]], ...]] = {
+    LatentKeys: (classes_can_be_captioned, samples_of_every_class)
+}
 
 
-def _rules(keys: Keys) -> Iterator[Callable[..., Iterator[Conflict]]]:
+def _rules(keys: Keys) -> Iterator[Callable[..., Iterator[object]]]:
     return chain.from_iterable(rules for kind, rules in RULES.items() if isinstance(keys, kind))

@@ -20,6 +20,7 @@ from diffusion.choices import (
     SOLVERS,
     SPACINGS,
     TARGETS,
+    TEXT_ENCODERS,
     TRAINING_TIMES,
     WEIGHTINGS,
 )
@@ -208,12 +209,14 @@ class Autoencoder(Training):
 class Captions(Section):
     per_image: Few
     left_out: Share
-    held_out: Few
+    held_out: Few | Annotated[str, _one_of("auto")]
+    properties: Annotated[str, _one_of("auto", "strokes", "image")]
+    words: Annotated[str, _one_of("few", "many")]
 
 
 class Text(Section):
-    encoder: Annotated[str, _one_of("own", "clip")]
-    clip_folder: Folder
+    encoder: Annotated[str, _one_of(*TEXT_ENCODERS)]
+    folder: Folder
     width: Width
     layers: Annotated[int, Field(ge=0, le=100)]
     heads: Width

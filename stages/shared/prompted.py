@@ -16,15 +16,12 @@ from diffusion.generation import of_latents
 from diffusion.latents.autoencoder import decode, encode, refuse_other_images
 from diffusion.latents.captions import WORDINGS, Captions, caption
 from diffusion.latents.model import LatentModel, load_latent
-from diffusion.latents.strokes import PROPERTIES, grade, measure
 from diffusion.quality.classification import accuracy
 from diffusion.quality.evaluation import Reference
 from diffusion.quality.judge import Judge
 from diffusion.samplers.ddim import by_ddim
 from stages.params.params import LatentParams
 from stages.shared.machine import machine_of
-
-SHARES = ("accuracy", *PROPERTIES, "held_out")  # of the images that show what their prompt says
 
 
 class Prompts(NamedTuple):
@@ -56,6 +53,11 @@ class Prompted:
         reference = Reference(Judge.load(judge, machine.device), train, test, params.seed)
         return cls(latent_model, Captions.load(captions, test.class_names, test=len(test.images)), reference)
 
+    @property
+    def shares(self) -> list[str]:
+        """What is counted of images: whether they show the class, each property, and the one that was held out."""
+        return ["accuracy", *self.captions.properties, "held_out"]
+
     def draw(self, texts: Sequence[str], steps: int, scale: float, purpose: str, batch_size: int) -> Tensor:
         """Images uint8 (N, C, H, W), on the CPU, of texts by guided DDIM, under a progress bar."""
         denoiser, shape, decode = self.model.denoiser, self.model.latent_shape, self.model.autoencoder.decode
@@ -86,23 +88,23 @@ class Prompted:
         chosen = chosen[torch.arange(number) % len(chosen)]
         labels, grades, words = real.labels[chosen], real.grades[chosen], self.captions.class_words
         texts = [
-            caption(words[label], of_image, wording=index % len(WORDINGS))
+            caption(self.captions.properties, words[label], of_image, wording=index % len(WORDINGS))
             for index, (label, of_image) in enumerate(zip(labels.tolist(), grades.tolist(), strict=True))
         ]
         return Prompts(texts, labels, grades, real.combination[chosen])
 
     def class_texts(self, number: int) -> list[str]:
-        """Captions that name nothing but the class: image k has class k mod K."""
-        words = self.captions.class_words
-        return [caption(words[k % len(words)], (0, 0, 0), without=PROPERTIES) for k in range(number)]
+        """Captions that name nothing but the class, by the shares of the classes."""
+        words, properties = self.captions.class_words, self.captions.properties
+        labels = self.reference.classes(number).tolist()
+        return [caption(properties, words[label], (0, 0, 0), without=tuple(properties)) for label in labels]
 
     def judge(self, images: Tensor, prompts: Prompts) -> tuple[list[float | None], Tensor]:
-        """SHARES of the images that show what their prompt says, and the grades measured (N, 3)."""
-        found = grade(measure(images), prompts.labels, self.captions.bounds)
+        """The `shares` of the images that show what their prompt says, and the grades measured (N, 3)."""
+        found = self.captions.measured(images, prompts.labels)
         right = found == prompts.grades
-        columns = [PROPERTIES.index(combination.name) for combination in self.captions.held_out]
         asked = prompts.combination >= 0
-        held = right[asked, torch.tensor(columns)[prompts.combination[asked]]]
+        held = right[asked, torch.tensor(self.captions.columns)[prompts.combination[asked]]]
         classes = self.reference.judge.see(images).logits.argmax(1)
         shares = [accuracy(classes, prompts.labels), *right.double().mean(dim=0).tolist()]
         return [*shares, held.double().mean().item() if len(held) else None], found

@@ -4,9 +4,10 @@ A denoiser of latents is a `Denoiser` like that of pixels, with the same sampler
 is that x_0 is never clipped, the condition is a row of tokens, and images are decoded at the end.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from torch import Tensor, nn
 from diffusion.denoiser import Denoiser
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.captions import Vocabulary
-from diffusion.latents.text import PAD, ClipEncoder, TextEncoder, TextUNet, pretrained
+from diffusion.latents.pretrained import LanguageModel, language_model, refuse_other_language_model
+from diffusion.latents.text import PAD, PretrainedEncoder, TextEncoder, TextUNet, without_padding
 from diffusion.nets.attention import ContextAttention
 from diffusion.nets.table import build_net
 from diffusion.runtime import freeze
 from diffusion.schedule import noise_schedule
 from diffusion.tensors import Description, Tensors, class_names_of, load_model, save_model, with_weights
 
-MAX_TOKENS = 16
+MAX_TOKENS = 16  # of the own encoder,
+MAX_PIECES = 32  # and of language models, which take words apart
 AUTOENCODER = "autoencoder."  # in front of the names of its tensors in the file of a model
 
 
@@ -33,7 +36,7 @@ class LatentModel:
 
     denoiser: Denoiser
     autoencoder: Autoencoder
-    numbers: Callable[[str], list[int]]
+    words: "Words"
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -42,7 +45,43 @@ class LatentModel:
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """The tokens (N, L) of texts, which are its condition, on the device of the denoiser."""
-        return pad([self.numbers(text) for text in texts]).to(self.denoiser.device)
+        return self.words.tokens(texts).to(self.denoiser.device)
+
+
+class Words:
+    """The numbers of the words of a text from 1 up: by a vocabulary, or by a language model's own tokenizer, which
+    takes any word (`takes_any`)."""
+
+    def __init__(self, text: dict[str, Any], vocabulary: Sequence[str]) -> None:
+        self.text, self.vocabulary = text, Vocabulary(tuple(vocabulary))
+        self.takes_any = text["encoder"] != "own"
+        self.length = MAX_PIECES if self.takes_any else MAX_TOKENS
+
+    def numbers(self, text: str) -> list[int]:
+        """The numbers of a text. Raises ValueError for what the encoder cannot read."""
+        return self._source.numbers(text)
+
+    def pieces(self, text: str) -> list[str]:
+        """What each of these numbers stands for."""
+        return self._source.pieces(text)
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """The tokens (N, L) of texts."""
+        return pad([self.numbers(text) for text in texts], self.length)
+
+    def remember(self, tokens: Tensor) -> None:
+        """Let a language model work out its states of tokens (N, L) that a training is about to use."""
+        if self.takes_any:
+            opened(self.text).remember(without_padding(tokens))
+
+    @property
+    def _source(self) -> Vocabulary | LanguageModel:
+        return opened(self.text) if self.takes_any else self.vocabulary
+
+
+def opened(text: dict[str, Any]) -> LanguageModel:
+    """The language model that `text` describes. Raises ValueError as `language_model` does."""
+    return language_model(text["encoder"], text["folder"])
 
 
 def pad(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:
@@ -53,22 +92,22 @@ def pad(rows: Sequence[Sequence[int]], length: int = MAX_TOKENS) -> Tensor:
     return torch.tensor([[*row, *[PAD] * (length - len(row))] for row in rows])
 
 
-def numbering(text: dict[str, Any], vocabulary: Sequence[str]) -> Callable[[str], list[int]]:
-    """The function that numbers the words of a text from 1 up: by the vocabulary, or by CLIP's own tokenizer."""
+def described(text: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a text encoder, and of a frozen one the width and the checksum of its language model."""
     if text["encoder"] == "own":
-        return Vocabulary(tuple(vocabulary)).numbers
-    tokenizer = pretrained("CLIPTokenizer", text["clip_folder"])
-    return lambda words: [1 + number for number in tokenizer(words, add_special_tokens=False)["input_ids"]]
+        return text
+    language = opened(text)
+    return text | {"width": language.width, "checksum": language.checksum}
 
 
 def text_unet(unet: dict[str, Any], text: dict[str, Any], vocabulary_size: int) -> TextUNet:
-    """A U-Net (see `build_net`) with the text encoder that `text` describes: `encoder` (own, clip) and its settings."""
+    """A U-Net (see `build_net`) with the text encoder that `text` describes (see `described`)."""
     if text["encoder"] == "own":
-        encoder: TextEncoder | ClipEncoder = TextEncoder(
+        encoder: TextEncoder | PretrainedEncoder = TextEncoder(
             1 + vocabulary_size, MAX_TOKENS, text["width"], text["layers"], text["heads"]
         )
     else:
-        encoder = ClipEncoder(text["clip_folder"])
+        encoder = PretrainedEncoder(text["width"], partial(opened, text))
     return TextUNet(encoder, build_net(unet | {"context_dim": encoder.width}))
 
 
@@ -82,7 +121,8 @@ def save_latent(path: Path, net: Tensors, autoencoder: nn.Module, description: D
 def load_latent(path: Path, device: torch.device, precision: str) -> tuple[LatentModel, Description]:
     """Load what `save_latent` wrote, ready to sample with, and its description.
 
-    Raises ValueError for a file that is not such a model of this project.
+    Raises ValueError for a file that is not such a model of this project, and for a language model that is missing or
+    is not the one that it was trained on.
     """
 
     def build(tensors: Tensors, description: Description) -> LatentModel:
@@ -91,13 +131,17 @@ def load_latent(path: Path, device: torch.device, precision: str) -> tuple[Laten
         autoencoder = with_weights(Autoencoder(**description["autoencoder"]), inside)
         net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
         net = freeze(with_weights(net, others), device)
-        numbers = numbering(description["text"], description["vocabulary"])
+        words = Words(description["text"], description["vocabulary"])
         schedule = noise_schedule(description["schedule"], description["timesteps"])
         class_names_of(description)
         denoiser = Denoiser(net, schedule, description["target"], precision)
-        return LatentModel(denoiser, freeze(autoencoder, device), numbers)
+        return LatentModel(denoiser, freeze(autoencoder, device), words)
 
-    return load_model(path, "latent", build)
+    model, description = load_model(path, "latent", build)
+    text = description["text"]
+    if text["encoder"] != "own":
+        refuse_other_language_model(path, text["encoder"], text["folder"], text["checksum"])
+    return model, description
 
 
 @contextmanager

@@ -5,13 +5,12 @@ from torch import Tensor
 
 from diffusion.data import to_float
 
-PROPERTIES = ("thickness", "slant", "width")
 FAINT = 0.25  # slant and width ignore ink up to this share of full ink: a haze far from the stroke would count
 LEAST_INK = 1e-6
 
 
 def measure(images: Tensor) -> Tensor:
-    """PROPERTIES (N, 3), float64, of images (N, C, H, W), uint8 or float in [-1, 1]; bright pixels are ink.
+    """Three values (N, 3), float64, of images (N, C, H, W), uint8 or float in [-1, 1]; bright pixels are ink.
 
     thickness: twice the area of the ink over the length of its outline, in pixels, which is the width of a long stroke.
     slant: the pixels that the ink moves to the right for every pixel that it rises.
@@ -36,20 +35,3 @@ def outline(ink: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(ink, (1, 1, 1, 1))
     down, across = padded.diff(dim=1)[:, :, :-1], padded.diff(dim=2)[:, :-1]
     return torch.hypot(down, across).sum(dim=(1, 2)).clamp(min=LEAST_INK)
-
-
-def terciles(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """The two bounds (K, 3, 2) that divide the values (N, 3) of every class and property into three thirds.
-
-    A class without images has bounds of 0.
-    """
-    thirds = torch.tensor([1 / 3, 2 / 3], dtype=values.dtype, device=values.device)
-    bounds = torch.zeros(num_classes, len(PROPERTIES), 2, dtype=values.dtype, device=values.device)
-    for label in labels.unique().tolist():
-        bounds[label] = values[labels == label].quantile(thirds, dim=0).T
-    return bounds
-
-
-def grade(values: Tensor, labels: Tensor, bounds: Tensor) -> Tensor:
-    """The grades (N, 3) of values (N, 3): 0, 1, 2 below, between and above the bounds of their class (K, 3, 2)."""
-    return (values[:, :, None] > bounds[labels]).sum(dim=2)

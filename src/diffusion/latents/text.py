@@ -1,15 +1,15 @@
-"""Encoders of text, whose tokens a U-Net attends to: a small one that is trained with it, or a frozen CLIP.
+"""Encoders of text, whose tokens a U-Net attends to: a small one that is trained with it, or a frozen language model.
 
 A caption is a row of token numbers, padded with 0 (`PAD`); the null caption, which stands for any image, is all PAD.
 """
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffusion.latents.pretrained import LanguageModel
 from diffusion.nets.attention import Context, CrossAttention
 
 PAD = 0
@@ -69,41 +69,27 @@ class TransformerLayer(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class ClipEncoder(nn.Module):
-    """A frozen CLIP text encoder (Radford et al. 2021) from a local folder; our token k + 1 is CLIP's k.
+class PretrainedEncoder(nn.Module):
+    """The last hidden states of a frozen language model, which is no part of this module's weights.
 
-    Nothing is downloaded. Raises ValueError if the package `transformers` or the weights are missing.
+    It is opened by the first caption, so that a network can be built without it.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, width: int, language: Callable[[], LanguageModel]) -> None:
         super().__init__()
-        self.model = pretrained("CLIPTextModel", folder, use_safetensors=True).requires_grad_(False)
-        self.width = self.model.config.hidden_size
+        self.width, self.language = width, language
 
     def forward(self, tokens: Tensor) -> Context:
-        """The context (B, 2 + L, width) of captions (B, L), between CLIP's own tokens for start and end."""
-        config = self.model.config
-        words = torch.where(tokens == PAD, config.eos_token_id, tokens - 1)
-        ids = F.pad(F.pad(words, (1, 0), value=config.bos_token_id), (0, 1), value=config.eos_token_id)
+        """The context (B, 2 + L, width) of captions (B, L), between the language model's own start and end."""
+        embed = self.language().embed
+        found = [embed(row) for row in without_padding(tokens)]
+        context = torch.zeros(len(found), 2 + tokens.shape[1], self.width)
+        for place, states in zip(context, found, strict=True):
+            place[: len(states)] = states
         mask = F.pad(tokens != PAD, (2, 0), value=True)  # the start, the words, one end
-        hidden = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return Context(hidden, mask)
+        return Context(context.to(tokens.device), mask)
 
 
-def pretrained(kind: str, folder: str, **options: bool) -> Any:
-    """An instance of a class of `transformers`, read from a local folder.
-
-    Raises ValueError if the package is missing, or files are missing or damaged.
-    """
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError("text.encoder: 'clip' needs the package transformers (pip install -e '.[clip]')") from error
-    if not Path(folder).is_dir():
-        raise ValueError(
-            f"text.clip_folder: {folder!r} is not a folder (expected CLIP's weights, saved by transformers)"
-        )
-    try:
-        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True, **options)
-    except Exception as error:  # what transformers raises on a damaged folder is not a closed list
-        raise ValueError(f"text.clip_folder: {folder!r} holds no {kind} of transformers ({error})") from error
+def without_padding(tokens: Tensor) -> list[tuple[int, ...]]:
+    """The numbers in each row of tokens (B, L)."""
+    return [tuple(number for number in row if number != PAD) for row in tokens.tolist()]

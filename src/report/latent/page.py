@@ -4,7 +4,7 @@ from functools import partial
 
 from report import appendix
 from report.content import Tile
-from report.latent import captions, claims, comparison, larger, prompts
+from report.latent import captions, claims, comparison, larger, prompts, synonyms
 from report.latent.views import VIEWS
 from report.page import CURRENT, Page
 from report.reading import Reports
@@ -44,6 +44,7 @@ PAGE = Page(
         larger.section,
         captions.section,
         prompts.section,
+        synonyms.section,
         claims.section,
         partial(
             appendix.section,

@@ -7,7 +7,6 @@ import pandas as pd
 
 from report.classes import class_sheet
 from report.content import Column, Folded, Picture, Section, Table, Text, table
-from report.latent.captions import PROPERTIES
 from report.plots.confusion import confusion_matrix, confusions
 from report.plots.grid import picture_grid
 from report.plots.sheet import labelled_sheet
@@ -15,6 +14,7 @@ from report.reading import Reports
 from report.wording import NB, listing, percent, share_error, whole
 
 GRADES = ["0", "1", "2"]
+BESIDE = {"group", "scale", "n", "accuracy", "held_out"}  # columns that are no property
 CLASS_GOAL, PROPERTY_GOAL, CHANCE = 0.85, 0.6, 1 / 3
 GROUPS = {"unseen": "never seen in training", "seen": "seen in training", "reconstructed": "real images, reconstructed"}
 
@@ -45,7 +45,7 @@ def known_prompt(reports: Reports) -> str:
 def prompts_answer(prompts: pd.DataFrame) -> str:
     """Whether prompts hold on unseen combinations, at the scale where the weakest property holds best."""
     row = best(prompts)
-    words = [f"{name} {percent(row[name])}" for name in PROPERTIES]
+    words = [f"{name} {percent(row[name])}" for name in properties(prompts)]
     missed = missed_goals(row)
     goal = f"class at least {percent(CLASS_GOAL)}, each property at least {percent(PROPERTY_GOAL)}"
     verdict = f"The goal ({goal}) is met" if not missed else f"The goal ({goal}) is missed by {listing(missed)}"
@@ -59,12 +59,17 @@ def prompts_answer(prompts: pd.DataFrame) -> str:
 def best(prompts: pd.DataFrame) -> pd.Series:
     """The row of unseen combinations whose weakest property is the strongest."""
     unseen = prompts[prompts["group"] == "unseen"]
-    return unseen.iloc[unseen[list(PROPERTIES)].min(axis=1).fillna(-1).argmax()]
+    return unseen.iloc[unseen[properties(prompts)].min(axis=1).fillna(-1).argmax()]
+
+
+def properties(prompts: pd.DataFrame) -> list[str]:
+    """The names of the properties that prompts ask for."""
+    return [name for name in prompts.columns if name not in BESIDE]
 
 
 def missed_goals(row: pd.Series) -> list[str]:
     """The properties, and `class`, whose share of correct images is under the goal."""
-    missed = [name for name in PROPERTIES if row[name] < PROPERTY_GOAL]
+    missed = [name for name in row.index if name not in BESIDE and row[name] < PROPERTY_GOAL]
     return missed + (["class"] if row["accuracy"] < CLASS_GOAL else [])
 
 
@@ -75,7 +80,7 @@ def prompts_table(prompts: pd.DataFrame) -> Table:
         ("scale", "w", lambda value: "" if np.isnan(value) else f"{value:g}"),
         ("n", "n", whole),
         ("accuracy", "Class", percent),
-        *((name, name.capitalize(), percent) for name in PROPERTIES),
+        *((name, name.capitalize(), percent) for name in properties(prompts)),
         ("held_out", "Held-out property", percent),
     ]
     error = share_error(0.5, float(prompts["n"].min()))
@@ -107,6 +112,7 @@ def classes(reports: Reports) -> Folded:
 
 def confusion(reports: Reports, prompts: pd.DataFrame) -> Picture:
     """Grades asked for against grades measured, by property and scale."""
+    words = reports.record("captions/card.json")["properties"]
     counts = reports.table("sample_latent/confusion.csv").rename(columns={"asked": "actual", "measured": "predicted"})
     counts = counts[counts["group"] == "unseen"].astype({"actual": str, "predicted": str})
     matrices = {
@@ -114,13 +120,13 @@ def confusion(reports: Reports, prompts: pd.DataFrame) -> Picture:
             counts[(counts["property"] == name) & (counts["scale"] == scale)], GRADES
         )
         for scale in prompts["scale"].dropna().unique()
-        for name in PROPERTIES
+        for name in words
     }
     confusions(reports.figure("prompt_confusion.png"), matrices, ["low", "mid", "high"])
-    words = "; ".join(f"{name}: {', '.join(grades)}" for name, grades in PROPERTIES.items())
+    named = "; ".join(f"{name}: {', '.join(grades)}" for name, grades in words.items())
     return reports.drawn(
         "prompt_confusion.png",
-        f"Prompts of unseen combinations: the grade asked for is the row, the grade measured the column ({words}).",
+        f"Prompts of unseen combinations: the grade asked for is the row, the grade measured the column ({named}).",
         "Confusion of every property by guidance scale",
     )
 
