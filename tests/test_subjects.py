@@ -78,3 +78,5 @@ def test_words_that_no_caption_has_are_none_of_those_that_captions_have(kind):
     others = [word for part in properties.values() for words in part.others for word in words]
     unheard = [word for part in properties.values() for words in part.unheard for word in words]
     assert not {*said, *others} & {*unheard} and len(set(unheard)) == len(unheard)
+    adjectives = [word for part in properties.values() for word in part.adjectives] + others
+    assert len(set(adjectives)) == len(adjectives)  # no word speaks of two grades, or two properties

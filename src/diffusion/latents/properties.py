@@ -51,46 +51,131 @@ def kind_of(chosen: str, of_strokes: bool, channels: int) -> str:
 THICKNESS = Property(
     ("thin", "medium", "thick"),
     ("with thin strokes", "with medium strokes", "with thick strokes"),
-    (("fine", "light", "delicate"), ("moderate", "average"), ("heavy", "fat", "chunky")),
+    (
+        (
+            "fine",
+            "light",
+            "delicate",
+            "wispy",
+            "feathery",
+            "lean",
+            "spindly",
+            "faint",
+            "flimsy",
+            "scrawny",
+            "fragile",
+            "threadlike",
+        ),
+        ("moderate", "average", "intermediate", "fair", "mean", "midsize"),
+        (
+            "heavy",
+            "fat",
+            "chunky",
+            "dense",
+            "massive",
+            "solid",
+            "strong",
+            "bulky",
+            "plump",
+            "meaty",
+            "burly",
+            "weighty",
+        ),
+    ),
     (("slim", "skinny", "slender"), ("middling",), ("bold", "stout", "hefty")),
 )
 SLANT = Property(
     ("left-leaning", "upright", "right-leaning"),
     ("slanted to the left", "standing upright", "slanted to the right"),
-    (("left-slanting", "left-tilting"), ("straight", "vertical"), ("right-slanting", "right-tilting")),
+    (
+        ("left-slanting", "left-tilting", "left-sloping", "leftward", "left-bent", "left-angled", "left-pointing"),
+        ("straight", "vertical", "perpendicular", "level", "unbent", "aligned", "steady", "plumb"),
+        (
+            "right-slanting",
+            "right-tilting",
+            "right-sloping",
+            "rightward",
+            "right-bent",
+            "right-angled",
+            "right-pointing",
+        ),
+    ),
     (("backward-leaning", "tipped-left"), ("erect", "unslanted"), ("forward-leaning", "tipped-right")),
 )
 WIDTH = Property(
     ("narrow", "regular", "wide"),
     ("drawn narrow", "drawn regular", "drawn wide"),
-    (("tight", "squeezed"), ("normal", "ordinary"), ("broad", "stretched")),
+    (
+        (
+            "tight",
+            "squeezed",
+            "pinched",
+            "close",
+            "compact",
+            "contracted",
+            "confined",
+            "shrunken",
+            "squashed",
+            "constricted",
+            "slight",
+        ),
+        ("normal", "ordinary", "typical", "common", "conventional", "plain", "everyday"),
+        (
+            "broad",
+            "stretched",
+            "roomy",
+            "ample",
+            "sprawling",
+            "outspread",
+            "vast",
+            "large",
+            "open",
+            "loose",
+            "generous",
+        ),
+    ),
     (("compressed", "condensed", "cramped"), ("usual", "standard"), ("spacious", "expanded", "extended")),
 )
 LIGHTNESS = Property(
     ("dark", "grey", "bright"),
     ("in dark tones", "in grey tones", "in bright tones"),
-    (("black", "shadowy"), ("medium-grey",), ("light", "white")),
+    (
+        ("black", "shadowy", "blackish", "sombre", "dusky", "inky", "unlit", "shaded", "deep"),
+        ("medium-grey", "greyish", "mid-toned", "ashen", "half-bright", "slate", "leaden"),
+        ("light", "white", "whitish", "shining", "radiant", "blazing", "vivid", "lit", "snowy"),
+    ),
     (("dim", "murky", "gloomy"), ("half-lit",), ("luminous", "pale", "brilliant")),
 )
 COLOUR = Property(
     ("cool", "neutral", "warm"),
     ("in cool colours", "in neutral colours", "in warm colours"),
-    (("blue", "cold"), ("balanced",), ("red", "hot")),
+    (
+        ("blue", "cold", "bluish", "azure", "aquatic", "wintry", "freezing", "sea-blue", "cyan", "turquoise"),
+        ("plain", "subdued", "toned-down", "beige", "colourless"),
+        ("red", "hot", "reddish", "orange", "yellow", "golden", "burning", "sunlit", "summery", "amber"),
+    ),
     (("chilly", "icy", "frosty"), ("muted",), ("fiery", "sunny", "glowing")),
 )
 SIZE = Property(
     ("small", "medium", "large"),
     ("of small size", "of medium size", "of large size"),
-    (("little", "short"), ("moderate", "average"), ("big", "great")),
+    (
+        ("little", "short", "minute", "petite", "slight", "miniature", "undersized", "dwarfish", "baby"),
+        ("moderate", "average", "intermediate", "midsize", "ordinary", "fair"),
+        ("big", "great", "massive", "vast", "immense", "oversized", "towering", "colossal", "sizeable"),
+    ),
     (("tiny", "compact", "mini"), ("middling",), ("huge", "giant", "enormous")),
 )
 SYMMETRY = Property(
     ("lopsided", "uneven", "symmetric"),
     ("of lopsided shape", "of uneven shape", "of symmetric shape"),
-    (("one-sided", "skewed"), ("irregular",), ("mirrored", "even")),
+    (
+        ("one-sided", "skewed", "unbalanced", "askew", "slanted", "tilted", "off-centre", "oblique"),
+        ("irregular", "rough", "inexact", "unequal", "mismatched", "bumpy"),
+        ("mirrored", "even", "balanced", "two-sided", "centred", "equal-sided", "harmonious", "uniform"),
+    ),
     (("asymmetrical", "crooked"), ("imperfect",), ("symmetrical", "regular")),
 )
-
 FEW: tuple[tuple[str, ...], ...] = ((), (), ())
 
 
