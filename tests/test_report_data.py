@@ -19,7 +19,7 @@ from report.claims import OPEN
 from report.latent import claims as latent_claims
 from report.page import TITLES, build
 from report.spine import claims as spine_claims
-from report.spine import verdict
+from report.spine import data, verdict
 
 HEAVIEST, WIDEST = 10 * 2**20, 2200  # bytes of a page, pixels of a picture
 SCRIPTS = [  # names as people write them
@@ -141,6 +141,12 @@ def test_a_weak_judge_is_told_at_the_top_and_what_rests_on_it_is_marked(undrawn,
     assert {"FID", "Class accuracy", "Coverage", "Precision", "Recall", "Density"} <= set(marked)
     assert MARK not in page.split('<section id="appendix">')[1].split("</section>")[0]
     assert f"Training{MARK}" not in page
+
+
+def test_test_images_that_are_trained_on_are_told():
+    card = {"splits": {"test": {"n": 1000}}}
+    assert data.duplicates_answer(card) == []
+    assert data.duplicates_answer(card | {"duplicates": 40})[0].startswith("40 of the 1,000 test images are among the")
 
 
 def test_a_good_judge_needs_no_word(built):

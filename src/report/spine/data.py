@@ -33,7 +33,18 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     caption, alt = "Real training images, a row per class.", "Grid of real images, a row per class"
     examples = class_sheet(reports, "data", "data/examples.png", caption, alt)
     blocks = (*examples, text, *shares_blocks(reports, counts), *counts_blocks(counts))
-    return Section("data", "The data", (answer, *uneven_answer(counts)), blocks)
+    return Section("data", "The data", (answer, *uneven_answer(counts), *duplicates_answer(card)), blocks)
+
+
+def duplicates_answer(card: dict[str, Any]) -> list[str]:
+    """The test images that are training images too, if any."""
+    number, test = card.get("duplicates", 0), card["splits"]["test"]["n"]
+    if not number:
+        return []
+    return [
+        f"{whole(number)} of the {whole(test)} test images {'are' if number > 1 else 'is'} among the training images "
+        "too, pixel for pixel: a model that copies looks better for it."
+    ]
 
 
 def uneven_answer(counts: pd.DataFrame) -> list[str]:
