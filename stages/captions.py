@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffusion.choices import OF_STROKES
 from diffusion.data import Dataset, load_both, save_sheet
 from diffusion.latents.captions import Captions, choose_held_out, class_words, draw_captions
 from diffusion.latents.grades import grade, terciles
-from diffusion.latents.properties import KINDS, kind_of, properties_of
+from diffusion.latents.properties import KINDS, OF_STROKES, kind_of, properties_of
 from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table

@@ -162,7 +162,7 @@ def test_params_lists_stand_in_dvcs_own_style():
         ("sampling.ddim_steps", {"evaluate", "benchmark"}),
         ("benchmark.repeats", {"benchmark"}),
         ("judge.steps", {"judge"}),
-        ("data.dataset", {"prepare"}),
+        ("data.dataset", {"prepare", "captions"}),
         ("model.channels", {"train"}),
         ("chapters/score/params.yaml:score.log_snr_bins", {"score"}),
         ("chapters/latent/params.yaml:autoencoder.kl_weight", {"autoencoder"}),

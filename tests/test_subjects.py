@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from diffusion.choices import DATA_SETS
 from diffusion.data import to_uint8
-from diffusion.latents.properties import KINDS, kind_of
+from diffusion.latents.properties import KINDS, OF_STROKES, kind_of
 from diffusion.latents.subjects import CLEAR, background, measure
 
 SIDE = 16
@@ -66,7 +67,7 @@ def test_the_background_is_what_most_of_the_border_shows():
 def test_what_is_said_follows_from_the_data_unless_it_is_chosen():
     assert kind_of("auto", True, 1) == "strokes" and kind_of("strokes", False, 3) == "strokes"
     assert kind_of("auto", False, 1) == kind_of("image", True, 1) == "lightness"
-    assert kind_of("auto", False, 3) == "colour"
+    assert kind_of("auto", False, 3) == "colour" and set(OF_STROKES) <= set(DATA_SETS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

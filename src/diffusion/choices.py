@@ -63,4 +63,3 @@ DATA_SETS = {
     "digits": DataSet(8, 1, "digit"),
     "folder": DataSet(None, None, "image"),
 }
-OF_STROKES = ("mnist5k", "mnist", "kmnist", "digits")  # grey images of bright strokes, which captions can measure

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from diffusion.latents import strokes, subjects
 
+OF_STROKES = ("mnist5k", "mnist", "kmnist", "digits")  # data sets of bright strokes on black
+
 
 class Property(NamedTuple):
     """The words for the three grades of a property, from the lowest third of a class to its highest."""
