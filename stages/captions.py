@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion.data import Dataset, load_both, save_sheet
 from diffusion.latents.captions import Captions, choose_held_out, class_words, draw_captions
 from diffusion.latents.grades import grade, terciles
-from diffusion.latents.properties import KINDS, OF_STROKES, kind_of, properties_of
+from diffusion.latents.properties import KINDS, OF_STROKES, kind_of
 from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.outputs import write_json, write_table
@@ -69,14 +69,13 @@ def combinations(captions: Captions, train: Dataset) -> list[dict[str, str | int
 
 def caption_split(params: LatentParams, kind: str, train: Dataset, values: Tensor, test: Dataset) -> Captions:
     """Captions of every training image, with these values, whose combination is not held out."""
-    settings = params.captions
-    properties = properties_of(kind, settings.words)
+    settings, properties = params.captions, KINDS[kind].properties
     words = class_words(train.class_names, properties)
     bounds = terciles(values, train.labels, train.num_classes)
     grades = grade(values, train.labels, bounds)
     out = tuple(choose_held_out(tuple(properties), len(words), settings.held_out))
     test_grades = grade(KINDS[kind].measure(test.images), test.labels, bounds)
-    without = Captions(kind, settings.words, words, out, bounds, grades, test_grades, ())
+    without = Captions(kind, words, out, bounds, grades, test_grades, ())
     unseen = without.unseen(train.labels, grades).tolist()
     texts = tuple(
         ()

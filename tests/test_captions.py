@@ -1,7 +1,7 @@
 """Strokes are measured right where they are drawn by hand; captions are deterministic and hold out what they say."""
 
 from hashlib import sha256
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -23,14 +23,14 @@ from diffusion.latents.captions import (
     random_caption,
 )
 from diffusion.latents.grades import grade, terciles
-from diffusion.latents.properties import KINDS, properties_of
+from diffusion.latents.properties import KINDS
 from diffusion.latents.strokes import measure
 from stages.captions import caption_split
 from stages.params.params import LatentParams
 
 ROOT = Path(__file__).resolve().parents[1]
 TEN = tuple("0123456789")
-STROKES = properties_of("strokes", "few")
+STROKES = KINDS["strokes"].properties
 PROPERTIES = tuple(STROKES)
 SIZE, FINE = 28, 8  # pixels, and points per pixel of what is drawn
 
@@ -181,7 +181,7 @@ def small_captions():
     out = (Combination(0, "thickness", 0), Combination(1, "slant", 2))
     texts = ((), ("a thick zero", "zero"), (), ("one",))
     words, bounds = ("zero", "one"), torch.zeros(2, 3, 2)
-    return labels, Captions("strokes", "few", words, out, bounds, grades, grades[:1].clone(), texts)
+    return labels, Captions("strokes", words, out, bounds, grades, grades[:1].clone(), texts)
 
 
 def test_held_out_combinations_are_spread_and_found():
@@ -244,7 +244,7 @@ def test_as_many_combinations_are_held_out_as_there_are_classes_for():
 
 
 def test_a_class_of_several_words_is_written_as_one_pleases():
-    properties = properties_of("colour", "few")
+    properties = KINDS["colour"].properties
     words = class_words(("Hot dog", "dog", "fire_engine", "gâteau à la crème"), properties)
     assert words == ("hot-dog", "dog", "fire-engine", "gâteau-à-la-crème")
     vocabulary = Vocabulary.of(words, properties)
@@ -262,23 +262,8 @@ def test_classes_that_read_like_captions_are_refused_by_name():
     }.items():
         with pytest.raises(ValueError, match=f"^captions: {message}"):
             class_words(names, STROKES)
-    with pytest.raises(ValueError, match="classes 'hot-dog' and 'dog' cannot be told apart in 'hot dog'"):
-        class_words(("hot dog", "dog"), properties_of("colour", "many"))
-    assert class_words(("Thin", "cat"), properties_of("colour", "few")) == ("thin", "cat")
+    assert class_words(("Thin", "cat"), KINDS["colour"].properties) == ("thin", "cat")
     assert class_words(("a", "an"), STROKES) == ("a", "an")  # of letters: a caption has its class in any case
-
-
-def test_many_words_are_those_of_few_and_others_for_the_same_grades():
-    many = properties_of("strokes", "many")
-    texts = [random_caption(many, "five", (0, 1, 2), 0.0, torch.Generator().manual_seed(k)) for k in range(400)]
-    said = {word for text in texts for word in text.split()}
-    for part, third in zip(many.values(), (0, 1, 2), strict=True):
-        every = {part.adjectives[third], *part.others[third]}
-        assert every <= said and not said & {*chain(*part.unheard)}
-        counts = [sum(word in text.split() for text in texts) for word in every]
-        assert min(counts) > 0.5 * max(counts) or part.adjectives[third] in "".join(part.clauses)
-    assert all(Vocabulary.of(("five",), many).numbers(text) for text in texts)
-    assert len(Vocabulary.of(("five",), many)) > len(Vocabulary.of(("five",), STROKES))
 
 
 def test_images_of_any_kind_get_captions():

@@ -32,7 +32,7 @@ from diffusion.latents.autoencoder import save_autoencoder
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.captions import Captions, Combination, Vocabulary, class_word
 from diffusion.latents.model import save_latent, text_unet
-from diffusion.latents.properties import properties_of
+from diffusion.latents.properties import KINDS
 from diffusion.nets.classifier import Classifier
 from diffusion.nets.unet import UNet
 from diffusion.quality.judge import Judge
@@ -108,7 +108,6 @@ def write_captions(folder, num_classes=10, number=100):
     bounds = torch.arange(2.0).expand(num_classes, 3, 2).contiguous()
     Captions(
         "strokes",
-        "few",
         words,
         (Combination(0, "thickness", 0),),
         bounds,
@@ -124,7 +123,7 @@ def write_latent(path, image_size=SIZE, class_names=DIGITS):
     net = {"image_size": image_size // 2, "image_channels": 4, "num_classes": 0, "patch": 1, "channels": [8]}
     net |= {"blocks": 1, "attention_heads": 2, "dropout": 0.0}
     text = {"encoder": "own", "folder": "", "width": 8, "layers": 1, "heads": 2}
-    words = Vocabulary.of(tuple(map(class_word, DIGITS)), properties_of("strokes", "few")).words
+    words = Vocabulary.of(tuple(map(class_word, DIGITS)), KINDS["strokes"].properties).words
     description = {"net": net, "text": text, "vocabulary": words, "autoencoder": arguments, "target": "v"}
     description |= {"schedule": "linear", "timesteps": 50, "class_names": class_names}
     save_latent(path, text_unet(net, text, len(words)).state_dict(), autoencoder, description)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffusion.data import load_split
 from diffusion.latents.captions import Vocabulary, class_words
-from diffusion.latents.properties import properties_of
+from diffusion.latents.properties import KINDS
 from diffusion.randomness import generator_for
 from diffusion.sources import folder
 from diffusion.sources.folder import read_folder
@@ -52,7 +52,7 @@ def test_names_of_classes_are_composed_and_found_as_they_are_typed(tmp_path):
     decomposed = unicodedata.normalize("NFD", "éléphant")
     (part,), _ = read(write(tmp_path, [decomposed, "Zèbre", "हिन्दी", "a\u3000b", "क्\u200dष", "猫"]))
     assert part.class_names == ("Zèbre", "a\u3000b", "éléphant", "क्\u200dष", "हिन्दी", "猫")
-    properties = properties_of("colour", "few")
+    properties = KINDS["colour"].properties
     vocabulary = Vocabulary.of(class_words(part.class_names, properties), properties)
     for typed in ("éléphant", decomposed, decomposed.upper(), "हिन्दी", "क्\u200dष", "猫"):
         assert vocabulary.numbers(f"a small {typed}!")[2] == vocabulary.numbers(typed)[0]

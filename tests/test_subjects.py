@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from diffusion.choices import DATA_SETS
 from diffusion.data import to_uint8
-from diffusion.latents.properties import KINDS, kind_of
+from diffusion.latents.properties import KINDS, OF_STROKES, kind_of
 from diffusion.latents.subjects import CLEAR, background, measure
 
 SIDE = 16
@@ -66,17 +67,16 @@ def test_the_background_is_what_most_of_the_border_shows():
 def test_what_is_said_follows_from_the_data_unless_it_is_chosen():
     assert kind_of("auto", True, 1) == "strokes" and kind_of("strokes", False, 3) == "strokes"
     assert kind_of("auto", False, 1) == kind_of("image", True, 1) == "lightness"
-    assert kind_of("auto", False, 3) == "colour"
+    assert kind_of("auto", False, 3) == "colour" and set(OF_STROKES) <= set(DATA_SETS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_that_no_caption_has_are_none_of_those_that_captions_have(kind):
     """Otherwise what they measure would be the training's own words."""
     properties = KINDS[kind].properties
-    assert len(properties) == 3
+    assert len(properties) == 3 and all(map(all, (part.unheard for part in properties.values())))
     said = [word for part in properties.values() for text in (*part.adjectives, *part.clauses) for word in text.split()]
-    others = [word for part in properties.values() for words in part.others for word in words]
     unheard = [word for part in properties.values() for words in part.unheard for word in words]
-    assert not {*said, *others} & {*unheard} and len(set(unheard)) == len(unheard)
-    adjectives = [word for part in properties.values() for word in part.adjectives] + others
+    assert not {*said} & {*unheard} and len(set(unheard)) == len(unheard)
+    adjectives = [word for part in properties.values() for word in part.adjectives]
     assert len(set(adjectives)) == len(adjectives)  # no word speaks of two grades, or two properties

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from diffusion.latents.captions import Captions, Combination
-from diffusion.latents.properties import properties_of
 from report.latent import synonyms as page
 from report.reading import Reports
 from stages.shared import synonyms
@@ -20,10 +19,10 @@ SHOWN = {"slim": 0, "bold": 2}  # the grade that images of the fake model show; 
 class Fake:
     """As much of `Prompted` as is used: an image holds one number, the grade of every property."""
 
-    def __init__(self, words="few"):
+    def __init__(self):
         bounds, grades = torch.tensor([0.5, 1.5]).expand(2, 3, 2), torch.zeros(4, 3).long()
         held_out = (Combination(0, "thickness", 0),)
-        self.captions = Captions("strokes", words, ("zero", "one"), held_out, bounds, grades, grades, ())
+        self.captions = Captions("strokes", ("zero", "one"), held_out, bounds, grades, grades, ())
         self.captions.__dict__["measured"] = lambda images, labels: images[:, 0, 0, :1].long().expand(-1, 3)
         see = lambda images: SimpleNamespace(logits=torch.eye(2)[torch.zeros(len(images)).long()])  # noqa: E731
         self.reference, self.texts = SimpleNamespace(seed=0, judge=SimpleNamespace(see=see)), []
@@ -46,7 +45,7 @@ def written(tmp_path):
 
 
 def test_every_word_is_asked_of_every_class_and_no_unheard_word_is_a_captions():
-    opened = Fake("many")
+    opened = Fake()
     heard, unheard = (list(synonyms.prompts_of(opened, of)) for of in (False, True))
     assert len(heard) == 9 * 2 and {asked.label for asked in unheard} == {0, 1}
     assert not {asked.word for asked in unheard} & set(opened.captions.vocabulary.words)
@@ -86,9 +85,3 @@ def test_the_page_sets_unheard_words_beside_those_of_the_captions(written, tmp_p
     assert "which meets the goal" in met
     (results / "synonyms.csv").unlink()
     assert page.section(reports, {}) is None
-
-
-def test_the_words_of_every_kind_are_enough_for_a_prompt_of_each_grade():
-    for kind in ("strokes", "lightness", "colour"):
-        for part in properties_of(kind, "many").values():
-            assert len(part.unheard) == 3 and all(part.unheard) and all(part.others)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from diffusion.data import Dataset
 from diffusion.latents.captions import choose_held_out, class_words
-from diffusion.latents.properties import OF_STROKES, kind_of, properties_of
+from diffusion.latents.properties import KINDS, OF_STROKES, kind_of
 from stages.params.keys import Keys, LatentKeys
 from stages.params.params import BaselineParams, LatentParams, ScoreParams
 from stages.params.rules import Conflict, in_one_line
@@ -45,8 +45,7 @@ def unusable(train: Dataset, test: Dataset) -> Iterator[str]:
 def classes_can_be_captioned(keys: LatentKeys, train: Dataset) -> Iterator[str]:
     """Captions have words for every class, and combinations to hold out."""
     settings = keys.captions
-    kind = kind_of(settings.properties, keys.data.dataset in OF_STROKES, train.shape[0])
-    properties = properties_of(kind, settings.words)
+    properties = KINDS[kind_of(settings.properties, keys.data.dataset in OF_STROKES, train.shape[0])].properties
     for needed in (
         partial(class_words, train.class_names, properties),
         partial(choose_held_out, tuple(properties), train.num_classes, settings.held_out),

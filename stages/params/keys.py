@@ -211,7 +211,6 @@ class Captions(Section):
     left_out: Share
     held_out: Few | Annotated[str, _one_of("auto")]
     properties: Annotated[str, _one_of("auto", "strokes", "image")]
-    words: Annotated[str, _one_of("few", "many")]
 
 
 class Text(Section):

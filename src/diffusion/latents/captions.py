@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diffusion.files import write_text
 from diffusion.latents.grades import grade
-from diffusion.latents.properties import KINDS, Property, properties_of
+from diffusion.latents.properties import KINDS, Property
 from diffusion.names import composed, words_in
 from diffusion.randomness import generator_for
 from diffusion.tensors import load_tensors, save_tensors
@@ -113,25 +113,17 @@ def caption(
     properties: Properties, word: str, grades: Sequence[int], wording: int = 0, without: Sequence[str] = ()
 ) -> str:
     """The caption of an image of class `word` in one of the WORDINGS, without some of its slots."""
-    said = [
-        (part.adjectives[grade], part.clauses[grade]) for part, grade in zip(properties.values(), grades, strict=True)
-    ]
-    return in_words(properties, word, said, wording, without)
-
-
-def in_words(
-    properties: Properties,
-    word: str,
-    said: Sequence[tuple[str, str]],
-    wording: int,
-    without: Sequence[str],
-) -> str:
-    """A caption that says of each property its adjective if it stands before the class, its clause if after it."""
     names = tuple(properties)
     slots = [slot if isinstance(slot, str) else names[slot] for slot in WORDINGS[wording]]
     slots = [slot for slot in slots if slot not in without]
-    after, of = slots.index(CLASS), dict(zip(names, said, strict=True))
-    words = [word if slot == CLASS else of[slot][place > after] for place, slot in enumerate(slots) if slot != ARTICLE]
+    after, graded = slots.index(CLASS), dict(zip(names, grades, strict=True))
+    words = [
+        word
+        if slot == CLASS
+        else (properties[slot].adjectives if place < after else properties[slot].clauses)[graded[slot]]
+        for place, slot in enumerate(slots)
+        if slot != ARTICLE
+    ]
     return " ".join([article(words[0]), *words] if ARTICLE in slots else words)
 
 
@@ -142,12 +134,7 @@ def random_caption(
     wording = int(torch.randint(len(WORDINGS), (), generator=generator))
     absent = (torch.rand(len(properties) + 1, generator=generator) < left_out).tolist()
     without = [slot for slot, gone in zip((ARTICLE, *properties), absent, strict=True) if gone]
-    chances = torch.rand(len(properties), generator=generator).tolist()
-    said = [
-        (part.adjective(grade, chance), part.clauses[grade])
-        for part, grade, chance in zip(properties.values(), grades, chances, strict=True)
-    ]
-    return in_words(properties, word, said, wording, without)
+    return caption(properties, word, grades, wording, without)
 
 
 def article(word: str) -> str:
@@ -157,7 +144,7 @@ def article(word: str) -> str:
 
 def suggested_prompt(class_name: str, vocabulary: Sequence[str]) -> str:
     """A prompt in words of a vocabulary: a class, with an adjective if the vocabulary has one."""
-    properties = chain(*(kind.properties.values() for kind in KINDS.values()))
+    properties = [part for kind in KINDS.values() for part in kind.properties.values()]
     adjectives = [word for part in properties for word in part.adjectives if word in vocabulary]
     words = [*adjectives[:1], class_word(class_name)]
     return " ".join([article(words[0]), *words])
@@ -200,7 +187,7 @@ class Vocabulary:
 
 def phrases(properties: Properties) -> list[str]:
     """Everything that captions say of properties."""
-    return [text for part in properties.values() for text in (*part.adjectives, *chain(*part.others), *part.clauses)]
+    return [text for part in properties.values() for text in (*part.adjectives, *part.clauses)]
 
 
 @cache
@@ -219,7 +206,6 @@ class Captions:
     """The grades of both splits, and the captions of every training image, none where its combination is held out."""
 
     kind: str  # of the properties, one of KINDS
-    words: str  # few or many, see `properties_of`
     class_words: tuple[str, ...]
     held_out: tuple[Combination, ...]
     bounds: Tensor  # (K, 3, 2) of the grades, see `terciles`
@@ -230,7 +216,7 @@ class Captions:
     @property
     def properties(self) -> dict[str, Property]:
         """What the captions say beside the class, in the order of the columns of grades."""
-        return properties_of(self.kind, self.words)
+        return KINDS[self.kind].properties
 
     @property
     def columns(self) -> list[int]:
@@ -256,7 +242,7 @@ class Captions:
     def save(self, folder: Path) -> None:
         """Write train.txt (a line for every image), vocabulary.txt and grades.safetensors."""
         tensors = {"bounds": self.bounds, "train_grades": self.train_grades, "test_grades": self.test_grades}
-        description = {name: getattr(self, name) for name in ("kind", "words", "class_words", "held_out")}
+        description = {name: getattr(self, name) for name in ("kind", "class_words", "held_out")}
         save_tensors(folder / "grades.safetensors", tensors, description)
         lines = {"train.txt": map(BETWEEN.join, self.texts), "vocabulary.txt": self.vocabulary.words}
         for name, content in lines.items():
@@ -275,7 +261,7 @@ class Captions:
         try:
             held_out = tuple(Combination(*combination) for combination in description["held_out"])
             of_classes = tuple(description["class_words"])
-            captions = cls(description["kind"], description["words"], of_classes, held_out, **tensors, texts=texts)
+            captions = cls(description["kind"], of_classes, held_out, **tensors, texts=texts)
             expected = class_words(class_names, captions.properties)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{grades}: not the grades of this project ({error})") from error
