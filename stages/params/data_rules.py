@@ -29,7 +29,7 @@ def misfits_of_chapters(root: Path, train: Dataset, test: Dataset) -> Iterator[s
     for kind in (ScoreParams, LatentParams, BaselineParams):
         try:
             refuse_misfit(kind.load(root), train, test)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             yield str(error)
 
 

@@ -13,6 +13,7 @@ from diffusion.choices import DATA_SETS
 from stages.params.keys import IMAGE_SIZES, BaselineKeys, Gan, Keys, Latent, LatentKeys, Model, ScoreKeys, Vae
 
 LEAST_SCALED = 21  # timesteps of a schedule whose betas are scaled by 1000 / T: with fewer, betas reach 1
+SHOWN = 4  # conflicts in a message
 
 
 class Conflict(NamedTuple):
@@ -27,8 +28,9 @@ class Conflict(NamedTuple):
 
 
 def in_one_line(found: Sequence[object]) -> str:
-    """All conflicts as one message."""
-    return "; ".join(map(str, found))
+    """All conflicts as one message; of many, the first and how many more there are."""
+    more = len(found) - SHOWN
+    return "; ".join(map(str, found[:SHOWN])) + (f"; and {more} more" if more > 0 else "")
 
 
 def conflicts(keys: Keys) -> Iterator[Conflict]:

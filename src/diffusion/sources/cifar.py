@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset
+from diffusion.files import whole_file
 from diffusion.sources.checks import refuse_large, refuse_link_out
 from diffusion.sources.contents import Contents, Watch
 from diffusion.sources.download import download_folder, move_all
@@ -61,6 +62,6 @@ def _download(root: Path, names: list[str]) -> None:
             for name in names:
                 member = archive.extractfile(f"{FOLDER}/{name}")
                 assert member is not None  # the archive is the one that was expected
-                with member, open(folder / name, "wb") as file:
+                with member, whole_file(folder / name) as partial, open(partial, "wb") as file:
                     shutil.copyfileobj(member, file)
         move_all(names, folder, root / FOLDER)

@@ -5,6 +5,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+from diffusion.files import whole_file
 from diffusion.sources.contents import Contents, Watch
 from diffusion.sources.download import download_folder, move_all
 from diffusion.sources.idx import idx_file, read_pairs
@@ -56,6 +57,7 @@ def _download_letters(root: Path, raw: Path) -> None:
         download_url(EMNIST.url, folder, "gzip.zip", EMNIST.md5)
         with zipfile.ZipFile(folder / "gzip.zip") as archive:
             for name in packed:
-                with archive.open(f"gzip/{name}") as member, open(folder / name, "wb") as file:
-                    shutil.copyfileobj(member, file)
+                with whole_file(folder / name) as partial, open(partial, "wb") as file:
+                    with archive.open(f"gzip/{name}") as member:
+                        shutil.copyfileobj(member, file)
         move_all(packed, folder, raw)
