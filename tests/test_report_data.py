@@ -143,6 +143,16 @@ def test_a_weak_judge_is_told_at_the_top_and_what_rests_on_it_is_marked(undrawn,
     assert f"Training{MARK}" not in page
 
 
+def test_features_that_are_not_the_judges_own_do_not_rest_on_it(undrawn, shapes, params):
+    edit_json(shapes / "judge/metrics.json", accuracy=0.68, n_test=400)
+    edit_json(shapes / "evaluate/metrics.json", extractor="responses of fixed filters, whitened, 32 dimensions")
+    build_all(shapes, params)
+    page = html_of(shapes, "index")
+    assert "FID, KID, precision, recall, density and coverage do not rest on it" in page
+    marked = re.findall(rf">([^<>]+){MARK}", page)
+    assert "Class accuracy" in marked and not {"FID", "Coverage", "Precision"} & set(marked)
+
+
 def test_test_images_that_are_trained_on_are_told():
     card = {"splits": {"test": {"n": 1000}}}
     assert data.duplicates_answer(card) == []

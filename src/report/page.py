@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusion.files import write_text
-from report.caution import caution, marked_section, marked_text, marked_tiles
+from report.caution import Marks, caution, features_are_the_judges
 from report.content import Section, Tile
 from report.reading import FIGURES, Model, Reports
 from report.render import render_html, render_markdown
@@ -87,7 +87,8 @@ def draw(page: Page, reports: Reports, params: dict[str, Any]) -> None:
     made, warning = made_with(reports, page), caution(reports)
     headline, tiles, sections = page.headline(reports), page.tiles(reports), _sections(page, reports, params)
     if warning:
-        headline, tiles, sections = marked_text(headline), marked_tiles(tiles), [*map(marked_section, sections)]
+        marks = Marks(features_are_the_judges(reports))
+        headline, tiles, sections = marks.text(headline), marks.tiles(tiles), [*map(marks.section, sections)]
     content = {
         "title": TITLES[page.name],
         "is_chapter": page.name != SPINE,

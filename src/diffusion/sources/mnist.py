@@ -57,7 +57,10 @@ def _download_letters(root: Path, raw: Path) -> None:
         download_url(EMNIST.url, folder, "gzip.zip", EMNIST.md5)
         with zipfile.ZipFile(folder / "gzip.zip") as archive:
             for name in packed:
-                with whole_file(folder / name) as partial, open(partial, "wb") as file:
-                    with archive.open(f"gzip/{name}") as member:
-                        shutil.copyfileobj(member, file)
+                with (
+                    archive.open(f"gzip/{name}") as member,
+                    whole_file(folder / name) as partial,
+                    open(partial, "wb") as file,
+                ):
+                    shutil.copyfileobj(member, file)
         move_all(packed, folder, raw)
