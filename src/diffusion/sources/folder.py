@@ -152,18 +152,14 @@ def _entries(folder: Path) -> tuple[list[Path], int]:
 def _read_all(files: Sequence[Path], image_size: int, channels: int, watch: Watch) -> Tensor:
     """All images (N, C, image_size, image_size), decoded side by side. Raises ValueError about all that cannot be."""
     images = torch.empty(len(files), channels, image_size, image_size, dtype=torch.uint8)
-    bad = []
 
-    def read(chunk: list[Path]) -> list[Tensor | str]:
-        return [_read_or_say(file, image_size, channels) for file in chunk]
+    def read(chunk: list[tuple[int, Path]]) -> list[str]:
+        """Put images in their places; what is wrong with those that cannot be read."""
+        return [*filter(None, (_read_or_say(file, images[k]) for k, file in chunk))]
 
     with _mended_files_in_silence():
-        chunks = in_lanes(read, _chunks(watch(files)), -(-len(files) // CHUNK), images.device)
-        for k, found in enumerate(chain.from_iterable(chunks)):
-            if isinstance(found, Tensor):
-                images[k] = found
-            else:
-                bad.append(found)
+        chunks = _chunks(enumerate(watch(files)))
+        bad = [*chain.from_iterable(in_lanes(read, chunks, -(-len(files) // CHUNK), images.device))]
     if len(bad) == 1:
         raise ValueError(bad[0])
     if bad:
@@ -171,17 +167,20 @@ def _read_all(files: Sequence[Path], image_size: int, channels: int, watch: Watc
     return images
 
 
-def _chunks(files: Iterable[Path]) -> Iterator[list[Path]]:
+def _chunks(files: Iterable[tuple[int, Path]]) -> Iterator[list[tuple[int, Path]]]:
     rest = iter(files)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
 
 
-def _read_or_say(file: Path, image_size: int, channels: int) -> Tensor | str:
+def _read_or_say(file: Path, image: Tensor) -> str:
+    """Read a file into its place (C, S, S); what is wrong with it, or nothing."""
+    channels, _, image_size = image.shape
     try:
-        return read_image(file, image_size, channels)
+        image.copy_(read_image(file, image_size, channels))
     except ValueError as error:
         return str(error)
+    return ""
 
 
 def _first(texts: Sequence[str], between: str = ", ") -> str:
