@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from pipeline import Repository, smoke_run, working_tree
 from run_reports import HOSTILE, STUDIES, adopt_studies, build_all, enlarge, params_of, rename_classes, run_reports
 
@@ -65,3 +66,12 @@ def odd(finished, page_params, tmp_path_factory) -> Path:
     params = {name: content | {"data": content["data"] | {"root": HOSTILE[2]}} for name, content in page_params.items()}
     build_all(folder, params)
     return folder
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request):
+    """So many threads of PyTorch's, and lanes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

@@ -194,14 +194,6 @@ def test_all_empty_classes_are_told_at_once(tmp_path):
 # lanes
 
 
-@pytest.fixture(params=[1, 2, 5])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def test_images_do_not_depend_on_the_number_of_lanes(tmp_path, threads):
     for label in ("a", "b"):
         (tmp_path / label).mkdir()

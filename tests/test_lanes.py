@@ -10,14 +10,6 @@ from diffusion.lanes import in_lanes
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=[1, 2, 5])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def test_results_come_in_the_order_of_their_items(threads):
     assert list(in_lanes(lambda item: item**2, range(20), 20, CPU)) == [item**2 for item in range(20)]
 

@@ -8,7 +8,7 @@ from diffusion.choices import DATA_SETS
 AUTO = "auto"
 COARSEST = 8  # sides above it are halved once more, if they are even
 WIDTHS = (32, 64, 128, 256, 256, 256, 256, 256)  # of networks on pixels, from the finest resolution to the coarsest
-PATCHED = 16  # images from this side on are folded 2 x 2, and from eight times as much 4 x 4
+PATCHES = {4: 128, 2: 16}  # side of a patch, and of the images from which on pixels are folded by it
 
 
 def sized(content: Any) -> Any:
@@ -29,8 +29,7 @@ def sized(content: Any) -> Any:
 
 def patch(size: int) -> int:
     """The side of the patches that pixels are folded by, for images of this side."""
-    fitting = [side for side in (4, 2) if size % side == 0 and size >= PATCHED * (side // 2) ** 3]
-    return fitting[0] if fitting else 1
+    return next((side for side, least in PATCHES.items() if size >= least and size % side == 0), 1)
 
 
 def widths(side: int, least: int = 1) -> list[int]:
