@@ -49,6 +49,7 @@ reproducible: .venv/.installed
 
 bench: .venv/.installed
 	python -m benchmarks.bench
+	python -m benchmarks.processes
 
 profile: .venv/.installed
 	python -m benchmarks.operations
@@ -129,7 +130,7 @@ help:
 	@echo "  make study STUDY=stability diffusion, GAN and VAE with three seeds and two learning rates each (half an hour)"
 	@echo "  make study STUDY=density   bits per dimension of all of MNIST, by a likelihood model (an hour)"
 	@echo "Benchmarks"
-	@echo "  make bench      images per second of training and sampling, overhead of the samplers"
+	@echo "  make bench      images per second of training and sampling, overhead of the samplers, one process against several"
 	@echo "  make profile    where the time of training, sampling and judging goes, by operation"
 	@echo "  make load       memory and seconds for 50,000 images, all of MNIST, 10,000 samples, 50 classes (minutes)"
 	@echo "  make photographs photographs of mixed sizes that prepare reads in a second, in one lane and two"

@@ -1,10 +1,11 @@
 """The pipeline's stages. A checkout always runs its own library, also in the copies that experiments run in."""
 
+import os
 import signal
 import sys
 from pathlib import Path
 
-from stages.shared.start import refuse_other_python
+from stages.shared.start import RANK, refuse_other_python
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -12,5 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 beginning = sys.argv[0] == "-m" and any(word.startswith("stages.") for word in sys.orig_argv)
 if beginning:
     refuse_other_python()
+    if RANK:
+        os.environ["TQDM_DISABLE"] = "1"  # one process shows the progress of all
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -16,6 +16,7 @@ from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json
+from stages.shared.together import in_processes
 from stages.shared.training import Learners, Training
 
 SHEET_COLUMNS = 16
@@ -85,4 +86,4 @@ def training_of(params: LatentParams, data: Dataset, device: torch.device, preci
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from diffusion import processes
 from diffusion.data import Dataset, examples, to_float, to_uint8
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.generation import ImageModel
@@ -23,6 +24,7 @@ from stages.shared.judged import open_judged
 from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
 from stages.shared.samplers import PRDC, QUALITY_COLUMNS, SHEET_COLUMNS, quality_rows, sample_classes, save_samplers
 from stages.shared.sheets import per_class, write_sheet
+from stages.shared.together import in_processes
 
 FILM_FRAMES, FILM_ROWS = 11, 20
 GRID_IMAGES, GRID_COLUMNS = 16, 4
@@ -144,13 +146,21 @@ def film(results: Path, denoiser: Denoiser, reference: Reference, setting: Sampl
 
     numbered = torch.stack([reference.classes(number), torch.arange(number)], dim=1)
     model = ImageModel(reference.train.shape, denoiser.device, sample)
-    each = max(classes, math.ceil(number / torch.get_num_threads()))  # the first batch has all that are filmed
+    side_by_side = torch.get_num_threads() * processes.count()
+    each = max(classes, math.ceil(number / side_by_side))  # the first batch has all that are filmed
     images = model.images(numbered, reference.seed, "sample", each)
-    write_table(results / "film.csv", ["column", "t"], enumerate(frame.t for frame in frames))
-    for name in ("x_t", "x_0"):
-        column = torch.stack([getattr(frame, name)[: min(classes, FILM_ROWS)] for frame in frames], dim=1)
-        write_sheet(results / f"film_{name}.png", to_uint8(column.flatten(0, 1)).cpu(), len(frames))
+    times, *films = processes.from_first(lambda: frames_side_by_side(frames, min(classes, FILM_ROWS)))
+    write_table(results / "film.csv", ["column", "t"], enumerate(times.tolist()))
+    for name, film in zip(("x_t", "x_0"), films, strict=True):
+        write_sheet(results / f"film_{name}.png", film, len(times))
     return images
+
+
+def frames_side_by_side(frames: Sequence[Step], rows: int) -> tuple[Tensor, ...]:
+    """The times of frames (N,), and x_t and x_0 of their first images, uint8 (rows * N, C, H, W), on the CPU."""
+    columns = ([getattr(frame, name)[:rows] for frame in frames] for name in ("x_t", "x_0"))
+    films = [to_uint8(torch.stack(column, dim=1).flatten(0, 1)).cpu() for column in columns]
+    return torch.tensor([frame.t for frame in frames]), *films
 
 
 def filmed(steps: Iterator[Step], setting: SamplerSetting, times: set[int], frames: list[Step]) -> Iterator[Step]:
@@ -162,4 +172,4 @@ def filmed(steps: Iterator[Step], setting: SamplerSetting, times: set[int], fram
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

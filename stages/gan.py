@@ -14,6 +14,7 @@ from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
 from stages.params.params import BaselineParams
 from stages.shared.command import run
+from stages.shared.together import in_processes
 from stages.shared.training import Learners, data_arguments, train_baseline
 
 WARMUP_STEPS = 50
@@ -74,4 +75,4 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from diffusion.data import classes_in_turn
 from diffusion.denoiser import Denoise, Denoiser, guided, record_evaluations
 from diffusion.generation import of_denoiser
+from diffusion.processes import total
 from diffusion.quality.evaluation import Reference, Verdict, verdict
 from diffusion.quality.metrics import saturation
 from diffusion.samplers.ddim import by_ddim
@@ -20,6 +21,7 @@ from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.outputs import CONFUSION, confusion_rows, write_table
 from stages.shared.sheets import per_class, write_sheet
+from stages.shared.together import in_processes
 
 FIGURES = (
     *("n", "accuracy", "fid", "kid", "precision", "recall", "density", "coverage", "diversity"),
@@ -84,8 +86,8 @@ def sample_and_judge(
     result = verdict(reference, images, labels)
     figures = result.as_dict() | {
         "sharpness": reference.sharpness(images),
-        "saturation": sum(beyond) / len(beyond),
-        "calls_per_image": sum(seen) / len(images),
+        "saturation": total(sum(beyond)) / total(len(beyond)),
+        "calls_per_image": total(sum(seen)) / len(images),
     }
     return images, result, [figures[figure] for figure in FIGURES]
 
@@ -103,4 +105,4 @@ def saturation_recorded(denoise: Denoise, beyond: list[float]) -> Denoise:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

@@ -17,6 +17,7 @@ from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
+from stages.shared.together import in_processes
 from stages.shared.training import Learners, Training
 
 WEIGHT_DECAY = 0.05
@@ -109,4 +110,4 @@ def noisy_figures(noisy_judge: Judge, test: Dataset, seed: int) -> dict[str, flo
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

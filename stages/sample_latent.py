@@ -10,6 +10,7 @@ from torch import Tensor
 from diffusion.data import GREY, Dataset, examples
 from diffusion.latents.captions import ARTICLE, Captions, Combination, caption
 from diffusion.latents.model import record_attention
+from diffusion.processes import alone
 from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.evaluation import verdict
 from diffusion.randomness import generator_for
@@ -22,6 +23,7 @@ from stages.shared.outputs import confusion_rows, write_json, write_table
 from stages.shared.prompted import Prompted, Prompts
 from stages.shared.sheets import per_class, write_sheet
 from stages.shared.synonyms import write_synonyms
+from stages.shared.together import in_processes
 
 SHEET_COLUMNS = 10
 NUM_MAPS = 6
@@ -99,7 +101,7 @@ def write_attention(results: Path, opened: Prompted, asked: Prompts, steps: int,
     labels, grades = asked.labels[firsts].tolist(), asked.grades[firsts].tolist()
     properties, of_class = opened.captions.properties, opened.captions.class_words
     texts = [caption(properties, of_class[k], of_image) for k, of_image in zip(labels, grades, strict=True)]
-    with record_attention(opened.model.denoiser.net) as weights:
+    with alone(), record_attention(opened.model.denoiser.net) as weights:
         images = opened.draw(texts, steps, scale, "attention", batch_size=len(texts))
     side = opened.model.latent_shape[-1]
     conditional = torch.stack(weights).mean(dim=0)[: len(texts)]  # guidance puts the null captions behind them
@@ -148,7 +150,7 @@ def write_clock(results: Path, opened: Prompted, number: int, steps: int, batch_
     """Seconds for as many images as `benchmark` times, decoding included."""
     denoiser, texts, seconds = opened.model.denoiser, opened.class_texts(number), []
     for _ in range(1 + REPEATS):  # the first is a warm-up
-        with stopwatch(denoiser.device) as elapsed:
+        with alone(), stopwatch(denoiser.device) as elapsed:
             opened.draw(texts, steps, 1.0, "sample", batch_size)
         seconds += elapsed
     timing = {"seconds": median(seconds[1:]), "images": number, "calls": steps}
@@ -156,4 +158,4 @@ def write_clock(results: Path, opened: Prompted, number: int, steps: int, batch_
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from diffusion.data import classes_in_turn, to_float, to_uint8
 from diffusion.denoiser import Denoiser, conditional, record_evaluations
 from diffusion.generation import of_denoiser
+from diffusion.processes import total
 from diffusion.quality.evaluation import Reference
 from diffusion.randomness import generator_for, image_noise
 from diffusion.samplers.inversion import decode, encode, slerp
@@ -26,6 +27,7 @@ from stages.shared.model_record import write_model_record
 from stages.shared.outputs import write_table
 from stages.shared.samplers import QUALITY_COLUMNS, SHEET_COLUMNS, quality_rows, sample_classes, save_samplers
 from stages.shared.sheets import write_sheet
+from stages.shared.together import in_processes
 
 INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11
 ODE_BATCH_SIZE = 64  # of the adaptive solver
@@ -67,10 +69,10 @@ def write_samplers(
     for setting in rows:
         with record_evaluations(denoiser) as seen:
             images[setting] = sample_classes(denoiser, reference, params.sampling.batch_size, setting, number)
-        evaluations.append(sum(seen) / number)
+        evaluations.append(total(sum(seen)) / number)
     with record_evaluations(exact) as seen:
         solved = solve_classes(exact, reference, number, settings.tolerance)
-    evaluations.append(sum(seen) / len(solved))
+    evaluations.append(total(sum(seen)) / len(solved))
     images[SamplerSetting("adaptive", round(evaluations[-1]), spacing="adaptive")] = solved[:number]
     judged = quality_rows(reference, images, params.sampling.ddpm_samples)
     table = ([*row, nfe] for row, nfe in zip(judged, 2 * evaluations, strict=True))  # on all images, on the first
@@ -126,4 +128,4 @@ def write_interpolation(results: Path, denoiser: Denoiser, noise: Tensor, steps:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

@@ -16,6 +16,7 @@ from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
 from stages.shared.model_record import write_model_record
+from stages.shared.together import in_processes
 from stages.shared.training import Learners, Training, data_arguments
 
 
@@ -56,4 +57,4 @@ def training_of(params: Params, data: Dataset, device: torch.device, precision: 
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

@@ -15,6 +15,7 @@ from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
+from stages.shared.together import in_processes
 from stages.shared.training import Training
 
 
@@ -73,4 +74,4 @@ def describe(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, in_processes)

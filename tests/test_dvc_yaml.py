@@ -16,7 +16,7 @@ STAGES = {name: stage for stages in STAGES_OF.values() for name, stage in stages
 PARAMS = ("stages/params/params.py", "stages/params/file.py", "stages/params/keys.py", "stages/params/rules.py")
 PARAMS_FILES = ("params.yaml", *(f"chapters/{chapter}/params.yaml" for chapter in CHAPTERS))
 PAGES = {"report", *(f"{chapter}_page" for chapter in CHAPTERS)}
-KEYS_OF_NO_STAGE = {"device", "checkpoint_seconds"}  # they change how a result is computed, not what it is
+KEYS_OF_NO_STAGE = {"device", "processes", "checkpoint_seconds"}  # they change how a result is computed, not what it is
 OUTSIDE = {
     ("prepare", "${data.root}"),
     ("judge", "${judge.weights}"),

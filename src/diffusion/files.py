@@ -1,9 +1,30 @@
 """Files that are either complete or absent, whatever happens while they are written."""
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+def _meet_nobody() -> None:
+    """One process has nobody to wait for."""
+
+
+_first: bool = True  # whether this process writes,
+_meet: Callable[[], None] = _meet_nobody  # and how it waits for the others that write the same
+
+
+@contextmanager
+def written_by_first(first: bool, meet: Callable[[], None]) -> Iterator[None]:
+    """In the block, of several processes that go through the same program the `first` writes; they `meet` after every
+    file, so that all can read it."""
+    global _first, _meet
+    before, (_first, _meet) = (_first, _meet), (first, meet)
+    try:
+        yield
+    finally:
+        _first, _meet = before
 
 
 @contextmanager
@@ -13,7 +34,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     A block that is interrupted, or that raises, leaves what it wrote under that other name, which the next one
     overwrites. Raises OSError that names `path` if the file itself cannot be written, and then leaves nothing.
+
+    In a process that is not the first of several (see `written_by_first`) it is a path in a folder that is thrown away.
     """
+    if _first:
+        with _whole_file(path) as partial:
+            yield partial
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder, path.name)
+    _meet()
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:

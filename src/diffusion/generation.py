@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion.data import gather
+from diffusion.data import to_uint8
 from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
-from diffusion.lanes import in_lanes
+from diffusion.processes import spread
 from diffusion.randomness import image_noise
 from diffusion.samplers.step import Walk, final
 
@@ -41,12 +41,13 @@ class ImageModel:
         not finite.
         """
 
-        def batch(indices: Tensor) -> Tensor:
+        def batch(indices: Tensor) -> tuple[Tensor]:
             draws = normals(seed, purpose, indices.tolist(), self.shape, self.device)
-            return self.sample(conditions[indices.to(conditions.device)].to(self.device), draws)
+            images = self.sample(conditions[indices.to(conditions.device)].to(self.device), draws)
+            return (to_uint8(images).cpu(),)
 
         batches = torch.arange(len(conditions)).split(batch_size)
-        return gather(in_lanes(batch, watch(batches), len(batches), self.device))
+        return torch.cat([images for (images,) in spread(batch, watch(batches), len(batches), self.device)])
 
 
 def of_denoiser(denoiser: Denoiser, shape: Sequence[int], walk: Walk, wrap: Wrap = conditional) -> ImageModel:

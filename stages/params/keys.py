@@ -264,6 +264,7 @@ class Keys(Section):
     device: Annotated[str, _one_of(*DEVICES)]
     precision: Annotated[str, _one_of(*PRECISIONS)]
     shards: Annotated[int, Field(ge=1, le=64)]
+    processes: Annotated[int, Field(ge=1, le=1024)] | Annotated[str, _one_of("auto")]
     checkpoint_seconds: Weight
     schedule: Annotated[str, _one_of(*SCHEDULES)]
     timesteps: Timesteps

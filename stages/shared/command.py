@@ -5,13 +5,15 @@ import errno
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from diffusion.memory import shortage_explained
 from stages.params.memory import memory_keys
+from stages.params.params import Params
 from stages.shared.interruption import interruptible
 from stages.shared.plan import announced
-from stages.shared.start import GO_BACK
+from stages.shared.start import GO_BACK, RANK
 
 REMEDIES = {
     errno.ENOSPC: "make room on its disk",
@@ -23,8 +25,15 @@ REMEDIES = {
 }
 
 
-def run(main: Callable[..., None]) -> None:
-    """Run a stage `main(params: Params, *, data: Path, ...)` as its signature asks for.
+def by_first(params: Params, work: Callable[[], None]) -> None:
+    """Do the work in one process; of several that torchrun has started, the others have none."""
+    if not RANK:
+        work()
+
+
+def run(main: Callable[..., None], share: Callable[[Params, Callable[[], None]], None] = by_first) -> None:
+    """Run a stage `main(params: Params, *, data: Path, ...)` as its signature asks for; `share` does the work, see
+    `stages.shared.together.in_processes`.
 
     The type of its params says which params files are loaded and validated; every keyword is given as `--NAME PATH`.
 
@@ -43,7 +52,7 @@ def run(main: Callable[..., None]) -> None:
         with interruptible(GO_BACK), announced():
             params = kind.annotation.load(Path())
             with shortage_explained(stage, memory_keys(stage, params)):
-                main(params, **vars(arguments))
+                share(params, partial(main, params, **vars(arguments)))
     except (ValueError, OSError, MemoryError) as error:
         if sys.flags.dev_mode:
             raise

@@ -71,8 +71,9 @@ def held_back(interrupted: threading.Event) -> Iterator[None]:
 
 
 def orphaned() -> bool:
-    """Whether the DVC that started this process has ended. A process started by hand may outlive its shell."""
-    return "DVC_STAGE" in os.environ and os.getppid() != start.PARENT
+    """Whether the DVC, or the stage, that started this process has ended. A process started by hand may outlive its
+    shell."""
+    return (start.FROM_STAGE or "DVC_STAGE" in os.environ) and os.getppid() != start.PARENT
 
 
 def _watch(signals: socket.socket, left: threading.Event, advice: str) -> None:
@@ -87,9 +88,11 @@ def _watch(signals: socket.socket, left: threading.Event, advice: str) -> None:
 
 
 def _end(advice: str) -> NoReturn:
-    """End at once: Python itself would wait for all threads, and they may be busy for long."""
+    """End at once: Python itself would wait for all threads, and they may be busy for long. One process of all speaks:
+    the stage that started the others, or the first."""
     reason = "stopped, because DVC has ended" if orphaned() else "interrupted"
     with suppress(OSError):  # nobody may be there to read it
         sys.stdout.flush()
-        print(f"{reason}; {advice}", file=sys.stderr, flush=True)
-    os._exit(1)
+        if not (start.RANK or start.FROM_STAGE):
+            print(f"{reason}; {advice}", file=sys.stderr, flush=True)
+    os._exit(start.INTERRUPTED if start.FROM_STAGE else 1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from diffusion.denoiser import Denoise, Denoiser, conditional
 from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_loss
 from diffusion.nets.mlp import Mlp
+from diffusion.processes import alone
 from diffusion.randomness import generator_for, image_noise
 from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting
 from diffusion.schedule import NoiseSchedule
@@ -63,8 +64,9 @@ def train_denoiser(
     ema, optimiser = Ema(net, EMA_DECAY), Optimiser(net.parameters(), LEARNING_RATE, steps, warmup_steps=20)
     learners = {"denoiser": Learner(net, loss, optimiser, ema)}
     nothing = torch.zeros(BATCH_SIZE, dtype=torch.int64)  # every batch is drawn afresh, and points have no labels
-    update = training_step(learners, nothing, nothing, batch_size=BATCH_SIZE, seed=seed, purpose="mixture")
-    run_training(f"mixture {name}", update, learners, steps, BATCH_SIZE, log_every=100)
+    with alone():  # so small that every process is sooner done by itself
+        update = training_step(learners, nothing, nothing, batch_size=BATCH_SIZE, seed=seed, purpose="mixture")
+        run_training(f"mixture {name}", update, learners, steps, BATCH_SIZE, log_every=100)
     return Denoiser(ema.net, schedule, "v")
 
 

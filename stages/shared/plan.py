@@ -38,8 +38,8 @@ Stages = dict[str, dict[str, Any]]  # of a dvc.yaml, or of its lock
 
 @contextmanager
 def announced() -> Iterator[None]:
-    """Say which stage the block is, if DVC runs it, and remember how long it took."""
-    name = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
+    """Say which stage the block is, if DVC runs this process, and remember how long it took."""
+    name = "" if start.FROM_STAGE else os.environ.get("DVC_STAGE", "").rpartition(":")[2]
     if name:
         with suppress(*UNREADABLE):
             print(announcement(name), file=sys.stderr, flush=True)

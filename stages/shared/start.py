@@ -7,6 +7,10 @@ import time
 from importlib.util import find_spec
 
 PARENT = os.getppid()
+AGENT = "stage"  # the name of the agent that a stage is to the processes that it starts
+RANK = int(os.environ.get("RANK", 0))  # among processes that share the work, by torchrun's variables
+INTERRUPTED = 130  # the exit status of such a process that is interrupted
+FROM_STAGE = os.environ.get("TORCHELASTIC_RUN_ID") == AGENT  # whether a stage started this process
 MOMENT = time.monotonic()
 GO_BACK = "to get the last results back: git restore reports '*dvc.lock' && dvc checkout --allow-missing"
 NEEDED = ("torch", "pydantic", "yaml", "safetensors", "tqdm")  # to start a stage; pip installs all or none of them

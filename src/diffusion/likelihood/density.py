@@ -19,6 +19,7 @@ from diffusion.likelihood.bounds import (
     variational_bound,
 )
 from diffusion.likelihood.greys import Greys
+from diffusion.processes import spread
 from diffusion.randomness import generator_for, image_noise
 from diffusion.schedule import NoiseSchedule
 
@@ -62,22 +63,32 @@ class Density:
 
     def bound(self, images: Tensor, labels: Tensor) -> Bound:
         """The variational bound of uint8 images (N, C, H, W), in nats, on the CPU."""
-        parts = []
-        for indices, batch in self._batches(images, labels):
+
+        def of_batch(indices: list[int], batch: Batch) -> tuple[Tensor, ...]:
             generators = (generator_for(self.seed, "score/times", index) for index in indices)
             shares = torch.stack([torch.rand(self.log_snr_bins, generator=g) for g in generators])
-            parts.append([term.cpu() for term in variational_bound(*batch, shares)])
+            return variational_bound(*batch, shares)
+
+        parts = self._of_batches(of_batch, images, labels)
         return Bound(*(torch.cat(terms) for terms in zip(*parts, strict=True)))
 
     def by_ode(self, images: Tensor, labels: Tensor) -> Tensor:
         """-log P of uint8 images (N,), in nats, on the CPU."""
-        return torch.cat([ode_bound(*batch, self.ode_tolerance).cpu() for _, batch in self._batches(images, labels)])
+        parts = self._of_batches(lambda _, batch: (ode_bound(*batch, self.ode_tolerance),), images, labels)
+        return torch.cat([nats for (nats,) in parts])
 
-    def _batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[list[int], Batch]]:
-        """(indices, the arguments common to both bounds) of every batch."""
+    def _of_batches(
+        self, figures: Callable[[list[int], Batch], tuple[Tensor, ...]], images: Tensor, labels: Tensor
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """The figures of every batch, on the CPU, given its indices and the arguments common to both bounds."""
         device = self.denoiser.device
-        for indices in torch.arange(len(images)).split(BATCH_SIZE):
+
+        def of(indices: Tensor) -> tuple[Tensor, ...]:
             label = labels[indices].to(device)
             normals = image_noise(self.seed, "score/bits", indices.tolist(), images.shape[1:], device)
             x, decode = images[indices].to(device), self.decode_to(label)
-            yield indices.tolist(), (self.denoise_to(label), self.denoiser.schedule, x, decode, normals)
+            batch = self.denoise_to(label), self.denoiser.schedule, x, decode, normals
+            return tuple(part.cpu() for part in figures(indices.tolist(), batch))
+
+        batches = torch.arange(len(images)).split(BATCH_SIZE)
+        return spread(of, batches, len(batches), device, in_turn=True)

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffusion.data import to_float
-from diffusion.lanes import in_lanes
 from diffusion.nets.classifier import Classifier
 from diffusion.objective import Draws, Loss
+from diffusion.processes import spread
 from diffusion.quality.classification import accuracy
 from diffusion.quality.extractor import Extractor
 from diffusion.randomness import generator_for
@@ -154,7 +154,7 @@ class Judge:
         """
         self._refuse_other_images(images)
         batches = images.split(BATCH_SIZE)
-        parts = in_lanes(lambda batch: self._see_batch(batch, log_snr), batches, len(batches), self.device)
+        parts = spread(lambda batch: self._see_batch(batch, log_snr), batches, len(batches), self.device)
         return Seen(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _see_batch(self, batch: Tensor, log_snr: float | None) -> Seen:

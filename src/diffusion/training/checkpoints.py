@@ -14,8 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+import safetensors.torch
+import torch
 from torch import Tensor
 
+from diffusion import processes
 from diffusion.tensors import load_tensors, save_tensors
 
 KEPT_CHECKPOINTS = 2  # of a training: the last, and the one before it
@@ -31,6 +34,9 @@ class Checkpoints:
     is finished, and removes the folder. A signal handler or another thread may set `interrupted` to end the training
     behind a checkpoint of its current step.
 
+    Of several processes the first keeps the checkpoints, and all restore what it reads; an interruption of one of them
+    ends all behind the same step.
+
     The last two checkpoints are kept, each named by its number of steps and the digest of its bytes. Folders of
     abandoned trainings are removed as well: besides this one, the `KEPT_FOLDERS` most recently modified stay.
     """
@@ -43,6 +49,8 @@ class Checkpoints:
         self.interrupted = threading.Event()
 
     def __enter__(self) -> Self:
+        if processes.rank() > 0:
+            return self
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = open(self.folder / "lock", "w")
         try:
@@ -54,6 +62,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if processes.rank() > 0:
+            return
         if kind is None:
             shutil.rmtree(self.folder)
         self.lock.close()
@@ -65,8 +75,13 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether enough time has passed since the last checkpoint, or this is the last chance to save one."""
-        return time.monotonic() - self.last_save >= self.seconds_between or self.interrupted.is_set()
+        """Whether enough time has passed since the last checkpoint of the first process, or this is the last chance to
+        save one: the same in all processes, which must all ask."""
+        late = processes.rank() == 0 and time.monotonic() - self.last_save >= self.seconds_between
+        found = processes.largest(2 if self.interrupted.is_set() else int(late))
+        if found == 2:
+            self.interrupted.set()
+        return found > 0
 
     def newest_first(self) -> list[Path]:
         """The checkpoints that can be restored, judging by their names."""
@@ -77,6 +92,12 @@ class Checkpoints:
 
         A damaged one is set aside under another name, with a warning, and the one before it is used.
         """
+        if processes.rank() == 0:
+            self._restore(state)
+        if processes.count() > 1:
+            _adopt(state)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         fresh = copy.deepcopy({name: part.state_dict() for name, part in state.items()})
         for path in self.newest_first():
             try:
@@ -103,6 +124,14 @@ class Checkpoints:
 
         Raises KeyboardInterrupt, after writing the checkpoint, if `interrupted` is set.
         """
+        if processes.rank() == 0:
+            with processes.alone():
+                self._write(state, step)
+        processes.meet()
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
+
+    def _write(self, state: Mapping[str, Any], step: int) -> None:
         tensors: dict[str, Tensor] = {}
         structure = {name: _pack(part.state_dict(), name, tensors) for name, part in state.items()}
         written = self.folder / "written"
@@ -112,8 +141,22 @@ class Checkpoints:
         for path in self.newest_first()[KEPT_CHECKPOINTS:]:
             path.unlink()
         self.last_save = time.monotonic()
-        if self.interrupted.is_set():
-            raise KeyboardInterrupt
+
+
+def _adopt(state: Mapping[str, Any]) -> None:
+    """Give every process the state of the first."""
+
+    def of_first() -> tuple[Tensor, ...]:
+        tensors: dict[str, Tensor] = {}
+        structure = {name: _pack(part.state_dict(), name, tensors) for name, part in state.items()}
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        texts = json.dumps(structure).encode(), safetensors.torch.save(contiguous)
+        return tuple(torch.frombuffer(bytearray(text), dtype=torch.uint8) for text in texts)
+
+    structure, tensors = (part.numpy().tobytes() for part in processes.from_first(of_first))
+    packed, values = json.loads(structure), safetensors.torch.load(tensors)
+    for name, part in state.items():
+        part.load_state_dict(_unpack(packed[name], values))
 
 
 def _remove_old_folders(current: Path) -> None:

@@ -2,7 +2,8 @@
 
 Batch k and its random numbers are functions of (seed, purpose, k), so a run that resumes from a checkpoint ends with
 the same bytes as one that was never interrupted. A batch is split into shards, whose gradients are added in their
-order, so as many threads as there are shards can work side by side and the bytes do not depend on their number.
+order, so as many threads or processes as there are shards can work side by side and the bytes do not depend on their
+number.
 """
 
 import math
@@ -17,25 +18,13 @@ from torch import Tensor, nn
 from diffusion.data import to_float
 from diffusion.lanes import in_lanes, one_thread
 from diffusion.objective import Draws, Loss
+from diffusion.processes import count, rank, spread, summed
 from diffusion.training.batches import batch_indices
 from diffusion.training.checkpoints import Checkpoints
 from diffusion.training.optimiser import Diverged, Ema, Optimiser
 
 Net = TypeVar("Net", bound=nn.Module)
 Update = Callable[[int], dict[str, Tensor]]  # takes training step k (0-based), returns scalars to log
-
-
-class Descent(NamedTuple):
-    """What a loss says of a part of a batch, every value weighted by the part's share of the batch."""
-
-    loss: Tensor
-    scalars: dict[str, Tensor]
-    gradient: Tensor  # as `Optimiser.gradient` lays it out
-
-    def plus(self, other: "Descent") -> "Descent":
-        """Both parts together."""
-        scalars = {name: value + other.scalars[name] for name, value in self.scalars.items()}
-        return Descent(self.loss + other.loss, scalars, self.gradient + other.gradient)
 
 
 class Learner(NamedTuple, Generic[Net]):
@@ -46,24 +35,34 @@ class Learner(NamedTuple, Generic[Net]):
     optimiser: Optimiser
     ema: Ema | None = None
 
-    def descend(self, x: Tensor, condition: Tensor, parts: Sequence[Draws]) -> dict[str, Tensor]:
+    def descend(self, x: Tensor, condition: Tensor, parts: Sequence[Draws], whole: bool) -> dict[str, Tensor]:
         """Take one step down the loss of a batch (B, ...), which the draws split into parts; returns what it logs.
+
+        The parts are those of the whole batch, or those that fall to this process, which the others do not see: then
+        the sums of all processes are added.
 
         Dropout draws from the only generator that PyTorch lets it use: parts take turns, and each seeds it.
         """
         drops_out = any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.net.modules())
+        names: list[str] = []
 
-        def descent(draws: Draws) -> Descent:
+        def descent(draws: Draws) -> tuple[Tensor, ...]:
+            """Loss, gradient and scalars of a part, each weighted by the part's share of the batch."""
             if drops_out:
                 torch.manual_seed(draws.stream(f"dropout/{draws.rows.start}").initial_seed())
             value, scalars = self.loss(x[draws.rows], condition[draws.rows], draws)
             share = len(x[draws.rows]) / len(x)
-            scalars = {name: share * scalar.detach() for name, scalar in scalars.items()}
-            return Descent(share * value.detach(), scalars, self.optimiser.gradient(share * value))
+            names[:] = scalars
+            gradient = self.optimiser.gradient(share * value)
+            return share * value.detach(), gradient, *(share * scalar.detach() for scalar in scalars.values())
 
-        descents = map(descent, parts) if drops_out else in_lanes(descent, parts, len(parts), x.device)
-        whole = reduce(Descent.plus, descents)
-        return whole.scalars | self.optimiser.descend(whole.loss, whole.gradient)
+        if whole:
+            descents = spread(descent, parts, len(parts), x.device, in_turn=drops_out)
+        else:
+            descents = map(descent, parts) if drops_out else in_lanes(descent, parts, len(parts), x.device)
+        total = reduce(lambda a, b: tuple(map(torch.add, a, b)), descents)
+        loss, gradient, *scalars = total if whole else summed(total)
+        return dict(zip(names, scalars, strict=True)) | self.optimiser.descend(loss, gradient)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that are worth keeping: the averaged ones where there are some."""
@@ -93,11 +92,19 @@ def training_step(
 
     items (N, ...) are uint8 images or float latents, conditions (N, ...) are labels or tokens; both on the device.
     `purpose` names the random draws, and the order of the batches unless `order` does. A batch is split into `shards`
-    of equal size, or nearly so. Logged are the scalars of the losses, and the gradient norm and learning rate of the
-    last learner.
+    of equal size, or nearly so, for threads and processes to share. A number of processes that does not divide `shards`
+    splits it in its own way, and adds gradients in any order: that differs by rounding. Logged are the scalars of the
+    losses, and the gradient norm and learning rate of the last learner. Raises ValueError for more processes than
+    there are items in a batch.
     """
-    edges = [shard * batch_size // shards for shard in range(shards + 1)]
+    if batch_size < count():
+        raise ValueError(f"batch_size: {batch_size} is too small for {count()} processes (allowed: at least one each)")
+    whole = shards % count() == 0
+    number = shards if whole else count() * max(1, shards // count())
+    edges = [part * batch_size // number for part in range(number + 1)]
     parts = [slice(first, last) for first, last in pairwise(edges) if first < last]
+    if not whole:
+        parts = parts[rank() :: count()]
 
     def update(step: int) -> dict[str, Tensor]:
         rows = batch_indices(len(items), batch_size, seed, order or purpose, step, items.device)
@@ -106,7 +113,7 @@ def training_step(
         logged: dict[str, Tensor] = {}
         for learner in learners.values():
             draws = [Draws(seed, purpose, step, x.device, batch_size, part) for part in parts]
-            logged |= learner.descend(x, condition, draws)
+            logged |= learner.descend(x, condition, draws, whole)
             if learner.ema:
                 learner.ema.update(learner.net, step)
         return logged
