@@ -14,7 +14,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CHAPTERS := score latent baselines
 
 .DEFAULT_GOAL := spine
-.PHONY: spine all $(CHAPTERS) moved demo test reproducible bench profile load photographs frontier distill peers study lesson deps lock clean help
+.PHONY: spine all $(CHAPTERS) moved demo test reproducible bench profile load photographs frontier distill peers study sweep lesson deps lock clean help
 
 spine: .venv/.installed
 	dvc repro
@@ -73,19 +73,23 @@ distill: .venv/.installed
 peers: .venv/.installed-peers
 	python -m benchmarks.peers --mnist $(MNIST)
 
-INPUTS_exercises := --card results/data/card.json
 INPUTS_larger := --data data/processed --card results/data/card.json --judge models/judges/judge.safetensors
 INPUTS_stability := $(INPUTS_larger)
 INPUTS_density := --mnist $(MNIST)
-PAGE_exercises := report
 PAGE_larger := chapters/latent/dvc.yaml:latent_page
 PAGE_stability := report chapters/baselines/dvc.yaml:baselines_page
 PAGE_density := chapters/score/dvc.yaml:score_page
 
 study: .venv/.installed
-	$(if $(PAGE_$(STUDY)),,$(error which one? make study STUDY=exercises, larger, stability or density))
+	$(if $(PAGE_$(STUDY)),,$(error which one? make study STUDY=larger, stability or density))
 	python -m studies.$(STUDY) $(INPUTS_$(STUDY)) --report reports/$(STUDY)
 	dvc repro --force --single-item $(PAGE_$(STUDY))
+
+sweep: .venv/.installed
+	$(if $(wildcard $(SWEEP)),,$(error which one? make sweep SWEEP=studies/seeds.yaml, studies/exercises.yaml or one of your own))
+	python -m studies.sweep --sweep $(SWEEP) --report reports/$(basename $(notdir $(SWEEP)))
+	dvc repro --force --single-item report
+	@echo "The page: reports/$(basename $(notdir $(SWEEP)))/index.html (for a browser), README.md beside it (the same figures as text)"
 
 lesson: .venv/.installed
 	dvc exp run --temp --force --name lesson $$(cat presets/lesson.args) evaluate
@@ -125,7 +129,8 @@ help:
 	@echo "  make lesson                the lesson's own settings (hours on a CPU): reports/lesson"
 	@echo "  make frontier              every sampler, 5 to 1,000 network evaluations (an hour or more): reports/frontier"
 	@echo "  make distill               students of the default model for 8, 4, 2 and 1 evaluations: reports/frontier"
-	@echo "  make study STUDY=exercises T = 200 and cosine beside the default, as DVC experiments (half an hour)"
+	@echo "  make sweep SWEEP=studies/NAME.yaml  a grid of params with training seeds, as DVC experiments: reports/NAME"
+	@echo "             seeds: five seeds of the default; exercises: T = 200 and cosine beside it (half an hour each)"
 	@echo "  make study STUDY=larger    latents against pixels, at the size of the data and at twice that (an hour)"
 	@echo "  make study STUDY=stability diffusion, GAN and VAE with three seeds and two learning rates each (half an hour)"
 	@echo "  make study STUDY=density   bits per dimension of all of MNIST, by a likelihood model (an hour)"

@@ -77,6 +77,8 @@ def write_verdict(results: Path, reference: Reference, samples: Tensor, setting:
     rows = zip(names, result.confusion.sum(1).tolist(), result.accuracy_by_class, strict=True)
     write_table(results / "by_class.csv", ["class", "n", "accuracy"], rows)
     write_table(results / "confusion.csv", CONFUSION, confusion_rows(result.confusion, names))
+    by_sample = torch.stack([labels, result.predictions], dim=1).tolist()
+    write_table(results / "predictions.csv", ["label", "recognised"], by_sample)
     shown_of_each = per_class(len(names))
     by_class = examples(Dataset(samples, labels, names), shown_of_each)
     write_sheet(results / "samples.png", by_class, shown_of_each)

@@ -12,6 +12,7 @@ from diffusion.loss import mirrored
 from diffusion.nets.table import build_net
 from diffusion.training.loop import Update, state_of
 from stages.params.params import Params
+from stages.params.sizes import AUTO
 from stages.shared.command import run
 from stages.shared.denoiser_training import denoiser_training
 from stages.shared.machine import machine_of
@@ -50,6 +51,8 @@ def describe(params: Params, data: Dataset) -> dict[str, Any]:
 
 def training_of(params: Params, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
     """The training that params describe, not begun: its step for `fit`, and its learner."""
+    if params.train.seed != AUTO:
+        params = params.model_copy(update={"seed": params.train.seed})
     torch.manual_seed(params.seed)
     net = build_net(describe(params, data)["net"])
     augmented = partial(mirrored, num_classes=data.num_classes) if params.train.flips else None

@@ -55,7 +55,9 @@ def rows(params: BaselineParams, data: Dataset, reference: Reference, machine: M
     for (name, (section, stage)), factor, seed in product(MODELS.items(), FACTORS, SEEDS):
         settings = getattr(params, section)
         changes = {"learning_rate": factor * settings.learning_rate, "steps": -(-settings.steps // SHARE)}
-        changed = params.changed([f"seed={seed}", *(f"{section}.{key}={value}" for key, value in changes.items())])
+        changed = params.changed(
+            [f"seed={seed}", "train.seed=auto", *(f"{section}.{key}={value}" for key, value in changes.items())]
+        )
         update, learners = stage.training_of(changed, data, *machine)
         start = time.monotonic()
         diverged_at = train_until_diverged(

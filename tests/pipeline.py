@@ -19,6 +19,7 @@ KEPT_RESULTS = (
     "reports/density/",
     "reports/stability/",
     "reports/exercises/",
+    "reports/seeds/",
 )  # of studies, which the pages only show
 DEADLINE_SECONDS = 300  # of whatever a test waits for: only a hang takes that long
 

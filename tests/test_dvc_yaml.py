@@ -28,6 +28,7 @@ STUDIES = (
     "frontier",
     "larger",
     "lesson",
+    "seeds",
     "stability",
 )  # commands write these folders of reports
 

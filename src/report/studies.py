@@ -39,7 +39,8 @@ class Study(NamedTuple):
         return self.is_complete(reports) and self.data(reports) == data_of(reports.record("data/card.json"))
 
 
-EXERCISES = Study("exercises", "about.json", "Exercises side by side", "make study STUDY=exercises")
+EXERCISES = Study("exercises", "about.json", "Exercises side by side", "make sweep SWEEP=studies/exercises.yaml")
+SEEDS = Study("seeds", "about.json", "Training seeds", "make sweep SWEEP=studies/seeds.yaml")
 LESSON = Study("lesson", "about.json", "The lesson's own settings", "make lesson")
 FRONTIER = Study("frontier", "about.json", "Network evaluations against quality", "make frontier")
 LARGER = Study("larger", "about.json", "Larger images", "make study STUDY=larger")

@@ -67,7 +67,15 @@ def _extractor(name: object) -> object:
     return name
 
 
+def _seed(value: object) -> object:
+    if value != AUTO and (type(value) is not int or not 0 <= value < 2**63):
+        raise ValueError(f"whole numbers from 0 to 2**63 - 1, {AUTO!r}")
+    return value
+
+
 IMAGE_SIZES = range(4, 257)  # pixels
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+TrainingSeed = Annotated[int | str, BeforeValidator(_seed)]
 Steps = Annotated[int, Field(ge=1, le=100_000_000)]  # of a training
 Timesteps = Annotated[int, Field(ge=1, le=100_000)]  # of a chain, or a sampler's steps along it
 Images = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -149,6 +157,7 @@ class Train(Training):
 
 
 class TrainPixels(Train):
+    seed: TrainingSeed
     flips: bool
 
 
@@ -260,7 +269,7 @@ class Keys(Section):
 
     FILE: ClassVar[Path] = Path("params.yaml")
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
     device: Annotated[str, _one_of(*DEVICES)]
     precision: Annotated[str, _one_of(*PRECISIONS)]
     shards: Annotated[int, Field(ge=1, le=64)]

@@ -44,7 +44,7 @@ class Params(Keys):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            problem = _first_problem(error)
+            problem = first_problem(error)
             raise ValueError(f"{file_of[problem.section]}: {problem.message}") from error
 
     @classmethod
@@ -53,7 +53,7 @@ class Params(Keys):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise ValueError(_first_problem(error).message) from error
+            raise ValueError(first_problem(error).message) from error
 
     def changed(self, changes: Sequence[str]) -> Self:
         """These params with other values, each given as to DVC: `section.key=value` or `file:section.key=value`.
@@ -109,17 +109,19 @@ def _kinds(cls: type[Keys]) -> Iterator[type[Keys]]:
     return (kind for kind in reversed(cls.__mro__) if issubclass(kind, Keys) and "FILE" in vars(kind))
 
 
-class _Problem(NamedTuple):
+class Problem(NamedTuple):
+    """What is wrong with params, and where."""
+
     section: str  # or key at the top level
     message: str
 
 
-def _first_problem(error: ValidationError) -> _Problem:
+def first_problem(error: ValidationError) -> Problem:
     """The first of all validation errors in one line: the key, the value, what is allowed."""
     found = error.errors(include_url=False)[0]
     if not found["loc"]:  # of keys together
         conflict = str(found["ctx"]["error"])
-        return _Problem(re.split("[.:]", conflict, maxsplit=1)[0], conflict)
+        return Problem(re.split("[.:]", conflict, maxsplit=1)[0], conflict)
     key = file.in_one_line(".".join(map(str, found["loc"])))
     value = file.shown(found["input"])
     match found["type"]:
@@ -133,4 +135,4 @@ def _first_problem(error: ValidationError) -> _Problem:
             message = f"{key}: {value} is not possible (allowed: a section with keys)"
         case _:
             message = f"{key}: {value} is not possible ({found['msg']})"
-    return _Problem(str(found["loc"][0]), message)
+    return Problem(str(found["loc"][0]), message)

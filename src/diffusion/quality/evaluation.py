@@ -49,6 +49,7 @@ class Verdict(Quality):
     accuracy: float
     diversity: float | None  # None where no class has two samples, or the real images of every class are alike
     confusion: Tensor  # (K, K): row = the label asked for, column = the class recognised
+    predictions: Tensor  # (n,): the class recognised in every sample
 
     @property
     def accuracy_by_class(self) -> list[float | None]:
@@ -57,8 +58,8 @@ class Verdict(Quality):
         return [r / n if n else None for r, n in zip(right, asked, strict=True)]
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures but the confusion, ready for JSON or a row of a table."""
-        return {name: value for name, value in vars(self).items() if name != "confusion"}
+        """All figures, ready for JSON or a row of a table; no tensors."""
+        return {name: value for name, value in vars(self).items() if not isinstance(value, Tensor)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,4 +157,5 @@ def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
         accuracy=accuracy(predictions, labels),
         diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if defined else None,
         confusion=confusion_matrix(predictions, labels, seen.logits.shape[1]),
+        predictions=predictions,
     )

@@ -34,7 +34,7 @@ def noise_claims(reports: Reports, params: dict[str, Any]) -> Iterator[Claim]:
     early = schedules.early_noise(metrics)
     verdict = OPEN if early == "unknown" else agreement(early == "agrees")
     yield Claim("Linear spends its noise too quickly", schedules.schedules_answer(metrics)[0], verdict)
-    text, verdict = "one run trains one schedule: `make study STUDY=exercises` trains both", OPEN
+    text, verdict = "one run trains one schedule: `make sweep SWEEP=studies/exercises.yaml` trains both", OPEN
     if EXERCISES.speaks(reports):
         text, better = exercises.cosine_is_better(reports)
         verdict = agreement(better)

@@ -1,4 +1,4 @@
-"""What the lesson's exercises ask for beyond one run: the committed results of `make study STUDY=exercises`."""
+"""What the lesson's exercises ask for beyond one run: the results of `make sweep SWEEP=studies/exercises.yaml`."""
 
 import math
 from collections.abc import Sequence

@@ -16,12 +16,13 @@ from report.spine import (
     memorisation,
     samplers,
     schedules,
+    seeds,
     training,
     verdict,
 )
 from report.spine.headline import headline, tiles
 from report.spine.views import VIEWS
-from report.studies import EXERCISES, FRONTIER, LESSON
+from report.studies import EXERCISES, FRONTIER, LESSON, SEEDS
 
 PAGE = Page(
     name=SPINE,
@@ -42,6 +43,11 @@ PAGE = Page(
         judge.section,
         partial(appendix.section, stages=("train", "benchmark"), file="params.yaml"),
     ),
-    studies={LESSON: lesson.findings, EXERCISES: exercises.findings, FRONTIER: frontier.findings},
+    studies={
+        LESSON: lesson.findings,
+        EXERCISES: exercises.findings,
+        SEEDS: seeds.findings,
+        FRONTIER: frontier.findings,
+    },
     views=VIEWS,
 )

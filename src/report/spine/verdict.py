@@ -9,6 +9,7 @@ from report.content import Block, Cell, Column, Folded, Section, Table, Text, ta
 from report.plots.confusion import confusion_matrix
 from report.reading import Reports
 from report.spine.headline import spread_of
+from report.spine.seeds import error_of_the_headline
 from report.wording import differ, fixed, isolated, number, percent, share_error, whole
 
 
@@ -33,7 +34,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
     return Section(
         "verdict",
         "The verdict",
-        (*coverage_answer(verdict), *weakest_class(by_class)),
+        (*coverage_answer(verdict), *weakest_class(by_class), *error_of_the_headline(reports, params)),
         (*samples, Text(basis), measures(verdict, judge), classes(by_class), *confusion(reports, verdict)),
     )
 
