@@ -26,6 +26,7 @@ from diffusion.nets.table import build_net
 from diffusion.quality.judge import Judge
 from stages import evaluate, guidance, prepare
 from stages.params.params import AllParams, Params
+from stages.shared.denoiser_training import net_arguments
 
 SIZE = 28
 PRESET = Path("presets/smoke.args")
@@ -127,7 +128,7 @@ def write_inputs(params: Params, images: int, classes: int) -> None:
     for name, number in (("train", images), ("test", images // 5)):
         pixels = torch.randint(0, 256, (number, 1, SIZE, SIZE), generator=draw, dtype=torch.uint8)
         save_split(DATA / f"{name}.safetensors", Dataset(pixels, classes_in_turn(number, classes), names), {})
-    net = {"image_size": SIZE, "image_channels": 1, "num_classes": classes, **params.model.model_dump()}
+    net = {"image_size": SIZE, "image_channels": 1, "num_classes": classes, **net_arguments(params.model)}
     described = {"schedule": params.schedule, "timesteps": params.timesteps, "target": params.train.target}
     save_denoiser(MODEL, build_net(net).state_dict(), {"net": net, "class_names": names, **described})
     Judge(Classifier(SIZE, 1, classes), torch.device("cpu")).save(JUDGE)

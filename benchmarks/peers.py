@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.evaluator import Evaluator, load_evaluator, training_data
 from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
+from diffusion.choices import NETS
 from diffusion.data import Dataset, classes_in_turn, gather, to_float
 from diffusion.denoiser import Denoiser, clipped, conditional
 from diffusion.randomness import image_noise
@@ -32,6 +33,7 @@ from diffusion.samplers.step import final
 from diffusion.schedule import noise_schedule
 from diffusion.training.batches import batch_indices
 from diffusion.training.optimiser import DECAYS, Ema
+from stages.params.keys import Model
 from stages.params.params import Params
 from stages.shared.outputs import write_json, write_table
 from stages.train import training_of
@@ -139,10 +141,17 @@ def measure_ours(params: Params, data: Dataset, evaluator: Evaluator, seconds: f
         "library": OURS,
         "version": "",
         "form": "",
-        "settings": f"params.yaml: UNet {'/'.join(map(str, params.model.channels))} on {params.model.patch}x"
-        f"{params.model.patch} patches, {train.target}, {params.schedule} schedule, DDIM",
+        "settings": f"params.yaml: {network(params.model)}, {train.target}, {params.schedule} schedule, DDIM",
         **common_columns(evaluator, sample, evaluate, net, precision, train.batch_size, steps, seconds),
     }
+
+
+def network(model: Model) -> str:
+    """A network in a few words."""
+    patches = f"on {model.patch}x{model.patch} patches"
+    if model.kind == "unet":
+        return f"UNet {'/'.join(map(str, model.channels))} {patches}"
+    return f"{NETS[model.kind]}, {model.depth} blocks of {model.width}, {patches}"
 
 
 def train_peer(peer: Peer, data: Dataset, seed: int, seconds: float, precision: str) -> tuple[nn.Module, int]:

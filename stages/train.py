@@ -14,7 +14,7 @@ from diffusion.training.loop import Update, state_of
 from stages.params.params import Params
 from stages.params.sizes import AUTO
 from stages.shared.command import run
-from stages.shared.denoiser_training import denoiser_training
+from stages.shared.denoiser_training import denoiser_training, net_arguments
 from stages.shared.machine import machine_of
 from stages.shared.model_record import write_model_record
 from stages.shared.together import in_processes
@@ -41,7 +41,7 @@ def main(params: Params, *, data: Path, model: Path, results: Path) -> None:
 def describe(params: Params, data: Dataset) -> dict[str, Any]:
     """What builds the denoiser again: see `save_denoiser`."""
     return {
-        "net": data_arguments(data) | params.model.model_dump() | {"mirrored": params.train.flips},
+        "net": data_arguments(data) | net_arguments(params.model) | {"mirrored": params.train.flips},
         "schedule": params.schedule,
         "timesteps": params.timesteps,
         "target": params.train.target,

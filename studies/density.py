@@ -26,13 +26,14 @@ from stages.params.keys import Score
 from stages.params.params import ScoreParams
 from stages.shared.bits import TERMS, bound_figures, mean_and_error, term_rows
 from stages.shared.command import run
-from stages.shared.denoiser_training import learner_of
+from stages.shared.denoiser_training import learner_of, net_arguments
 from stages.shared.machine import machine_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.training import Learners, Training, data_arguments
 
 CHANGES = (
     "data.dataset=mnist",
+    "model.kind=unet",
     "model.patch=1",
     "model.channels=[16,48,64]",
     "train.steps=20000",
@@ -95,7 +96,7 @@ def training_of(params: ScoreParams, data: Dataset, device: torch.device, precis
     """The training, not begun: its step for `fit`, and its learner."""
     schedule = noise_schedule(params.schedule, params.timesteps)
     torch.manual_seed(params.seed)
-    net = GreyUNet(schedule, Greys.of(data.images), **data_arguments(data), **params.model.model_dump())
+    net = GreyUNet(schedule, Greys.of(data.images), **data_arguments(data), **net_arguments(params.model))
     net = net.to(device, memory_format=torch.channels_last)
     loss = likelihood_loss(Denoiser(net, schedule, "x0", precision))
     learners = {"denoiser": learner_of(net, loss, params.train)}

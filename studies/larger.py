@@ -31,7 +31,7 @@ from stages import autoencoder as autoencoder_stage
 from stages.params.keys import Train
 from stages.params.params import LatentParams
 from stages.shared.command import run
-from stages.shared.denoiser_training import denoiser_training
+from stages.shared.denoiser_training import denoiser_training, net_arguments
 from stages.shared.machine import machine_of
 from stages.shared.origin import origin_of
 from stages.shared.outputs import write_json, write_table
@@ -109,7 +109,7 @@ def latent_space(
 
 def pixel_space(params: LatentParams, images: Tensor, reference: Reference, device: torch.device) -> Space:
     """The images themselves are the items."""
-    net = arguments_of(images.shape[1:], reference) | params.model.model_dump()
+    net = arguments_of(images.shape[1:], reference) | net_arguments(params.model)
     return Space("pixel", images.to(device), net, params.train, of_denoiser)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from diffusion import choices, loss
 from diffusion.latents.pretrained import LANGUAGE_MODELS
+from diffusion.nets.table import NETS
 from diffusion.quality.extractor import EXTRACTORS
 from diffusion.runtime import pick_device, pick_precision
 from diffusion.samplers.table import SAMPLERS
@@ -19,6 +20,7 @@ from diffusion.training.optimiser import DECAYS
 TABLES = {
     "SCHEDULES": SCHEDULES,
     "SAMPLERS": SAMPLERS,
+    "NETS": NETS,
     "TARGETS": TARGETS,
     "WEIGHTINGS": loss.WEIGHTINGS,
     "TRAINING_TIMES": loss.TIME_SHARES,

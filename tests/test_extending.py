@@ -132,7 +132,7 @@ def test_a_schedule(tree):
 
 def test_a_network(tree):
     touched = tree.follow("A network")
-    tree.set_params({"model.net": "plain"})
+    tree.set_params({"model.kind": "plain"})
     tree.stage("train")
     with safe_open(tree.path / "models/denoiser.safetensors", "pt") as weights:
         assert "first.weight" in weights.keys()  # noqa: SIM118

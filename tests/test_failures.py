@@ -38,6 +38,7 @@ from diffusion.nets.unet import UNet
 from diffusion.quality.judge import Judge
 from diffusion.tensors import load_tensors, save_tensors
 from stages.params.memory import KEYS, memory_keys
+from stages.params.params import Params
 
 SIZE, CHANNELS = 8, 1
 DIGITS = tuple("0123456789")
@@ -327,6 +328,11 @@ def test_a_file_that_does_not_fit_into_memory_is_not_called_damaged(folder, monk
     assert refusal("judge", monkeypatch).startswith(
         "error: judge: out of memory (what decides how much it takes: judge."
     )
+
+
+def test_a_transformer_takes_memory_by_keys_of_its_own():
+    params = Params.load(ROOT).changed(["model.kind=dit", "model.width=64"])
+    assert memory_keys("train", params) == "train.batch_size = 32, model.patch = 4, model.width = 64, model.depth = 4"
 
 
 def test_every_stage_but_the_pages_knows_what_decides_its_memory():

@@ -3,6 +3,8 @@
 With tensors that have a device and no content. The backward pass would need a real GPU and is left out.
 """
 
+from functools import partial
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -11,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from diffusion.denoiser import Denoiser
 from diffusion.loss import denoising_loss
+from diffusion.nets.dit import DiT
 from diffusion.nets.unet import UNet
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import Learner, training_step
@@ -33,13 +36,16 @@ class DevicesMixed(TorchDispatchMode):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch):
+@pytest.mark.parametrize(
+    "build", [partial(UNet, 8, 1, 10, 1, [8, 16], 1, 4, 0.0), partial(DiT, 8, 1, 10, 2, 16, 2, 4, 0.0)]
+)
+def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(monkeypatch, build):
     for module in ("objective", "training.batches"):  # a generator of a GPU needs the GPU
         monkeypatch.setattr(f"diffusion.{module}.generator_for", lambda *_: None)
     schedule = noise_schedule("linear", 1000)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
-            net = UNet(8, 1, 10, 1, [8, 16], 1, 4, 0.0)
+            net = build()
             images, labels = torch.zeros(100, 1, 8, 8, dtype=torch.uint8), torch.zeros(100, dtype=torch.long)
         optimiser = Optimiser(net.parameters(), 1e-3, num_steps=2)
         optimiser.gradient, optimiser.descend = lambda loss: torch.zeros(()), lambda loss, gradient: {}

@@ -82,6 +82,12 @@ def test_exercise_3_says_whether_the_loss_fell(reports, page_params):
     assert "19 epochs of 4,000" in training.training_answer(reports, params)
 
 
+def test_the_pages_name_the_network_that_was_trained(reports, page_params):
+    of_kind = {kind: page_params["index"] | {"model": {"kind": kind}} for kind in ("unet", "dit")}
+    assert "Training a U-Net with" in training.training_answer(reports, of_kind["unet"])
+    assert "Training a diffusion transformer with" in training.training_answer(reports, of_kind["dit"])
+
+
 def test_exercise_3_says_what_200_steps_leave_of_the_image():
     (sentence,) = training.short_chain_answer(CHAIN, 1000, is_trained=True)
     assert "x at T still holds 36.4 % of" in plain(sentence) and "“Exercises side by side” shows" in sentence

@@ -34,6 +34,12 @@ def test_any_even_size_has_networks_that_fit(size):
     assert side <= 8 or side % 2
 
 
+@pytest.mark.parametrize(("size", "patch"), [(8, 1), (14, 2), (16, 2), (28, 4), (30, 2), (32, 4), (64, 4), (256, 4)])
+def test_a_transformer_has_patches_that_divide_the_image_and_few_of_them(size, patch):
+    changes = {"data.dataset": "folder", "data.image_size": size, "model.kind": "dit", "vae.patch": 1, "gan.patch": 1}
+    assert of(**changes).model.patch == patch
+
+
 def test_a_value_of_ones_own_stays_and_widths_follow_a_patch_of_ones_own():
     params = of(**{"model.patch": 1, "vae.channels": "[8, 16]"})
     assert params.model.channels == [32, 64, 128] and params.vae.channels == [8, 16] and params.vae.patch == 2

@@ -44,6 +44,7 @@ SAMPLERS = {
 }
 SOLVERS = ("heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc")  # samplers of second order, which are compared with DDIM
 
+NETS = {"unet": "U-Net", "dit": "diffusion transformer"}  # and what the pages call each
 TARGETS = {"eps": "ε", "x0": "x₀", "v": "v"}  # what the network predicts, and its symbol
 WEIGHTINGS = ("none", "min_snr")  # of the loss
 TRAINING_TIMES = ("uniform", "cosine", "focused")  # distributions of t in training

@@ -15,6 +15,7 @@ from diffusion.choices import (
     DECAYS,
     DEVICES,
     EXTRACTORS,
+    NETS,
     PRECISIONS,
     SCHEDULES,
     SOLVERS,
@@ -95,9 +96,8 @@ Folder = Annotated[str, AfterValidator(_printable)]
 Value = TypeVar("Value")
 Distinct = Annotated[list[Value], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
 Scales = Distinct[Annotated[Number, Field(ge=0, le=1000)]]  # of guidance
-Widths = Annotated[
-    list[Annotated[Width, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=8), BeforeValidator(_no_word)
-]
+MultipleOf8 = Annotated[Width, Field(ge=8, multiple_of=8)]
+Widths = Annotated[list[MultipleOf8], Field(min_length=1, max_length=8), BeforeValidator(_no_word)]
 
 
 class Section(BaseModel):
@@ -139,7 +139,10 @@ class Latent(Net):
 
 
 class Model(Latent):
+    kind: Annotated[str, _one_of(*NETS)]
     patch: Patch
+    width: MultipleOf8
+    depth: Blocks
 
 
 class Train(Training):

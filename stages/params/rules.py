@@ -61,14 +61,18 @@ def target_is_defined(keys: Keys) -> Iterator[Conflict]:
     yield from _target(keys, "train")
 
 
-def images_can_be_halved(keys: Keys) -> Iterator[Conflict]:
-    """The image size is halved from level to level of the U-Net."""
-    yield from _sizes(keys, "model.channels")
+def images_can_be_divided(keys: Keys) -> Iterator[Conflict]:
+    """The image size is halved from level to level of the U-Net, or cut into patches by the transformer."""
+    yield from _sizes(keys, "model.channels" if keys.model.kind == "unet" else "model.patch")
 
 
 def heads_share_the_width(keys: Keys) -> Iterator[Conflict]:
-    """The heads of attention share the width of the last level evenly."""
-    yield from _heads("model", keys.model)
+    """The heads of attention share the width of the last level evenly, or that of the transformer, which needs some."""
+    net = keys.model
+    if net.kind == "unet":
+        yield from _heads("model", net)
+    elif net.kind == "dit" and (not net.attention_heads or net.width % net.attention_heads):
+        yield Conflict("model.attention_heads", net.attention_heads, f"a divisor of model.width, {net.width}")
 
 
 def interval_rises(keys: Keys) -> Iterator[Conflict]:
@@ -134,7 +138,7 @@ RULES: dict[type[Keys], tuple[Callable[..., Iterator[Conflict]], ...]] = {
         steps_within_timesteps,
         schedule_can_be_built,
         target_is_defined,
-        images_can_be_halved,
+        images_can_be_divided,
         heads_share_the_width,
         interval_rises,
         samples_within_samples,
@@ -176,27 +180,28 @@ def _within(keys: Keys, part: str, whole: str) -> Iterator[Conflict]:
         yield Conflict(part, number, f"up to {whole} = {most}")
 
 
-def _sizes(keys: Keys, widths: str) -> list[Conflict]:
-    """The image size is a multiple of what a key of widths asks for. It is to blame itself where the user chose it."""
+def _sizes(keys: Keys, key: str) -> list[Conflict]:
+    """The image size is a multiple of what a key asks for. It is to blame itself where the user chose it."""
     size, multiples = image_size(keys), multiples_of(keys)
-    number, formula = multiples[widths]
+    number, formula = multiples[key]
     if size % number == 0:
         return []
     if DATA_SETS[keys.data.dataset].image_size:
-        return [Conflict(widths, attrgetter(widths)(keys), f"{formula}, here {number}, divides the image size {size}")]
+        return [Conflict(key, attrgetter(key)(keys), f"{formula}, here {number}, divides the image size {size}")]
     common = lcm(*(number for number, _ in multiples.values()))
     near = [other for other in (size // common * common, (size // common + 1) * common) if other in IMAGE_SIZES]
     sizes = f"{' or '.join(map(str, near))}, multiples of {common}" if near else "none"
-    allowed = f"{sizes}; {widths} decides, whose {formula} = {number} divides it"
+    allowed = f"{sizes}; {key} decides, whose {formula} = {number} divides it"
     return [Conflict("data.image_size", size, allowed)]
 
 
 def multiples_of(keys: Keys) -> dict[str, tuple[int, str]]:
-    """What the image size is a multiple of, by the key of the widths that ask for it, with its formula."""
-    nets: dict[str, Vae | Gan | Model] = {"model": keys.model}
+    """What the image size is a multiple of, by the key that asks for it, with its formula."""
+    nets: dict[str, Vae | Gan | Model] = {"model": keys.model} if keys.model.kind == "unet" else {}
     if isinstance(keys, BaselineKeys):
         nets |= {"vae": keys.vae, "gan": keys.gan}
-    found = {
+    found = {} if nets.get("model") else {"model.patch": (keys.model.patch, "value")}
+    found |= {
         f"{name}.channels": (net.patch * 2 ** (len(net.channels) - 1), "patch * 2^(levels - 1)")
         for name, net in nets.items()
     }

@@ -9,6 +9,7 @@ AUTO = "auto"
 COARSEST = 8  # sides above it are halved once more, if they are even
 WIDTHS = (32, 64, 128, 256, 256, 256, 256, 256)  # of networks on pixels, from the finest resolution to the coarsest
 PATCHES = {4: 128, 2: 16}  # side of a patch, and of the images from which on pixels are folded by it
+TOKENS = {4: 28, 2: 14}  # the same for a transformer, whose cost is by the number of patches: 8x8 up to images of 32
 
 
 def sized(content: Any) -> Any:
@@ -27,9 +28,9 @@ def sized(content: Any) -> Any:
     return content
 
 
-def patch(size: int) -> int:
+def patch(size: int, table: dict[int, int] = PATCHES) -> int:
     """The side of the patches that pixels are folded by, for images of this side."""
-    return next((side for side, least in PATCHES.items() if size >= least and size % side == 0), 1)
+    return next((side for side, least in table.items() if size >= least and size % side == 0), 1)
 
 
 def widths(side: int, least: int = 1) -> list[int]:
@@ -50,7 +51,7 @@ def _image_size(content: Any) -> int | None:
 
 
 def _patch(content: Any, section: str, size: int) -> int:
-    return patch(size)
+    return patch(size, TOKENS if content[section].get("kind") == "dit" else PATCHES)
 
 
 def _widths(content: Any, section: str, size: int) -> list[int]:

@@ -4,21 +4,30 @@ It stands apart from `training`, so that an edit of the denoiser's loss retrains
 """
 
 from collections.abc import Callable
-from typing import cast
+from inspect import signature
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from diffusion.denoiser import Denoiser
 from diffusion.loss import denoising_loss
+from diffusion.nets.table import NETS
 from diffusion.objective import Loss
 from diffusion.runtime import place
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
-from stages.params.keys import Train
+from stages.params.keys import Model, Train
 from stages.params.params import Params
 from stages.shared.training import Learners
+
+
+def net_arguments(model: Model) -> dict[str, Any]:
+    """What `build_net` takes of section `model`: the kind, unless it is a U-Net, and the keys that this kind has."""
+    taken = signature(NETS[model.kind]).parameters
+    arguments = {key: value for key, value in model.model_dump().items() if key in taken}
+    return arguments if model.kind == "unet" else {"kind": model.kind} | arguments
 
 
 def denoiser_training(

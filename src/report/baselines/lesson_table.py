@@ -110,8 +110,9 @@ def budgets(reports: Reports, params: dict[str, Any]) -> str:
             f"{duration(timing['seconds'])}, {whole(weights[model])} parameters{trained}"
         )
     kl_weight = number(params["vae"]["kl_weight"], 2)
+    blocks = " and built from the same blocks" if params["model"]["kind"] == "unet" else ""
     return (
-        f"Training budgets: {'; '.join(parts)}. All three are class-conditional and built from the same blocks. The "
+        f"Training budgets: {'; '.join(parts)}. All three are class-conditional{blocks}. The "
         "GAN has a gradient penalty on real images (R1), and its samples come from averaged weights. The VAE's "
         f"gradient weights the KL by {kl_weight}, which makes its samples better and its bound worse; the bound shown "
         "weights it by 1."

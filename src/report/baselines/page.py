@@ -17,7 +17,7 @@ from report.wording import fixed, number, percent, ratio, spread
 def headline(reports: Reports) -> str:
     """What the chapter is about."""
     return (
-        "A GAN and a VAE of the same blocks, trained on as many images, stand beside the diffusion model as baselines: "
+        "A GAN and a VAE, trained on as many images, stand beside the diffusion model as baselines: "
         "quality, coverage, speed, density and stability, judged alike."
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from diffusion.choices import NETS
 from report.content import Column, Picture, Section, Table, Text, table, with_values
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
@@ -78,14 +79,15 @@ def spaces_table(reports: Reports, params: dict[str, Any]) -> Table:
     clock = reports.record("sample_latent/timing.json")
     pixel_seconds = pixel_clock(reports.table("benchmark/timing.csv"), clock["calls"])
     rows = []
-    for name, key, quality, sample in (
-        ("latent", "train_latent", latent, clock["seconds"] / clock["images"]),
-        ("pixel", "train", pixel, pixel_seconds),
+    for name, kind, key, quality, sample in (
+        ("latent", "unet", "train_latent", latent, clock["seconds"] / clock["images"]),
+        ("pixel", params["model"]["kind"], "train", pixel, pixel_seconds),
     ):
         timing = reports.record(f"{key}/timing.json")
         rows.append(
             {
                 "space": name,
+                "network": NETS[kind],
                 "parameters": timing["parameters"],
                 "seen": params[key]["steps"] * params[key]["batch_size"],
                 "seconds": timing["seconds"],
@@ -97,6 +99,7 @@ def spaces_table(reports: Reports, params: dict[str, Any]) -> Table:
         )
     columns: list[Column] = [
         ("space", "Space", str),
+        ("network", "Network", str),
         ("parameters", "Parameters", whole),
         ("seen", "Images seen", whole),
         ("seconds", "Training, s", whole),

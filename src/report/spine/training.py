@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from diffusion.choices import NETS
 from report.content import Gallery, Section
 from report.plots.training import training_loss
 from report.reading import Reports
@@ -39,13 +40,15 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
 
 
 def training_answer(reports: Reports, params: dict[str, Any]) -> str:
-    """Steps, epochs, seconds, how far the loss fell, and how many DDPM samples are recognised."""
+    """The network, steps, epochs, seconds, how far the loss fell, and how many DDPM samples are recognised."""
     timing, n = reports.record("train/timing.json"), reports.record("data/card.json")["splits"]["train"]["n"]
     steps, batch = params["train"]["steps"], params["train"]["batch_size"]
+    net = f"{NETS[params['model']['kind']]} with {whole(timing['parameters'])} parameters"
     samplers = reports.table("evaluate/samplers.csv")
     ddpm = samplers[(samplers["sampler"] == "ddpm") & (samplers["subset"] == "first")].iloc[0]
     return (
-        f"{whole(steps)} steps of {whole(batch)} images ({number(steps * batch / n, 2)} epochs of {whole(n)}) took "
+        f"Training a {net} for {whole(steps)} steps of {whole(batch)} images "
+        f"({number(steps * batch / n, 2)} epochs of {whole(n)}) took "
         f"{duration(timing['seconds'])}, and {loss_trend(reports.table('train/history.csv'))}. Of {whole(ddpm['n'])} "
         f"samples by DDPM with {whole(ddpm['steps'])} steps the judge recognises {percent(ddpm['accuracy'])} as the "
         "class asked for."
