@@ -65,7 +65,7 @@ def take_part(rank, count, port, folder, act, *arguments):
     os.dup2(os.open(f"errors.{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    start.RANK = rank
+    start.RANK, together.SHARED = rank, count > 1
     act(*arguments)
 
 
