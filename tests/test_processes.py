@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 from param_files import read_params, smoke_params, write_params
-from pipeline import DEADLINE_SECONDS, ROOT
+from pipeline import DEADLINE_SECONDS, ROOT, wait_until
 from test_batches import SHAPE
 from test_failures import (
     AUTOENCODER,
@@ -52,6 +52,7 @@ from diffusion.tensors import load_tensors, save_tensors
 from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Optimiser
 from stages.shared import start, together
+from stages.shared.interruption import interruptible
 
 CPU = torch.device("cpu")
 COUNTS = (1, 2, 4)
@@ -65,7 +66,7 @@ def take_part(rank, count, port, folder, act, *arguments):
     os.dup2(os.open(f"errors.{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    start.RANK = rank
+    start.RANK, together.SHARED = rank, count > 1
     act(*arguments)
 
 
@@ -325,12 +326,17 @@ def test_a_stage_that_samples_writes_the_same_in_two_processes(in_processes, cop
 
 
 def agent_of(program):
-    """Be a stage whose command is this program, in two processes; what it raises is the last line of the errors."""
+    """Be a stage whose command is this program, in two processes."""
     sys.orig_argv = [sys.executable, "-c", program]
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         del os.environ[name]
+    together.run_in_processes(2)
+
+
+def told_by_agent_of(program):
+    """The same, and tell what it raises."""
     try:
-        together.run_in_processes(2)
+        agent_of(program)
     except (OSError, KeyboardInterrupt) as error:
         sys.exit(f"{type(error).__name__} {error}")
 
@@ -361,8 +367,26 @@ def test_a_stage_starts_its_processes_on_this_machine_alone(in_processes, tmp_pa
 def test_the_end_of_one_is_the_end_of_all_in_one_line(in_processes, tmp_path, work, told):
     """The other waits for ever."""
     program = f"import os, signal, sys; rank = int(os.environ['RANK']); open(f'{{os.getpid()}}.pid', 'w'); {work}"
-    assert in_processes(1, tmp_path, agent_of, program) == [1]
+    assert in_processes(1, tmp_path, told_by_agent_of, program) == [1]
     assert errors(tmp_path, 1) == [[told]]
+    for path in tmp_path.glob("*.pid"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.stem), 0)
+
+
+def dvc_that_is_killed():
+    """Start a stage of two processes, as DVC does, and die once they are there."""
+    if os.fork():
+        wait_until(lambda: len(list(Path().glob("*.pid"))) == 2, "two processes")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.environ["DVC_STAGE"], start.PARENT = "train", os.getppid()
+    with interruptible("advice"):
+        agent_of("import os, signal; open(f'{os.getpid()}.pid', 'w'); signal.pause()")
+
+
+def test_no_process_outlives_the_dvc_of_its_stage(in_processes, tmp_path):
+    assert in_processes(1, tmp_path, dvc_that_is_killed) == [-signal.SIGKILL]
+    wait_until(lambda: errors(tmp_path, 1) == [["stopped, because DVC has ended; advice"]], "the stage's last line")
     for path in tmp_path.glob("*.pid"):
         with pytest.raises(ProcessLookupError):
             os.kill(int(path.stem), 0)

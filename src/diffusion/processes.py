@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 Result = tuple[Tensor, ...]  # all on one device
 
 
-class Left(ConnectionError):
+class Left(ValueError):
     """Another process has ended, or cannot be reached."""
 
 

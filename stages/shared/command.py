@@ -5,7 +5,6 @@ import errno
 import inspect
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from diffusion.memory import shortage_explained
@@ -51,8 +50,12 @@ def run(main: Callable[..., None], share: Callable[[Params, Callable[[], None]],
     try:
         with interruptible(GO_BACK), announced():
             params = kind.annotation.load(Path())
-            with shortage_explained(stage, memory_keys(stage, params)):
-                share(params, partial(main, params, **vars(arguments)))
+
+            def work() -> None:
+                with shortage_explained(stage, memory_keys(stage, params)):
+                    main(params, **vars(arguments))
+
+            share(params, work)
     except (ValueError, OSError, MemoryError) as error:
         if sys.flags.dev_mode:
             raise

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 
 PARENT = os.getppid()
 AGENT = "stage"  # the name of the agent that a stage is to the processes that it starts
-RANK = int(os.environ.get("RANK", 0))  # among processes that share the work, by torchrun's variables
+SHARED = int(os.environ.get("WORLD_SIZE", 1)) > 1  # torchrun's variables: whether other processes share the work,
+RANK = int(os.environ["RANK"]) if SHARED else 0  # and which of them this is
 INTERRUPTED = 130  # the exit status of such a process that is interrupted
 FROM_STAGE = os.environ.get("TORCHELASTIC_RUN_ID") == AGENT  # whether a stage started this process
 MOMENT = time.monotonic()

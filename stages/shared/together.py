@@ -15,23 +15,29 @@ import torch
 from diffusion.processes import Left, joined, speaks_first
 from diffusion.runtime import pick_device
 from stages.params.params import Params
-from stages.shared.start import AGENT, FROM_STAGE, INTERRUPTED
+from stages.shared.command import in_one_line
+from stages.shared.start import AGENT, FROM_STAGE, GO_BACK, INTERRUPTED, SHARED
 
 LOOPBACK = "127.0.0.1"
 
 
 def in_processes(params: Params, work: Callable[[], None]) -> None:
     """Do the work of a stage: as one of the processes that torchrun has started, or else in as many as `processes` of
-    params.yaml asks for. Of an error that all run into, one process tells."""
+    params.yaml asks for.
+
+    Of an error that all run into, one process tells. Each ends at once: its lanes may be busy for long.
+    """
     device = pick_device(params.device)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if SHARED:
         with joined(device):
             try:
                 work()
             except (ValueError, OSError, MemoryError) as error:
-                if (FROM_STAGE and isinstance(error, Left)) or not speaks_first(error):
-                    sys.exit(1)
-                raise
+                if sys.flags.dev_mode:
+                    raise
+                if not (FROM_STAGE and isinstance(error, Left)) and speaks_first(error):
+                    print(f"error: {in_one_line(error)}; {GO_BACK}", file=sys.stderr, flush=True)
+                os._exit(1)
         return
     number = processes_of(params.processes, device)
     if number > 1:
@@ -93,6 +99,7 @@ def run_in_processes(number: int) -> None:
             killed = [rank for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM]  # that one is ours
             if not killed:
                 sys.exit(1)
+            print(file=sys.stderr)  # behind the progress bar that it left
             name = signal.Signals(-codes[killed[0]]).name
             raise ChildProcessError(
                 f"process {killed[0]} of {number} was killed by {name} (SIGKILL by nobody known: memory ran out)"

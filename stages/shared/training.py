@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from diffusion.data import Dataset, load_split
+from diffusion.processes import count
 from diffusion.runtime import describe_machine, peak_memory_mib
 from diffusion.tensors import save_model
 from diffusion.training.checkpoints import Checkpoints, fingerprint
@@ -63,6 +64,7 @@ class Training:
                 "peak_memory_mib": peak_memory_mib(),
                 "parameters": sum(p.numel() for net in nets for p in net.parameters()),
                 "batch_size": self.settings.batch_size,
+                "processes": count(),
                 **describe_machine(*self.machine),
             }
             write_json(results / "timing.json", timing)
