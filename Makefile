@@ -14,7 +14,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CHAPTERS := score latent baselines
 
 .DEFAULT_GOAL := spine
-.PHONY: spine all $(CHAPTERS) moved demo test reproducible bench profile load photographs frontier distill peers study sweep lesson deps lock clean help
+.PHONY: spine all $(CHAPTERS) playground moved demo test reproducible bench profile load photographs frontier distill peers study sweep lesson deps lock clean help
 
 spine: .venv/.installed
 	dvc repro
@@ -35,6 +35,9 @@ demo: .venv/.installed
 	@git -C demo config user.name demo && git -C demo config user.email demo@localhost
 	cd demo && dvc exp run $$(cat presets/demo.args)
 	@echo "Your own digits: demo/reports/evaluate/recommended.png; all about them: demo/reports/index.html (for a browser)"
+
+playground: .venv/.installed-playground
+	python -m playground
 
 test: .venv/.installed-dev
 	ruff format --check .
@@ -119,6 +122,7 @@ help:
 	@echo "  make score      run one chapter with the stages of the spine that it needs: the model as a score, likelihood"
 	@echo "  make latent     likewise: an autoencoder, captions, latent diffusion on text"
 	@echo "  make baselines  likewise: diffusion beside a GAN and a VAE"
+	@echo "  make playground the trained model in a page that runs it, for any browser: reports/playground.html (needs npm)"
 	@echo "Development"
 	@echo "  make test          install the tools too, check format, style, types and imports, run all tests (minutes)"
 	@echo "  make reproducible  run the smoke preset twice from nothing and compare every output byte for byte (minutes)"
@@ -153,6 +157,12 @@ moved:
 
 .venv/.installed-dev: .venv/.installed
 	$(INSTALL) '.[dev]'
+	@python -m playground.onnxruntime_web || echo "The playground's tests in a browser will be skipped" >&2
+	@touch $@
+
+.venv/.installed-playground: .venv/.installed src/playground/onnxruntime_web.py
+	$(INSTALL) '.[onnx]'
+	python -m playground.onnxruntime_web
 	@touch $@
 
 .venv/.installed-peers: .venv/.installed

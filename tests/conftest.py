@@ -1,4 +1,4 @@
-"""The one run of the pipeline that all tests of DVC and of the pages share."""
+"""The one run of the pipeline that all tests of DVC and of the pages share, and the browser that they look with."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -75,3 +75,39 @@ def threads(request):
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's chromium, without a network."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from benchmarks.playground import CHROMIUM, OPTIONS
+
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine (Debian: apt install chromium)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Opens the page at a width and colour scheme; messages and requests gather in `page.heard` and `page.asked`."""
+    contexts = []
+
+    def open_page(width: int, scheme: str = "light", address: str = address):
+        contexts.append(
+            browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+        )
+        page = contexts[-1].new_page()
+        page.heard, page.asked = [], []
+        page.on("console", lambda message: page.heard.append(message.text))
+        page.on("pageerror", lambda error: page.heard.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

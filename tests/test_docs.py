@@ -86,7 +86,7 @@ def test_the_picture_of_the_rooms_is_the_import_graph(monkeypatch):
 
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.syspath_prepend(ROOT / "src")
-    graph = grimp.build_graph("diffusion", "report", "stages", "studies", "benchmarks", cache_dir=None)
+    graph = grimp.build_graph("diffusion", "report", "playground", "stages", "studies", "benchmarks", cache_dir=None)
     imports = defaultdict(set)
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):

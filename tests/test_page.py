@@ -10,25 +10,6 @@ from run_reports import CHAPTERS, HOSTILE, reports_in
 from report.page import TITLES
 from report.reading import literal
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (Debian: apt install chromium)")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
-
 
 @pytest.fixture
 def address(built) -> str:
@@ -37,28 +18,6 @@ def address(built) -> str:
 
 def address_of(reports: Path, name: str = "index") -> str:
     return Path(os.path.abspath(reports / f"{name}.html")).as_uri()
-
-
-@pytest.fixture
-def open_page(browser, address):
-    """Opens the page at a width and colour scheme; messages and requests gather in `page.heard` and `page.asked`."""
-    contexts = []
-
-    def open_page(width: int, scheme: str = "light", address: str = address):
-        contexts.append(
-            browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
-        )
-        page = contexts[-1].new_page()
-        page.heard, page.asked = [], []
-        page.on("console", lambda message: page.heard.append(message.text))
-        page.on("pageerror", lambda error: page.heard.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
 
 
 @pytest.mark.parametrize("width", [390, 1280])
