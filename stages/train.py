@@ -33,7 +33,7 @@ def main(params: Params, *, data: Path, model: Path, results: Path) -> None:
         save_denoiser(model, learners["denoiser"].weights(), description)
         write_model_record(results / "model.json", model, params.train.steps)
 
-    training.run(results, params.checkpoint_seconds, save)
+    training.run(results, params, save)
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:

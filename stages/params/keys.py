@@ -15,6 +15,7 @@ from diffusion.choices import (
     DECAYS,
     DEVICES,
     EXTRACTORS,
+    LOGGERS,
     PRECISIONS,
     SCHEDULES,
     SOLVERS,
@@ -265,6 +266,7 @@ class Keys(Section):
     precision: Annotated[str, _one_of(*PRECISIONS)]
     shards: Annotated[int, Field(ge=1, le=64)]
     checkpoint_seconds: Weight
+    logger: Annotated[str, _one_of(*LOGGERS)]
     schedule: Annotated[str, _one_of(*SCHEDULES)]
     timesteps: Timesteps
     data: Data
