@@ -38,7 +38,7 @@ def main(params: LatentParams, *, data: Path, model: Path, results: Path) -> Non
 
     depends_on, files = params.model_dump(include={"seed", "shards", "autoencoder"}), [data / "train.safetensors"]
     training = Training("autoencoder", update, state_of(learners), settings, machine, depends_on, files, HISTORY)
-    training.run(results, params.checkpoint_seconds, save)
+    training.run(results, params, save)
 
 
 def write_figures(results: Path, net: Autoencoder, images: Tensor) -> None:

@@ -35,7 +35,7 @@ def main(params: Params, *, data: Path, models: Path, results: Path) -> None:
     update, learners = training_of_both(params, train, *machine)
     depends_on, files = params.model_dump(include={"seed", "shards", "judge"}), [data / "train.safetensors"]
     training = Training("judge", update, state_of(learners), params.judge, machine, depends_on, files, HISTORY)
-    with training.trained(results, params.checkpoint_seconds):
+    with training.trained(results, params):
         net, noisy_net = (learner.net for learner in learners.values())
         extractor = None if described is None else fitted_extractor(name, described, train.images, machine.device)
         clean, noisy = Judge(net, machine.device, extractor), Judge(noisy_net, machine.device)

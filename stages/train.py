@@ -46,7 +46,7 @@ def main(params: Params, *, data: Path, model: Path, early: Path, results: Path)
         save_denoiser(early, early_ema.state_dict(), description)
         write_model_record(results / "model.json", model, params.train.steps)
 
-    training.run(results, params.checkpoint_seconds, save)
+    training.run(results, params, save)
 
 
 def describe(params: Params, data: Dataset) -> dict[str, Any]:

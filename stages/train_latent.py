@@ -46,7 +46,7 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
     training = Training("latent denoiser", update, state_of(learners), settings, machine, depends_on, files)
     training.run(
         results,
-        params.checkpoint_seconds,
+        params,
         lambda: save_latent(model, learners["denoiser"].weights(), encoder, description),
     )
 

@@ -89,7 +89,7 @@ def study(params: ScoreParams, train: Dataset, test: Dataset, report: Path) -> N
     depends_on["images"] = hashlib.sha256(train.images.numpy()).hexdigest()
     state = state_of(learners) | {"clock": clock}
     training = Training("density", update, state, params.train, machine, depends_on, files=[])
-    training.run(report, params.checkpoint_seconds, measure)
+    training.run(report, params, measure)
 
 
 def training_of(params: ScoreParams, data: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:

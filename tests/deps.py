@@ -1,8 +1,8 @@
 """`make deps`: write the code that every stage imports into the `deps` of every dvc.yaml, from the import graph.
 
-The validation of params only accepts or refuses a run, `plan` only says how far one is, and `together` only starts
-processes, so no stage depends on them, nor on what they alone import. A folder among the deps stands for all the code
-in it.
+The validation of params only accepts or refuses a run, `plan` only says how far one is, `together` only starts
+processes, and `loggers` only repeat what a training has measured, so no stage depends on them, nor on what they alone
+import. A folder among the deps stands for all the code in it.
 """
 
 import re
@@ -14,7 +14,7 @@ import grimp
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"diffusion": "src/diffusion", "report": "src/report", "stages": "stages"}
 PIPELINES = [ROOT / "dvc.yaml", *sorted(ROOT.glob("chapters/*/dvc.yaml"))]
-NO_DEPENDENCY = ("stages.params", "stages.shared.plan", "stages.shared.together")
+NO_DEPENDENCY = ("stages.params", *(f"stages.shared.{name}" for name in ("plan", "together", "loggers")))
 STAGE = re.compile(r"^  (\w+):\n(?:    .*\n|\n|  +#.*\n)*", re.MULTILINE)
 DEPS = re.compile(r"^    deps:\n((?:    - .*\n)+)", re.MULTILINE)
 

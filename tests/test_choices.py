@@ -16,6 +16,7 @@ from diffusion.sources.splits import load_splits
 from diffusion.sources.table import DATASETS
 from diffusion.target import TARGETS
 from diffusion.training.optimiser import DECAYS
+from stages.shared.loggers import LOGGERS
 
 TABLES = {
     "SCHEDULES": SCHEDULES,
@@ -28,6 +29,7 @@ TABLES = {
     "DECAYS": DECAYS,
     "DATA_SETS": DATASETS,
     "EXTRACTORS": EXTRACTORS,
+    "LOGGERS": LOGGERS,
 }
 
 

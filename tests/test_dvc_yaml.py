@@ -16,7 +16,7 @@ STAGES = {name: stage for stages in STAGES_OF.values() for name, stage in stages
 PARAMS = ("stages/params/params.py", "stages/params/file.py", "stages/params/keys.py", "stages/params/rules.py")
 PARAMS_FILES = ("params.yaml", *(f"chapters/{chapter}/params.yaml" for chapter in CHAPTERS))
 PAGES = {"report", *(f"{chapter}_page" for chapter in CHAPTERS)}
-KEYS_OF_NO_STAGE = {"device", "processes", "checkpoint_seconds"}  # they change how a result is computed, not what it is
+KEYS_OF_NO_STAGE = {"device", "processes", "checkpoint_seconds", "logger"}  # they change how a result is computed alone
 OUTSIDE = {
     ("prepare", "${data.root}"),
     ("judge", "${judge.weights}"),
@@ -162,6 +162,7 @@ def test_params_lists_stand_in_dvcs_own_style():
     [
         ("device", set()),
         ("checkpoint_seconds", set()),
+        ("logger", set()),
         ("schedule", {"train", "train_latent"}),
         ("timesteps", {"schedules", "train", "train_latent", "evaluate", "benchmark", "compare"}),
         ("train.learning_rate", {"train"}),
@@ -231,7 +232,7 @@ def test_a_page_shows_the_params_of_the_spine_and_of_its_chapter():
             (f"src/diffusion/samplers/{family}.py", set(STAGES) - {"evaluate", "benchmark", "score"})
             for family in ("table", "multistep", "ode", "sde")
         ),
-        *((path, set(STAGES)) for path in (*PARAMS, "stages/shared/plan.py")),
+        *((path, set(STAGES)) for path in (*PARAMS, "stages/shared/plan.py", "stages/shared/loggers.py")),
     ],
 )
 def test_what_an_edit_never_reruns(edited, never):

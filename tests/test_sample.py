@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 from test_latent import described
 
 from diffusion import sample
@@ -18,6 +18,9 @@ from diffusion.denoiser import save_denoiser
 from diffusion.generation import ImageModel
 from diffusion.latents.model import save_latent
 from diffusion.nets.unet import UNet
+from diffusion.samplers import film
+from diffusion.samplers.film import filmed
+from diffusion.samplers.step import Step
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -72,6 +75,53 @@ def test_a_sheet_is_a_picture(model, tmp_path):
         assert picture.width > picture.height > 16
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_holds_every_image_by_label_and_index(model, tmp_path, there):
+    """Pixel for pixel those of the arrays."""
+    folder = tmp_path / "images"
+    if there:
+        folder.mkdir()
+    for out in (folder, tmp_path / "x.npz"):
+        run(model, "--labels", "1-3", "--num", 5, "--steps", 2, "--out", out)
+    names = ["1-00000.png", "1-00003.png", "2-00001.png", "2-00004.png", "3-00002.png"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        for name in names:
+            with Image.open(folder / name) as picture:
+                assert (np.asarray(picture) == arrays["images"][int(name[2:7])]).all()
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+@pytest.mark.parametrize("sampler", ["ddpm", "heun"])
+def test_a_film_goes_from_noise_to_the_images_of_the_sheet(model, tmp_path, monkeypatch, suffix, sampler):
+    monkeypatch.setattr(film, "FRAMES", 8)
+    for out in (tmp_path / f"x{suffix}", tmp_path / "x.npz"):
+        run(model, "--num", 6, "--batch-size", 4, "--sampler", sampler, "--out", out)
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        *_, last = arrays["images"]  # in the second row of four columns, the second image
+    with Image.open(tmp_path / f"x{suffix}") as picture:
+        assert 5 < picture.n_frames <= 9  # equal ones that follow each other are one
+        assert picture.info["loop"] == 0
+        frames = [np.asarray(frame.convert("L"), dtype=int)[::2, ::2] for frame in ImageSequence.Iterator(picture)]
+    tiles = [frame[10:18, 10:18] for frame in frames]  # of 8x8 pixels, with a pixel between and around them
+    assert np.abs(tiles[-1] - last).mean() < 4 < np.abs(tiles[0] - last).mean()  # WebP is lossy
+    assert tiles[0].std() > 50
+
+
+def test_frames_are_what_the_sampler_passes_through():
+    steps = [Step(6 - k, torch.full((2, 1), float(6 - k)), torch.zeros(2, 1)) for k in range(7)]
+
+    def walk(denoise, schedule, normals):
+        assert next(normals) is start
+        assert next(normals) is fresh
+        yield from steps
+
+    start, fresh = torch.full((2, 1), 9.0), torch.zeros(2, 1)
+    (step,) = filmed(walk, 7)(None, None, iter([start, fresh]))
+    assert step.x_t.tolist() == [[[9.0], *([float(6 - k)] for k in range(7))]] * 2
+    assert step.t == 0
+
+
 def test_all_classes_by_default_and_others_by_name(model, tmp_path):
     for asked, labels in (([], [0, 1, 2, 3, 0]), (["--labels", "d", "a"], [3, 0, 3, 0, 3])):
         run(model, *asked, "--num", 5, "--steps", 2, "--out", tmp_path / "x.npz")
@@ -85,7 +135,7 @@ def helped(capsys, *arguments):
         sample._parser().parse_args([*map(str, arguments), "--help"])
     assert not caught.value.code
     examples = capsys.readouterr().out.partition("examples:")[2].replace("\\\n", " ")
-    return [shlex.split(line)[3:] for line in examples.splitlines() if "python -m" in line]
+    return [shlex.split(line)[1:] for line in examples.splitlines() if "diffusion-sample " in line]
 
 
 def test_help_suggests_what_the_models_at_hand_know(model, tmp_path, monkeypatch, capsys):
@@ -192,6 +242,9 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
     run(latent, "--prompt", "zero", "--num", 5, "--steps", 3, "--out", tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as picture:
         assert picture.width > 4 * picture.height
+    run(latent, *options, "--out", tmp_path / "x.webp")
+    with Image.open(tmp_path / "x.webp") as picture:
+        assert picture.n_frames > 1 and picture.height > picture.width > 16
     with pytest.raises(ValueError, match="--prompt: the word 'thinn' is not in the vocabulary .near it: thin"):
         run(latent, "--prompt", "a thinn three", "--out", tmp_path / "y.png")
     for nothing in ("", " ", "!"):
@@ -218,9 +271,10 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
         (["--steps", 31], "--steps: 31 .*1 to 30"),
         (["--sampler", "ddpm", "--steps", 10], "--steps: 10 .*ddpm .*all 30"),
         (["--sampler", "dpmpp_2m", "--eta", 0.5], "--eta: 0.5 is not possible with dpmpp_2m .allowed: with ddim"),
-        (["--out", "x.jpg"], "--out: 'x.jpg' .*npz, .png"),
+        (["--out", "x.jpg"], "--out: 'x.jpg' .*npz, .png, .webp, .gif; a folder without one"),
         (["--num", 10**30], "--num: .*allowed: 1 to 1,000,000,000"),
         (["--out", "no/such/folder/x.png"], "--out: no/such/folder is not a folder"),
+        (["--out", "no/such/folder/"], "--out: no/such is not a folder"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(model, arguments, message, tmp_path, monkeypatch):
@@ -228,6 +282,12 @@ def test_what_cannot_be_done_is_refused_before_any_work(model, arguments, messag
     with pytest.raises(ValueError, match=message):
         run(model, "--labels", "0-3", "--out", "x.png", *arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_not_overwritten_by_a_folder(model, tmp_path):
+    (tmp_path / "images").touch()
+    with pytest.raises(ValueError, match="--out: .*images is a file .allowed: a folder, or a name ending in .npz"):
+        run(model, "--out", tmp_path / "images")
 
 
 @pytest.mark.parametrize(

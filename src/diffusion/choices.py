@@ -57,6 +57,7 @@ TEXT_ENCODERS = ("own", "clip", "pretrained")
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
+LOGGERS = ("none", "tensorboard", "trackio")  # of loss curves
 
 DATA_SETS = {
     "mnist5k": DataSet(28, 1, "digit"),

@@ -1,9 +1,11 @@
-"""The command line: `python -m diffusion.sample --out x.png`, with `--labels circle` or `--prompt "a thin three"`."""
+"""The command line: `diffusion-sample --out x.png`, with `--labels circle` or `--prompt "a thin three"`.
+
+What --out names decides what is written: a sheet, arrays, a film of the reverse process, or a folder of single images.
+"""
 
 import argparse
 import math
 import shlex
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,7 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.choices import DEVICES, PRECISIONS
-from diffusion.data import classes_in_turn, save_sheet
+from diffusion.command_line import Parser, run_in_one_line
+from diffusion.data import GREY, classes_in_turn, save_sheet
 from diffusion.denoiser import EVERYWHERE, Denoiser, Wrap, guidance, load_denoiser, refuse_other_model
 from diffusion.files import whole_file
 from diffusion.generation import ImageModel, of_denoiser, of_latents
@@ -25,6 +28,8 @@ from diffusion.latents.captions import suggested_prompt
 from diffusion.latents.model import load_latent
 from diffusion.memory import shortage_explained
 from diffusion.runtime import pick_device, pick_precision, prepare_machine
+from diffusion.samplers.film import filmed
+from diffusion.samplers.step import Walk
 from diffusion.samplers.table import SAMPLERS, SamplerSetting
 from diffusion.schedule import SPACINGS
 from diffusion.tensors import Description
@@ -33,21 +38,27 @@ LABEL_MODEL, PROMPT_MODEL = Path("models/denoiser.safetensors"), Path("models/la
 EARLY_MODEL = "early.safetensors"  # beside the model
 COLUMNS = 10  # of a sheet with a single label or prompt
 DEFAULT_STEPS = 50
+FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 60, 2000  # of a film
 EXAMPLES = """examples:
   a sheet of a hundred images, a column for every class
-    python -m diffusion.sample --num 100 --out sheet.png
+    diffusion-sample --num 100 --out sheet.png
   a thousand images for another program: uint8 arrays `images` (N, H, W) or (N, H, W, C), and `labels` (N,)
-    python -m diffusion.sample --num 1000 --out arrays.npz
+    diffusion-sample --num 1000 --out arrays.npz
+  the same as single files LABEL-INDEX.png in a folder
+    diffusion-sample --num 1000 --out images/
+  how a sheet comes out of noise, as an animation
+    diffusion-sample --num 20 --out film.webp
   some classes, guided at the noise levels where the class is decided, in 10 steps
-    python -m diffusion.sample --labels {classes} --guidance 3 --guidance-interval -3 1 \\
+    diffusion-sample --labels {classes} --guidance 3 --guidance-interval -3 1 \\
       --sampler dpmpp_2m --steps 10 --out classes.png
   a hundred images, guided by what the same network knew early in its training
-    python -m diffusion.sample --autoguidance 2 --sampler dpmpp_2m --steps 20 --out autoguided.png
+    diffusion-sample --autoguidance 2 --sampler dpmpp_2m --steps 20 --out autoguided.png
   an image of a prompt
-    python -m diffusion.sample --prompt {prompt} --num 1 --guidance 3 --steps 20 --out picture.png
+    diffusion-sample --prompt {prompt} --num 1 --guidance 3 --steps 20 --out picture.png
 
 Image k has the k-th label or prompt (after the last they start over) and noise of its own, so it is the same at any
---batch-size and --num. Classes and prompt are those of the models at hand, or else of the default data.
+--batch-size and --num, and whatever --out is. Classes and prompt are those of the models at hand, or else of the
+default data.
 """
 
 
@@ -61,12 +72,7 @@ class Request(NamedTuple):
 
 def main(arguments: argparse.Namespace) -> None:
     """Sample and write. Raises ValueError for an impossible request, before any work, and MemoryError."""
-    if arguments.out.suffix not in WRITERS:
-        raise ValueError(f"--out: {arguments.out.name!r} has an unknown suffix (allowed: {', '.join(WRITERS)})")
-    if not arguments.out.parent.is_dir():
-        raise ValueError(f"--out: {arguments.out.parent} is not a folder")
-    if arguments.out.is_dir():
-        raise ValueError(f"--out: {arguments.out} is a folder")
+    write = writer(arguments.out)
     refuse_misused_guidance(arguments)
     device = pick_device(arguments.device)
     prepare_machine(device)
@@ -77,7 +83,24 @@ def main(arguments: argparse.Namespace) -> None:
         conditions = request.conditions[turns.to(request.conditions.device)]
         watch = partial(tqdm, unit="batch")
         images = request.model.images(conditions, arguments.seed, "sample", arguments.batch_size, watch)
-        WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(request.names)[turns], len(request.names))
+        write(arguments.out, images, torch.tensor(request.names)[turns], len(request.names))
+
+
+def writer(out: Path) -> "Writer":
+    """What writes to --out. Raises ValueError for a suffix that says nothing, and where there is no folder for it."""
+    if out.is_dir() or not out.suffix:
+        write: Writer = write_folder
+    elif out.suffix in WRITERS:
+        write = WRITERS[out.suffix]
+    else:
+        raise ValueError(
+            f"--out: {out.name!r} has an unknown suffix (allowed: {', '.join(WRITERS)}; a folder without one)"
+        )
+    if not out.parent.is_dir():
+        raise ValueError(f"--out: {out.parent} is not a folder")
+    if write is write_folder and out.is_file():
+        raise ValueError(f"--out: {out} is a file (allowed: a folder, or a name ending in {', '.join(WRITERS)})")
+    return write
 
 
 def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
@@ -95,7 +118,7 @@ def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
     except ValueError as error:
         raise ValueError(f"--labels: {error}") from error
     shape = (net["image_channels"], net["image_size"], net["image_size"])
-    walk = sampler_setting(arguments, denoiser.schedule.timesteps).start
+    walk = walk_of(arguments, denoiser.schedule.timesteps)
     return Request(of_denoiser(denoiser, shape, walk, guidance_by(arguments, bad)), torch.tensor(labels), labels)
 
 
@@ -119,9 +142,12 @@ def of_prompts(arguments: argparse.Namespace, device: torch.device) -> Request:
         tokens = model.tokens(arguments.prompt)
     except ValueError as error:
         raise ValueError(f"--prompt: {error}") from error
-    walk = sampler_setting(arguments, model.denoiser.schedule.timesteps).start
-    wrap = guidance_by(arguments)
-    images_of = of_latents(model.denoiser, model.latent_shape, walk, model.autoencoder.decode, wrap)
+    walk = walk_of(arguments, model.denoiser.schedule.timesteps)
+
+    def decode(latents: Tensor) -> Tensor:  # (B, c, h, w), or (B, F, c, h, w) of a film
+        return model.autoencoder.decode(latents.flatten(0, -4)).unflatten(0, latents.shape[:-3])
+
+    images_of = of_latents(model.denoiser, model.latent_shape, walk, decode, guidance_by(arguments))
     return Request(images_of, tokens, list(range(len(tokens))))
 
 
@@ -167,6 +193,12 @@ def guidance_by(arguments: argparse.Namespace, bad: Denoiser | None = None) -> W
     return guidance(scale, bad, tuple(interval) if interval else EVERYWHERE, arguments.guidance_rescale or 0.0)
 
 
+def walk_of(arguments: argparse.Namespace, timesteps: int) -> Walk:
+    """The sampler asked for, with all that it passes through where --out is a film. Raises as `sampler_setting`."""
+    setting = sampler_setting(arguments, timesteps)
+    return filmed(setting.start, setting.steps) if WRITERS.get(arguments.out.suffix) is write_film else setting.start
+
+
 def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSetting:
     """The sampler asked for. Raises ValueError for steps, a timestep spacing or an eta that it cannot have."""
     name, steps, sampler = arguments.sampler, arguments.steps, SAMPLERS[arguments.sampler]
@@ -198,13 +230,41 @@ def write_sheet(path: Path, images: Tensor, _: Tensor, columns: int) -> None:
     save_sheet(path, images, min(columns if columns > 1 else COLUMNS, len(images)))
 
 
-WRITERS = {".npz": write_arrays, ".png": write_sheet}
+def write_folder(folder: Path, images: Tensor, labels: Tensor, _: int) -> None:
+    """A PNG for every image, LABEL-INDEX.png with the label of the .npz file; the folder may be there already."""
+    folder.mkdir(exist_ok=True)
+    for k, label in enumerate(labels.tolist()):
+        save_sheet(folder / f"{label}-{k:05}.png", images[k : k + 1], columns=1, scale=1)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Refuse arguments in one line like every other error, without the usage in front."""
-        raise ValueError(message.removeprefix("argument "))
+def write_film(path: Path, films: Tensor, _: Tensor, columns: int) -> None:
+    """An animation of sheets as `write_sheet` makes them, from films uint8 (N, F, C, H, W); its last frame stays."""
+    from PIL import Image
+    from torchvision.utils import make_grid
+
+    columns = min(columns if columns > 1 else COLUMNS, len(films))
+    sheets = [make_grid(frame, columns, padding=1, pad_value=GREY) for frame in films.transpose(0, 1)]
+    scaled = [sheet.repeat_interleave(2, 1).repeat_interleave(2, 2).permute(1, 2, 0).numpy() for sheet in sheets]
+    first, *others = map(Image.fromarray, scaled)
+    milliseconds = [*[FRAME_MILLISECONDS] * len(others), LAST_FRAME_MILLISECONDS]
+    with whole_file(path) as unfinished:
+        first.save(
+            unfinished,
+            format=path.suffix.removeprefix("."),
+            save_all=True,
+            append_images=others,
+            duration=milliseconds,
+            loop=0,
+        )
+
+
+Writer = Callable[[Path, Tensor, Tensor, int], None]  # (--out, images, labels (N,), number of labels asked for)
+WRITERS: dict[str, Writer] = {
+    ".npz": write_arrays,
+    ".png": write_sheet,
+    ".webp": write_film,
+    ".gif": write_film,
+}
 
 
 class _Help(argparse.Action):
@@ -219,8 +279,8 @@ class _Help(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m diffusion.sample",
+    parser = Parser(
+        prog="diffusion-sample",
         description="Sample images from a trained denoiser.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
@@ -231,7 +291,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help=f"weights of stage train (default {LABEL_MODEL}), or train_latent (with --prompt, default {PROMPT_MODEL})",
     )
-    parser.add_argument("--out", type=Path, required=True, help="a .png sheet or .npz arrays")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="a .png sheet, .npz arrays, a .webp or .gif film, or a folder of single PNGs",
+    )
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument(
         "--labels",
@@ -293,10 +358,10 @@ _scale = _number(float, 0, math.inf, "0 or more")
 _share = _number(float, 0, 1, "0 to 1")
 
 
+def run() -> None:
+    """The console script."""
+    run_in_one_line(main, _parser())
+
+
 if __name__ == "__main__":
-    try:
-        main(_parser().parse_args())
-    except (ValueError, OSError, MemoryError) as error:
-        if sys.flags.dev_mode:
-            raise
-        sys.exit(f"error: {' '.join(str(error).split())}")
+    run()

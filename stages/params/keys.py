@@ -16,6 +16,7 @@ from diffusion.choices import (
     DEVICES,
     EXTRACTORS,
     GUIDANCE,
+    LOGGERS,
     NETS,
     PRECISIONS,
     SAMPLERS,
@@ -303,6 +304,7 @@ class Keys(Section):
     shards: Annotated[int, Field(ge=1, le=64)]
     processes: Annotated[int, Field(ge=1, le=1024)] | Annotated[str, _one_of("auto")]
     checkpoint_seconds: Weight
+    logger: Annotated[str, _one_of(*LOGGERS)]
     schedule: Annotated[str, _one_of(*SCHEDULES)]
     timesteps: Timesteps
     data: Data

@@ -18,8 +18,9 @@ from diffusion.tensors import save_model
 from diffusion.training.checkpoints import Checkpoints, fingerprint
 from diffusion.training.loop import Learner, Stateful, Update, fit, state_of
 from diffusion.training.optimiser import Diverged
-from stages.params.params import BaselineParams
+from stages.params.params import BaselineParams, Params
 from stages.shared.interruption import held_back
+from stages.shared.loggers import Log, logged
 from stages.shared.machine import Machine, machine_of
 from stages.shared.outputs import write_json, write_table
 from stages.shared.progress import watched
@@ -53,9 +54,9 @@ class Training:
     files: Sequence[Path]
     columns: Sequence[str] = HISTORY  # of history.csv, besides the step
 
-    def run(self, results: Path, checkpoint_seconds: float, save: Callable[[], None]) -> None:
+    def run(self, results: Path, params: Params, save: Callable[[], None]) -> None:
         """Train, call `save`, write history.csv and timing.json to `results`. Raises Diverged as `trained` does."""
-        with self.trained(results, checkpoint_seconds) as checkpoints:
+        with self.trained(results, params) as checkpoints:
             save()
             nets = [part for part in self.state.values() if isinstance(part, nn.Module)]
             timing = {
@@ -70,21 +71,22 @@ class Training:
             write_json(results / "timing.json", timing)
 
     @contextmanager
-    def trained(self, results: Path, checkpoint_seconds: float) -> Iterator[Checkpoints]:
+    def trained(self, results: Path, params: Params) -> Iterator[Checkpoints]:
         """Train and write history.csv to `results`, then run the block, which saves the result; the checkpoints stay
         until it has.
 
-        Raises Diverged if a loss or gradient is not finite; history and checkpoints up to then are kept. An
-        interruption waits for the end of the current step and for a checkpoint of it.
+        Of `params` only what changes no result is read: `checkpoint_seconds` and `logger`. Raises ValueError for a
+        logger that is not installed, and Diverged if a loss or gradient is not finite; history and checkpoints up to
+        then are kept. An interruption waits for the end of the current step and for a checkpoint of it.
         """
         device, precision = self.machine
         key = fingerprint(self.name, self.depends_on, str(device), precision, files=[*self.files, *sources()])
         history, header = results / "history.csv", ("step", *self.columns)
         written: list[tuple[float, ...]] = []
-        with Checkpoints(checkpoints_folder() / key, checkpoint_seconds) as checkpoints:
+        with Checkpoints(checkpoints_folder() / key, params.checkpoint_seconds) as checkpoints:
             try:
-                with held_back(checkpoints.interrupted):
-                    write_table(history, header, self._rows(checkpoints, written))
+                with logged(params.logger, self.name) as log, held_back(checkpoints.interrupted):
+                    write_table(history, header, self._rows(checkpoints, written, log))
             except Diverged as error:
                 write_table(history, header, written)
                 mend = "a smaller learning_rate" + (", or precision: fp32" if precision != "fp32" else "")
@@ -93,12 +95,15 @@ class Training:
                 ) from error
             yield checkpoints
 
-    def _rows(self, checkpoints: Checkpoints, written: list[tuple[float, ...]]) -> Iterator[tuple[float, ...]]:
-        """Train, yielding a row for every report and adding it to `written`."""
+    def _rows(
+        self, checkpoints: Checkpoints, written: list[tuple[float, ...]], log: Log
+    ) -> Iterator[tuple[float, ...]]:
+        """Train, yielding a row for every report, logging it and adding it to `written`."""
         settings = self.settings
         steps = fit(self.update, self.state, settings.steps, settings.log_every, checkpoints)
         for step, means in watched(steps, self.name, settings.steps, settings.batch_size):
             written.append((step, *(means[column] for column in self.columns)))
+            log(step, means)
             yield written[-1]
 
 
@@ -125,7 +130,7 @@ def train_baseline(
     description = {"net": net_arguments(params, train), "class_names": list(train.class_names)}
     depends_on = params.model_dump(include={"seed", "shards", kind})
     training = Training(kind, update, state_of(learners), settings, machine, depends_on, [split], columns)
-    training.run(results, params.checkpoint_seconds, lambda: save_model(model, kind, saved.weights(), description))
+    training.run(results, params, lambda: save_model(model, kind, saved.weights(), description))
 
 
 def checkpoints_folder() -> Path:
