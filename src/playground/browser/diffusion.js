@@ -1,7 +1,7 @@
 "use strict";
 // The lesson in JavaScript: the noise schedule, the denoiser, the samplers. It follows src/diffusion/schedule.py,
-// denoiser.py and samplers/ line by line, in their letters, and tests/test_playground.py holds the images of both against
-// each other. An image, or the images of a batch one after the other, is a Float32Array.
+// denoiser.py and samplers/ line by line, in their letters, and tests/test_playground.py compares the images of both.
+// An image, or the images of a batch one after the other, is a Float32Array.
 //
 //     x_t = sqrt(alpha_bar_t) * x_0 + sqrt(1 - alpha_bar_t) * eps
 

@@ -26,7 +26,7 @@ async function load_network(shape) {
   };
 }
 
-/** The same, for several callers who wait for each other; `meter` adds up what the calls cost, in seconds and images. */
+/** The same, for callers who wait for each other; `meter` adds up what the calls cost, in seconds and images. */
 function in_turn(network) {
   let last = Promise.resolve();
   return (meter) => (x, time, labels) => {

@@ -14,6 +14,9 @@ const FILM_COLUMNS = 10;
 const PLAYING_TIME = 4000; // milliseconds from noise to image
 const BREATH = 30; // milliseconds of work after which the page may draw
 const MAX_DOTS = 100; // of a curve
+const FIRST_SHOWN = Math.min(3, lesson.images.length - 1); // the class
+const CHART = { width: 320, height: 72 }; // as in the viewBox of playground.html.j2, and below
+const WIDE_CHART = { width: 640, height: 160 };
 
 // A slider stands on an index into the values that it can take.
 const LOG_SNRS = evenly(
@@ -71,7 +74,7 @@ function svg(name, attributes) {
 }
 
 /** The points of alpha_bar over t in a chart of this size, by `place`, which gives the share of the width. */
-function curve({ alpha_bar, timesteps }, width, height, place) {
+function curve({ alpha_bar, timesteps }, { width, height }, place) {
   const every = Math.max(1, Math.floor(timesteps / 200));
   const points = [];
   for (let t = 0; t <= timesteps; t += every) {
@@ -94,7 +97,7 @@ class Side {
       slider.value = values.indexOf({ ...DEFAULTS, ...DIFFERENT[name] }[key]);
     }
     this.form.elements.sampler.value = "ddim";
-    this.form.elements.label.value = String(Math.min(3, lesson.class_names.length - 1));
+    this.form.elements.label.value = FIRST_SHOWN;
     this.form.addEventListener("input", () => this.run());
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.find(".step").addEventListener("input", (event) => {
@@ -140,6 +143,7 @@ class Side {
       this.steps.push({ t, x_t: pixels(x_t), x_0: pixels(x_0) });
       if (performance.now() - drawn < BREATH) continue;
       if (!playing) this.show(this.steps.length - 1);
+      this.film();
       await new Promise((resolve) => setTimeout(resolve));
       drawn = performance.now();
     }
@@ -178,7 +182,7 @@ class Side {
     const where = `step ${this.shown} of ${this.times.length - 1}`;
     const about = `${this.find(".summary").textContent}, ${where}, t = ${figures(t)}`;
     draw(this.find(".pictures .x_t"), x_t, `x_t: ${about}`);
-    draw(this.find(".pictures .x_0"), x_0, x_0 ? `Predicted x_0: ${about}` : "Nothing is predicted before the first step");
+    draw(this.find(".pictures .x_0"), x_0, x_0 ? `Predicted x_0: ${about}` : "No x_0 before the first step");
     const slider = this.find(".step");
     slider.value = this.shown;
     slider.setAttribute("aria-valuetext", `${where}, t = ${figures(t)}`);
@@ -187,39 +191,43 @@ class Side {
     this.find(".alpha_bar").textContent = figures(schedule.alpha_bar_at(t));
     this.find(".snr").textContent = figures(schedule.snr(t));
     this.find(".log_snr").textContent = figures(log_snr_at(t));
-    this.mark.setAttribute("cx", 320 * (1 - t / T));
-    this.mark.setAttribute("cy", 96 * (1 - schedule.alpha_bar_at(t)));
+    this.mark.setAttribute("cx", CHART.width * (1 - t / T));
+    this.mark.setAttribute("cy", CHART.height * (1 - schedule.alpha_bar_at(t)));
   }
 
   /** alpha_bar on the way from T to 0, with the steps, the guided part and a mark at the step that is shown. */
   chart({ scale, first, last }) {
     const chart = this.find(".chart");
-    const x = (t) => 320 * (1 - t / T);
+    const x = (t) => CHART.width * (1 - t / T);
+    const y = (t) => CHART.height * (1 - schedule.alpha_bar_at(t));
     const parts = [];
-    const guided_times = schedule.alpha_bar.map((_, t) => t).filter((t) => first <= log_snr_at(t) && log_snr_at(t) <= last);
-    if (scale !== 0 && scale !== 1 && guided_times.length) {
-      const [start, end] = [x(guided_times.at(-1)), x(guided_times[0])];
-      parts.push(svg("rect", { class: "guided", x: start, width: end - start, y: 0, height: 96 }));
+    const is_guided = (_, t) => first <= log_snr_at(t) && log_snr_at(t) <= last;
+    const [earliest, latest] = [schedule.alpha_bar.findLastIndex(is_guided), schedule.alpha_bar.findIndex(is_guided)];
+    if (scale !== 0 && scale !== 1 && latest >= 0) {
+      const [start, end] = [x(earliest), x(latest)];
+      parts.push(svg("rect", { class: "guided", x: start, width: end - start, y: 0, height: CHART.height }));
     }
-    parts.push(svg("polyline", { class: "line", points: curve(schedule, 320, 96, (share) => 1 - share) }));
+    parts.push(svg("polyline", { class: "line", points: curve(schedule, CHART, (share) => 1 - share) }));
     if (this.times.length <= MAX_DOTS) {
       for (const t of this.times) {
-        parts.push(svg("circle", { class: "dot", cx: x(t), cy: 96 * (1 - schedule.alpha_bar_at(t)), r: 2.5 }));
+        parts.push(svg("circle", { class: "dot", cx: x(t), cy: y(t), r: 2.5 }));
       }
     }
-    this.mark = svg("circle", { class: "mark", cx: 0, cy: 96, r: 6 });
+    this.mark = svg("circle", { class: "mark", r: 5 });
     chart.replaceChildren(...parts, this.mark);
     chart.setAttribute("aria-label", `alpha-bar over t, from T to 0, with ${this.times.length - 1} steps`);
   }
 
-  /** Steps evenly taken from all of them, the first after the start noise, the last the image. */
+  /** Steps evenly taken from all of them, as far as they are made; the last is the image. */
   film() {
-    const [canvas, count] = [this.find(".film"), this.steps.length - 1];
+    const [canvas, count] = [this.find(".film"), this.times.length - 1];
     const columns = Math.min(FILM_COLUMNS, count);
     Object.assign(canvas, { width: columns * (WIDTH + 1) - 1, height: 2 * HEIGHT + 1 });
     const context = canvas.getContext("2d");
     for (let column = 0; column < columns; column++) {
-      const { x_t, x_0 } = this.steps[Math.round(((column + 1) * count) / columns)];
+      const step = this.steps[Math.round(((column + 1) * count) / columns)];
+      if (!step) break;
+      const { x_t, x_0 } = step;
       context.putImageData(x_t, column * (WIDTH + 1), 0);
       context.putImageData(x_0, column * (WIDTH + 1), HEIGHT + 1);
     }
@@ -275,18 +283,19 @@ function forward() {
     key.append(svg("circle", { cx: 6, cy: 6, r: 5, fill: colour }));
     caption.append(key, title, reading);
     tile.append(canvas, caption);
-    chart.append(svg("polyline", { class: "line", stroke: colour, points: curve(SCHEDULES[name], 640, 160, (share) => share) }));
+    const points = curve(SCHEDULES[name], WIDE_CHART, (share) => share);
+    chart.append(svg("polyline", { class: "line", stroke: colour, points }));
     return { name, label, canvas, reading, tile };
   });
   document.getElementById("schedules").append(...tiles.map(({ tile }) => tile));
-  const now = svg("line", { class: "now", y1: 0, y2: 160 });
+  const now = svg("line", { class: "now", y1: 0, y2: WIDE_CHART.height });
   chart.append(now);
 
   const images = lesson.images.map(({ name, pixels: text }, index) => {
     const bytes = Array.from(atob(text), (character) => character.charCodeAt(0));
     const x_0 = Float32Array.from(bytes, (byte) => byte / 127.5 - 1);
     const [label, radio, canvas] = ["label", "input", "canvas"].map((tag) => document.createElement(tag));
-    Object.assign(radio, { type: "radio", name: "image", value: index, checked: index === Math.min(3, lesson.images.length - 1) });
+    Object.assign(radio, { type: "radio", name: "image", value: index, checked: index === FIRST_SHOWN });
     radio.setAttribute("aria-label", name);
     canvas.setAttribute("role", "img");
     draw(canvas, pixels(x_0), `A test image of ${name}`);
@@ -305,8 +314,7 @@ function forward() {
       draw(canvas, pixels(SCHEDULES[name].q_sample(x_0, t, eps)), `${subject} at t = ${t} under the schedule ${label}`);
       reading.textContent = `ᾱ = ${figures(alpha_bar)}, SNR = ${figures(SCHEDULES[name].snr(t))}`;
     }
-    now.setAttribute("x1", (640 * t) / T);
-    now.setAttribute("x2", (640 * t) / T);
+    for (const end of ["x1", "x2"]) now.setAttribute(end, (WIDE_CHART.width * t) / T);
   };
   time.value = Math.round(T / 3);
   document.getElementById("forward-form").addEventListener("input", update);
