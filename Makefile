@@ -124,7 +124,7 @@ help:
 	@echo "  make lesson                the lesson's own settings (hours on a CPU): reports/lesson"
 	@echo "  make frontier              every sampler, 5 to 1,000 network evaluations (an hour or more): reports/frontier"
 	@echo "  make distill               students of the default model for 8, 4, 2 and 1 evaluations: reports/frontier"
-	@echo "  make study STUDY=exercises T = 200 and cosine beside the default, as DVC experiments (half an hour)"
+	@echo "  make study STUDY=exercises T = 200, cosine and flow beside the default, as DVC experiments (half an hour)"
 	@echo "  make study STUDY=larger    latents against pixels, at the size of the data and at twice that (an hour)"
 	@echo "  make study STUDY=stability diffusion, GAN and VAE with three seeds and two learning rates each (half an hour)"
 	@echo "  make study STUDY=density   bits per dimension of all of MNIST, by a likelihood model (an hour)"

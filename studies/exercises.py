@@ -1,6 +1,8 @@
 """`make study STUDY=exercises`: what the lesson asks for beyond the default run, as DVC experiments side by side.
 
-T = 200 with betas rescaled and unscaled against T = 1000, and cosine against linear; all else is as in params.yaml.
+T = 200 with betas rescaled and unscaled against T = 1000, cosine and flow matching against linear; all else is as in
+params.yaml.
+
 Runs an experiment for each, up to stage `evaluate`, in copies of the workspace: twenty minutes or more on two cores.
 Writes history.csv, metrics.json, samples.png (a row per run, a noise per column) and about.json to --report, then
 removes the experiments; an interrupted study resumes from DVC's cache and from the checkpoint of its training.
@@ -33,6 +35,7 @@ RUNS = {  # name and changed params; the others are compared with the first
     "exercises-T200-linear": ("schedule=linear", "timesteps=200"),
     "exercises-T200-linear_unscaled": ("schedule=linear_unscaled", "timesteps=200"),
     "exercises-T1000-cosine": ("schedule=cosine", "timesteps=1000"),
+    "exercises-T1000-flow": ("schedule=flow", "timesteps=1000", "train.target=flow"),
 }
 LAST_STAGE = "evaluate"
 COLLECTED = ("results/train", "results/evaluate")
