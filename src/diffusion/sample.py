@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.choices import DEVICES, PRECISIONS
-from diffusion.data import classes_in_turn, save_sheet
+from diffusion.data import classes_in_turn, save_sheet, to_float
 from diffusion.denoiser import guided, load_denoiser
 from diffusion.files import whole_file
 from diffusion.generation import ImageModel, Wrap, of_denoiser, of_latents
@@ -25,8 +25,11 @@ from diffusion.latents.captions import suggested_prompt
 from diffusion.latents.model import load_latent
 from diffusion.memory import shortage_explained
 from diffusion.runtime import pick_device, pick_precision, prepare_machine
+from diffusion.samplers.inpainting import inpainted, left_half
+from diffusion.samplers.step import Walk
 from diffusion.samplers.table import SAMPLERS, SamplerSetting
 from diffusion.schedule import SPACINGS
+from diffusion.sources.image_file import read_image
 from diffusion.tensors import Description
 
 LABEL_MODEL, PROMPT_MODEL = Path("models/denoiser.safetensors"), Path("models/latent.safetensors")
@@ -64,6 +67,8 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out: {arguments.out.parent} is not a folder")
     if arguments.out.is_dir():
         raise ValueError(f"--out: {arguments.out} is a folder")
+    if arguments.mask and not arguments.inpaint:
+        raise ValueError("--mask: not possible without --inpaint")
     wrap = guidance(arguments)
     device = pick_device(arguments.device)
     prepare_machine(device)
@@ -87,8 +92,20 @@ def of_labels(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -
     except ValueError as error:
         raise ValueError(f"--labels: {error}") from error
     shape = (net["image_channels"], net["image_size"], net["image_size"])
-    walk = sampler_setting(arguments, denoiser.schedule.timesteps).start
+    setting = sampler_setting(arguments, denoiser.schedule.timesteps)
+    walk: Walk = setting.start
+    if arguments.inpaint:
+        image, mask = given_pixels(arguments, shape)
+        walk = inpainted(setting, image.to(device), mask.to(device))
     return Request(of_denoiser(denoiser, shape, walk, wrap), torch.tensor(labels), labels)
+
+
+def given_pixels(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """The image of --inpaint (C, H, W) in [-1, 1], and where it is given (bool): its left half, or where --mask is
+    black. Raises ValueError for a file that is no image."""
+    channels, size, _ = shape
+    image = to_float(read_image(arguments.inpaint, size, channels))
+    return image, read_image(arguments.mask, size, 1) < 128 if arguments.mask else left_half(size)
 
 
 def model_file(path: Path, stage: str) -> Path:
@@ -100,6 +117,8 @@ def model_file(path: Path, stage: str) -> Path:
 
 def of_prompts(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -> Request:
     """Images of prompts, from latents. Raises ValueError for one without words, or with a word that the model lacks."""
+    if arguments.inpaint:
+        raise ValueError("--inpaint: not possible with --prompt, whose model draws no pixels (allowed: with --labels)")
     path = model_file(arguments.model or PROMPT_MODEL, stage="train_latent")
     model, description = load_latent(path, device, pick_precision(arguments.precision, device))
     for text in arguments.prompt:
@@ -226,6 +245,12 @@ def _parser() -> argparse.ArgumentParser:
         help="classes by name or by index, also 0-9 or 1,3,5-7; a number that is a name is the name (default all)",
     )
     asked.add_argument("--prompt", nargs="+", metavar="TEXT", help="what to draw, in words that the model knows")
+    parser.add_argument(
+        "--inpaint", type=Path, metavar="IMAGE", help="an image whose left half is kept, the rest drawn"
+    )
+    parser.add_argument(
+        "--mask", type=Path, metavar="IMAGE", help="of --inpaint: white where to draw, black where to keep"
+    )
     parser.add_argument("--num", type=_positive, default=100, help="number of images (default 100)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="ddim", help="(default ddim)")
     parser.add_argument("--steps", type=_positive, help=f"per image (default {DEFAULT_STEPS}; all T for ddpm)")
