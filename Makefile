@@ -134,7 +134,7 @@ help:
 	@echo "  make frontier              every sampler, 5 to 1,000 network evaluations (an hour or more): reports/frontier"
 	@echo "  make distill               students of the default model for 8, 4, 2 and 1 evaluations: reports/frontier"
 	@echo "  make sweep SWEEP=studies/NAME.yaml  a grid of params with training seeds, as DVC experiments: reports/NAME"
-	@echo "             seeds: five seeds of the default; exercises: T = 200 and cosine beside it (half an hour each)"
+	@echo "             seeds: five seeds of the default; exercises: T = 200, cosine and flow beside it (half an hour each)"
 	@echo "  make study STUDY=larger    latents against pixels, at the size of the data and at twice that (an hour)"
 	@echo "  make study STUDY=stability diffusion, GAN and VAE with three seeds and two learning rates each (half an hour)"
 	@echo "  make study STUDY=density   bits per dimension of all of MNIST, by a likelihood model (an hour)"

@@ -1,5 +1,6 @@
-"""Stage `score`: the denoiser as a score: SDE and ODE samplers, known scores, bits per dimension, inversion."""
+"""Stage `score`: the denoiser as a score: samplers, known scores, bits per dimension, inversion, inpainting."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,14 +9,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.data import classes_in_turn, to_float, to_uint8
-from diffusion.denoiser import Conditional, Denoiser, record_evaluations
-from diffusion.generation import of_denoiser
+from diffusion.data import GREY, Dataset, classes_in_turn, to_float, to_uint8
+from diffusion.denoiser import Conditional, Denoiser, clipped, record_evaluations
+from diffusion.generation import ImageModel, of_denoiser
 from diffusion.processes import total
+from diffusion.quality.classification import accuracy
 from diffusion.quality.evaluation import Reference
 from diffusion.randomness import generator_for, image_noise
+from diffusion.samplers.inpainting import PASSES, inpainted, left_half
 from diffusion.samplers.inversion import decode, encode, slerp
 from diffusion.samplers.ode import FIRST_TIME, adaptive
+from diffusion.samplers.step import final
 from diffusion.samplers.table import SAMPLERS, SamplerSetting
 from stages.params.keys import Score
 from stages.params.params import ScoreParams
@@ -30,6 +34,7 @@ from stages.shared.sheets import write_sheet
 from stages.shared.together import in_processes
 
 INTERPOLATION_PAIRS, INTERPOLATION_COLUMNS = 6, 11
+INPAINTING_ROWS, INPAINTING_DRAWS = 8, 8  # images of the sheet; drawn for each, in the sheet and in the table
 ODE_BATCH_SIZE = 64  # of the adaptive solver
 
 
@@ -48,6 +53,8 @@ def main(params: ScoreParams, *, data: Path, model: Path, judge: Path, results: 
     test = reference.test.take(order)
     write_bits(results, exact, reference.train, test, settings, params.seed)
     write_inversion(results, exact, test.images, settings, params.seed)
+    given = test.take(slice(settings.inversion_images))
+    write_inpainting(results, denoiser, reference, given, params.sampling.num_steps, params.sampling.batch_size)
     write_model_record(results / "model.json", model, params.train.steps)
 
 
@@ -125,6 +132,45 @@ def write_interpolation(results: Path, denoiser: Denoiser, noise: Tensor, steps:
     shares = torch.linspace(0, 1, INTERPOLATION_COLUMNS).tolist()
     columns = [to_uint8(between(slerp(first, second, share))).cpu() for share in shares]
     write_sheet(results / "interpolation.png", torch.stack(columns, dim=1).flatten(0, 1), len(columns))
+
+
+def write_inpainting(
+    results: Path, denoiser: Denoiser, reference: Reference, given: Dataset, steps: int, batch_size: int
+) -> None:
+    """The left half of test images given, the rest drawn, unconditional: in one pass over the steps and in PASSES.
+
+    A draw is recognised if the judge sees the class of the image whose half it was given.
+    """
+    which = torch.arange(len(given.images)).repeat_interleave(INPAINTING_DRAWS)  # draws of an image side by side
+    watch, table = partial(tqdm, desc="inpainting", unit="batch"), []
+    for passes in (1, PASSES):
+        model = completing(denoiser, given.images, SamplerSetting("ddim", steps, 1.0), passes)
+        drawn = model.images(which, reference.seed, "score/inpainting", batch_size, watch)
+        of_each = drawn.unflatten(0, (-1, INPAINTING_DRAWS))  # (N, draws, C, H, W)
+        spread = to_float(of_each[..., ~left_half(drawn.shape[-1])]).var(1).mean().sqrt().item()
+        row = [passes, passes * steps, len(of_each), INPAINTING_DRAWS]
+        table.append([*row, recognised(reference, drawn, given.labels[which]), spread])
+    table.append([0, 0, len(of_each), 1, recognised(reference, given.images, given.labels), 0.0])
+    write_table(results / "inpainting.csv", ["passes", "calls", "n", "draws", "accuracy", "spread"], table)
+    halves = torch.where(left_half(drawn.shape[-1]), given.images, GREY)
+    rows = torch.cat([torch.stack([given.images, halves], dim=1), of_each], dim=1)[:INPAINTING_ROWS]
+    write_sheet(results / "inpainting.png", rows.flatten(0, 1), rows.shape[1])
+
+
+def completing(denoiser: Denoiser, images: Tensor, setting: SamplerSetting, passes: int) -> ImageModel:
+    """Draws of the right half of uint8 images (N, C, H, W), whose index is the condition, without their class."""
+    known, mask = to_float(images).to(denoiser.device), left_half(images.shape[-1]).to(denoiser.device)
+
+    def sample(index: Tensor, normals: Iterator[Tensor]) -> Tensor:
+        denoise = clipped(Conditional(denoiser, index).unconditional())
+        return final(inpainted(setting, known[index], mask, passes=passes)(denoise, denoiser.schedule, normals))
+
+    return ImageModel(images.shape[1:], denoiser.device, sample)
+
+
+def recognised(reference: Reference, images: Tensor, labels: Tensor) -> float:
+    """The share of uint8 images (N, C, H, W) in which the judge sees these labels (N,)."""
+    return accuracy(reference.judge.see(images).logits.argmax(1), labels)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,15 @@ SAME_ROWS = {  # sheets without a row per class: their columns; rows are as many
     "score/samplers.png": 16,
     "score/inversion.png": 16,
     "score/interpolation.png": 11,
+    "score/inpainting.png": 10,
 }
 ROWS = {"evaluate/nearest.png": 3, "evaluate/ddpm_grid.png": 4, "schedules/forward.png": 1}
-ROWS |= {"schedules/linear_cosine.png": 2, "score/inversion.png": 3, "score/interpolation.png": 6}
+ROWS |= {
+    "schedules/linear_cosine.png": 2,
+    "score/inversion.png": 3,
+    "score/interpolation.png": 6,
+    "score/inpainting.png": 8,
+}
 
 
 def class_names(number: int) -> list[str]:
@@ -130,6 +136,7 @@ MEASURES = {
 MEASURED = (
     *("evaluate/by_class.csv", "evaluate/samplers.csv", "evaluate/eta.csv", "guidance/metrics.csv"),
     *("guidance/limited.csv", "guidance/auto.csv", "score/samplers.csv", "score/inversion.csv", "compare/quality.csv"),
+    "score/inpainting.csv",
     "sample_latent/prompts.csv",
 )
 RECORDED = ("evaluate/metrics.json", "evaluate/recommended.json", "compare/metrics.json", "sample_latent/metrics.json")

@@ -38,6 +38,11 @@ def test_the_names_are_those_of_the_table(name):
     assert set(getattr(choices, name)) == set(TABLES[name])
 
 
+def test_schedules_without_signal_are_those_that_end_in_noise_alone():
+    ends = {name for name, schedule in SCHEDULES.items() if schedule(50).alpha_bar[-1] == 0}
+    assert set(choices.WITHOUT_SIGNAL) == ends
+
+
 def test_text_encoders_are_the_own_one_and_the_language_models():
     assert set(choices.TEXT_ENCODERS) == {"own", *LANGUAGE_MODELS}
 

@@ -25,7 +25,7 @@ def test_times_are_uniform_from_1_to_t_and_one_from_each_stratum():
     assert (counts - 400).abs().max() < 5 * math.sqrt(400)
 
 
-@pytest.mark.parametrize("name", ["linear", "sigmoid", "linear_zero_snr", "cosine"])
+@pytest.mark.parametrize("name", ["linear", "sigmoid", "linear_zero_snr", "cosine", "flow"])
 def test_times_drawn_as_under_cosine_have_its_log_snr_on_any_schedule(name):
     """Closed form: the share of log-SNR above l is 2/pi atan(exp(-l/2)); under cosine itself t is near uniform."""
     schedule = noise_schedule(name, 1000)
@@ -41,7 +41,7 @@ def test_times_drawn_as_under_cosine_have_its_log_snr_on_any_schedule(name):
         ).abs().max() < 20
 
 
-@pytest.mark.parametrize("name", ["linear", "sigmoid", "linear_zero_snr", "cosine"])
+@pytest.mark.parametrize("name", ["linear", "sigmoid", "linear_zero_snr", "cosine", "flow"])
 def test_focused_times_are_those_of_a_mixture_on_any_schedule(name):
     """Closed form: nine tenths normal in log-SNR, one tenth as under cosine, so that both ends are seen too."""
     schedule, normal = noise_schedule(name, 1000), NormalDist(-1, 1)

@@ -57,6 +57,13 @@ def test_the_exact_denoiser_goes_back_to_the_closed_form_score():
     assert (found.flatten(1) - expected).abs().max() < 1e-9
 
 
+def test_the_exact_denoiser_answers_the_mean_where_nothing_is_left_of_the_image():
+    mixture, x = MIXTURES["uneven"](), torch.randn(5, 2, 1, 1)
+    found = exact_denoise(mixture, noise_schedule("flow", 100))(x, 100)
+    expected = 0.6 * torch.tensor([-0.8, -0.5]) + 0.3 * torch.tensor([0.8, -0.4]) + 0.1 * torch.tensor([0.1, 0.9])
+    assert found.dtype == x.dtype and torch.allclose(found, expected.view(1, 2, 1, 1).expand(5, 2, 1, 1))
+
+
 @pytest.mark.parametrize(
     "setting",
     [

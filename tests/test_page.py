@@ -21,7 +21,7 @@ def address_of(reports: Path, name: str = "index") -> str:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize(("name", "pictures"), [("index", 20), ("score", 6), ("latent", 5), ("baselines", 3)])
+@pytest.mark.parametrize(("name", "pictures"), [("index", 20), ("score", 7), ("latent", 5), ("baselines", 3)])
 def test_the_page_fits_its_width_and_says_nothing_to_the_console(open_page, built, name, pictures, width):
     page = open_page(width, address=address_of(built, name))
     page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")

@@ -108,6 +108,7 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ),
         ({"schedule": "linear_zero_snr", "train.target": "eps"}, "train.target: eps .*x0, v"),
         ({"schedule": "linear_zero_snr", "train_latent.target": "eps"}, "train_latent.target: eps .*x0, v"),
+        ({"schedule": "flow", "train.target": "eps"}, "train.target: eps .*x0, v, flow with schedule flow"),
         ({"autoencoder.channels": [8, 8, 8]}, r"autoencoder.channels: \[8, 8, 8\] .* 8, divides the image size 28"),
         ({"latent.channels": [8, 8]}, "latent.channels: .* 8, divides the image size 28"),
         ({"latent.attention_heads": 0}, "latent.attention_heads: 0 .*1 or more, to attend to captions"),

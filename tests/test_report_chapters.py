@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import literal_reports as literal
+import pandas as pd
 import pytest
 from run_reports import edit_csv, edit_json, reports_in, write_csv
 from test_report_words import changed, plain
@@ -13,7 +14,7 @@ from report.claims import AGREES, DISAGREES, OPEN
 from report.latent import comparison, larger, prompts
 from report.latent.claims import latent_claims
 from report.reading import Reports
-from report.score import inversion, known_scores, likelihood, likelihood_study, samplers
+from report.score import inpainting, inversion, known_scores, likelihood, likelihood_study, samplers
 from report.score.claims import score_claims
 from report.studies import DENSITY, in_place
 
@@ -64,6 +65,16 @@ def test_the_way_back_is_told_for_the_fewest_and_the_most_steps(reports):
     rows = reports.table("score/inversion.csv").assign(steps=[10, 100], rms_error=[0.2, 0.02], error=0.01)
     sentence = plain(inversion.inversion_answer(rows, "digit"))
     assert "test digits turned into noise and back differ by 0.200 ± 0.010 with 10 steps and by 0.020" in sentence
+
+
+def test_what_is_completed_is_told_beside_a_single_pass():
+    rows = pd.DataFrame({"passes": [1, 5, 0], "calls": [50, 250, 0], "n": 100, "draws": [8, 8, 1]})
+    rows = rows.assign(accuracy=[0.61, 0.8, 0.99], spread=[0.4, 0.3, 0.0])
+    sentence = plain(inpainting.inpainting_answer(rows, "digit"))
+    assert "the class of the whole in 80.0 % of the draws, unconditional (n = 100, 8 draws each)" in sentence
+    assert "5 times, as RePaint does, changes that by more than chance: 61.0 % in one pass" in sentence
+    few = plain(inpainting.inpainting_answer(rows.assign(n=20), "digit"))
+    assert "does not change that by more than chance" in few
 
 
 def test_the_claim_about_the_score_agrees_only_where_it_does():

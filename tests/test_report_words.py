@@ -137,6 +137,20 @@ def test_differences_of_the_exercises_carry_the_error_of_both(runs):
 def test_losses_compare_only_at_the_same_noise_levels(runs):
     assert "losses compare, except for T = 200, linear_unscaled, where" in exercises.losses_compare(runs, "focused")
     assert "do not compare" in exercises.losses_compare(runs, "uniform")
+    assert "of another target" not in exercises.losses_compare(runs, "focused")
+    runs.loc[runs["schedule"] == "cosine", "train.target"] = "flow"
+    assert "that of T = 1,000, cosine is of another target" in plain(exercises.losses_compare(runs, "focused"))
+
+
+def test_flow_matching_is_said_to_be_the_same_model_with_figures_where_it_was_trained(runs):
+    runs = runs[runs["schedule"] != "flow"]
+    for untrained in (None, runs):
+        words = schedules.one_family(untrained)
+        assert "1 + 2√(ᾱ (1 − ᾱ))" in words and "`dvc exp run -S schedule=flow -S train.target=flow` trains it" in words
+    trained = runs.iloc[-1:].assign(schedule="flow", fid=7.7, accuracy=0.955, **{"train.target": "flow"})
+    words = plain(schedules.one_family(pd.concat([runs, trained])))
+    assert "FID is the same within the error (7.70 against 8.00, difference −0.30 ± 0.99)" in words
+    assert "trains it" not in words
 
 
 def test_the_caution_says_how_far_seeds_are_apart_where_that_is_known(runs):

@@ -247,6 +247,8 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
         assert picture.n_frames > 1 and picture.height > picture.width > 16
     with pytest.raises(ValueError, match="--prompt: the word 'thinn' is not in the vocabulary .near it: thin"):
         run(latent, "--prompt", "a thinn three", "--out", tmp_path / "y.png")
+    with pytest.raises(ValueError, match="--inpaint: not possible with --prompt"):
+        run(latent, "--prompt", "zero", "--inpaint", "x.png", "--out", tmp_path / "y.png")
     for nothing in ("", " ", "!"):
         with pytest.raises(ValueError, match=f"--prompt: '{nothing}' is not possible .allowed: words"):
             run(latent, "--prompt", "zero", nothing, "--out", tmp_path / "y.png")
@@ -257,9 +259,30 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
     assert not (tmp_path / "y.png").exists()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_inpainted_images_keep_what_is_given(channels, tmp_path):
+    """The left half of an image of the model's size, or what a mask leaves black, to the bit."""
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, channels), dtype=np.uint8).squeeze()
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:5] = 255
+    for name, pixels in (("image", image), ("mask", mask)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    small = small_model(tmp_path / "m.safetensors", image_channels=channels)
+    options = ("--inpaint", tmp_path / "image.png", "--num", 3, "--steps", 4, "--out", tmp_path / "x.npz")
+    left = np.zeros((8, 8), bool)
+    left[:, :4] = True
+    for masked, kept in (([], left), (["--mask", tmp_path / "mask.png"], mask == 0)):
+        run(small, *options, *masked)
+        made = np.load(tmp_path / "x.npz")["images"]
+        assert (made[:, kept] == image[kept]).all() and (made[:, ~kept] != image[~kept]).mean() > 0.9
+        assert (made[0] != made[1]).any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--inpaint", "missing.png"], "missing.png: a link or a folder .allowed: image files"),
+        (["--mask", "missing.png"], "--mask: not possible without --inpaint"),
         (["--guidance-interval", "1", "-3"], "--guidance-interval: 1 -3 is not possible .*lower and a higher"),
         (["--guidance-interval", "-3", "1"], "--guidance-interval: not possible without --guidance"),
         (["--guidance-rescale", "0"], "--guidance-rescale: not possible without --guidance"),

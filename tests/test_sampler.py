@@ -17,6 +17,7 @@ from diffusion.samplers.sde import CORRECTOR_SNR, euler_maruyama, langevin_step,
 from diffusion.samplers.step import Step, final
 from diffusion.samplers.table import SAMPLERS, SamplerSetting, comparison
 from diffusion.schedule import NoiseSchedule, noise_schedule, times_from
+from diffusion.target import TARGETS
 
 diffusers = pytest.importorskip("diffusers")
 MEAN, STD = 0.4, 0.5
@@ -42,7 +43,7 @@ def normals(*shape, seed=0, dtype=torch.float64):
 @pytest.mark.parametrize(
     "setting", comparison(1000, [50, 100], [0.0, 0.5, 1.0], [100], SOLVERS, [20], "log_snr"), ids=str
 )
-@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
+@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr", "flow"])
 def test_every_sampler_reproduces_mean_and_standard_deviation(setting, name):
     """Variance beta after respacing would leave noise of std .36 in a 10-step image; the std must come out right."""
     schedule = noise_schedule(name, 1000)
@@ -75,7 +76,7 @@ def moments_of_a_chain(schedule, times, corrected):
 
 
 @pytest.mark.parametrize("sampler", [euler_maruyama, predictor_corrector])
-@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
+@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr", "flow"])
 @pytest.mark.parametrize("num_steps", [50, 1000])
 def test_the_reverse_sde_is_that_of_the_paper(sampler, name, num_steps):
     schedule = noise_schedule(name, 1000)
@@ -108,7 +109,7 @@ def test_langevin_steps_at_one_noise_level_end_in_its_distribution():
     assert x.var().item() == pytest.approx(variance / (1 - size / (2 * variance)), rel=0.02)
 
 
-@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr"])
+@pytest.mark.parametrize("name", ["linear", "cosine", "linear_zero_snr", "flow"])
 def test_the_adaptive_solver_agrees_with_many_steps_of_heun(name):
     schedule, calls = noise_schedule(name, 1000), []
     start = torch.linspace(-2, 2, 9, dtype=torch.float64)
@@ -154,6 +155,26 @@ def test_ddim_with_eta_1_over_all_steps_is_the_ddpm_posterior():
         variance = beta[t] * (1 - alpha_bar[t - 1]) / (1 - alpha_bar[t])
         x = mean + variance.sqrt() * eps
         assert step.t == t - 1 and (step.x_t - x).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("num_steps", [1, 7, 50])
+def test_ddim_on_the_flow_is_eulers_method(num_steps):
+    """z = (1 - s) x_0 + s eps moves by (s' - s) u(z, s): the lesson's sampler and flow matching's are the same."""
+    schedule, start = noise_schedule("flow", 1000), next(normals(64))
+
+    def velocity(z, s):
+        return (3 * z + 5 * s).sin() - z**2 / 4  # of no distribution: the two agree for any network
+
+    def denoise(x_t, t):
+        signal, noise = map(float, schedule.coefficients(t))
+        z, s = x_t / (signal + noise), t / 1000
+        return TARGETS["flow"].to_x_0(x_t, velocity(z, s), signal, noise)
+
+    times = times_from("trailing", schedule, num_steps)
+    z = start
+    for t, s in itertools.pairwise(times):
+        z = z + (s - t) / 1000 * velocity(z, t / 1000)
+    assert (final(ddim(denoise, schedule, times, iter([start]))) - z).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])

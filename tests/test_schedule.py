@@ -95,6 +95,14 @@ def test_the_chain_of_single_steps_in_samples():
     assert abs(x.std() - noise) < 5 * noise / math.sqrt(2 * number)
 
 
+def test_flow_is_the_straight_path_at_unit_variance():
+    """x_t is the path's (1 - s) x_0 + s eps over the root of (1 - s)^2 + s^2, so both have the same log-SNR."""
+    schedule, s = noise_schedule("flow", 1000), torch.arange(1001, dtype=torch.float64) / 1000
+    signal, noise = schedule.coefficients(torch.arange(1001))
+    torch.testing.assert_close(noise / (signal + noise), s, rtol=0, atol=1e-12)
+    assert schedule.alpha_bar[-1] == 0 and abs(schedule.alpha_bar[500] - 0.5) < 1e-15
+
+
 def test_q_sample_takes_a_time_per_image_and_keeps_the_dtype():
     schedule = noise_schedule("cosine", 100)
     x_0, eps = torch.randn(2, 3, 1, 4, 4)

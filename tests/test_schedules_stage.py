@@ -27,7 +27,7 @@ def test_a_schedule_that_stays_above_has_no_time():
 def test_schedules_that_this_t_cannot_have_are_left_out_with_a_reason():
     there, left_out = landmarks.possible_schedules(20)
     assert set(left_out) == {"linear", "linear_zero_snr"} and "timesteps: 20" in left_out["linear"]
-    assert set(there) == {"linear_unscaled", "cosine", "sigmoid"}
+    assert set(there) == {"linear_unscaled", "cosine", "sigmoid", "flow"}
 
 
 @pytest.mark.parametrize("name", ["linear", "linear_zero_snr"])

@@ -48,6 +48,19 @@ def test_error_scale_is_the_ratio_of_squared_errors(name, pair):
     torch.testing.assert_close(ratio, target.error_scale(SCHEDULE.snr(t)), rtol=1e-9, atol=0)
 
 
+def test_the_velocity_of_the_flow_is_v_and_x_t_in_other_weights(pair):
+    """u = (noise - signal) x_t + (signal + noise) v, so its squared error is v's times 1 + 2 signal noise: under 2."""
+    x_0, eps = pair
+    for t in (1, 300, 1000):
+        signal, noise = SCHEDULE.coefficients(t)
+        u, v = (TARGETS[name].value(x_0, eps, signal, noise) for name in ("flow", "v"))
+        x_t = SCHEDULE.q_sample(x_0, t, eps)
+        torch.testing.assert_close(u, (noise - signal) * x_t + (signal + noise) * v, rtol=0, atol=1e-12)
+        snr = SCHEDULE.snr(t)
+        ratio = TARGETS["flow"].error_scale(snr) / TARGETS["v"].error_scale(snr)
+        torch.testing.assert_close(ratio, 1 + 2 * signal * noise)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_min_snr_weighs_x_0_by_the_clamped_snr(name):
     snr = torch.tensor([0.01, 1.0, 5.0, 400.0], dtype=torch.float64)

@@ -30,7 +30,9 @@ SCHEDULES = {
     "cosine": Choice("cosine", "#D55E00"),
     "sigmoid": Choice("sigmoid", "#009E73"),
     "linear_zero_snr": Choice("linear, zero SNR", "#CC79A7"),
+    "flow": Choice("flow", "#E69F00"),
 }
+WITHOUT_SIGNAL = ("linear_zero_snr", "flow")  # schedules with alpha_bar_T = 0, where eps leaves no x_0 to recover
 
 SAMPLERS = {
     "ddpm": Choice("DDPM", "#000000"),
@@ -45,7 +47,7 @@ SAMPLERS = {
 SOLVERS = ("heun", "dpmpp_2m", "sde_dpmpp_2m", "unipc")  # samplers of second order, which are compared with DDIM
 
 NETS = {"unet": "U-Net", "dit": "diffusion transformer"}  # and what the pages call each
-TARGETS = {"eps": "ε", "x0": "x₀", "v": "v"}  # what the network predicts, and its symbol
+TARGETS = {"eps": "ε", "x0": "x₀", "v": "v", "flow": "ε − x₀"}  # what the network predicts, and its symbol
 WEIGHTINGS = ("none", "min_snr")  # of the loss
 TRAINING_TIMES = ("uniform", "cosine", "focused")  # distributions of t in training
 SPACINGS = ("trailing", "log_snr", "karras")  # of the timesteps of a sampler

@@ -43,7 +43,7 @@ class Denoiser:
         if self.target == "eps" and self.schedule.alpha_bar[-1] == 0:
             raise ValueError(
                 f"target: 'eps' is undefined under schedule {self.schedule.name!r}, where alpha_bar_T = 0 "
-                "leaves no x_0 to recover (allowed: x0, v)"
+                "leaves no x_0 to recover (allowed: x0, v, flow)"
             )
 
     @property

@@ -76,6 +76,8 @@ def exact_denoise(mixture: GaussianMixture, schedule: NoiseSchedule) -> Denoise:
 
     def denoise(x_t: Tensor, t: Tensor | float) -> Tensor:
         signal, noise = schedule.coefficients(t)
+        if signal == 0:  # x_t says nothing of x_0
+            return (mixture.weight @ mixture.mean).to(x_t).view(1, -1, 1, 1).expand_as(x_t)
         score = mixture.noised(signal, noise).score(x_t.flatten(1).double())
         return x_0_from_score(x_t, score.view_as(x_t).to(x_t.dtype), signal, noise)
 

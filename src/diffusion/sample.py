@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from diffusion.choices import DEVICES, PRECISIONS
 from diffusion.command_line import Parser, run_in_one_line
-from diffusion.data import GREY, classes_in_turn, save_sheet
+from diffusion.data import GREY, classes_in_turn, save_sheet, to_float
 from diffusion.denoiser import EVERYWHERE, Denoiser, Wrap, guidance, load_denoiser, refuse_other_model
 from diffusion.files import whole_file
 from diffusion.generation import ImageModel, of_denoiser, of_latents
@@ -29,9 +29,11 @@ from diffusion.latents.model import load_latent
 from diffusion.memory import shortage_explained
 from diffusion.runtime import pick_device, pick_precision, prepare_machine
 from diffusion.samplers.film import filmed
+from diffusion.samplers.inpainting import PASSES, inpainted, left_half
 from diffusion.samplers.step import Walk
 from diffusion.samplers.table import SAMPLERS, SamplerSetting
 from diffusion.schedule import SPACINGS
+from diffusion.sources.image_file import read_image
 from diffusion.tensors import Description
 
 LABEL_MODEL, PROMPT_MODEL = Path("models/denoiser.safetensors"), Path("models/latent.safetensors")
@@ -74,6 +76,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Sample and write. Raises ValueError for an impossible request, before any work, and MemoryError."""
     write = writer(arguments.out)
     refuse_misused_guidance(arguments)
+    if arguments.mask and not arguments.inpaint:
+        raise ValueError("--mask: not possible without --inpaint")
     device = pick_device(arguments.device)
     prepare_machine(device)
     deciding = f"--batch-size {arguments.batch_size}, --num {arguments.num}, the model"
@@ -118,8 +122,20 @@ def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
     except ValueError as error:
         raise ValueError(f"--labels: {error}") from error
     shape = (net["image_channels"], net["image_size"], net["image_size"])
-    walk = walk_of(arguments, denoiser.schedule.timesteps)
+    completed = None
+    if arguments.inpaint:
+        image, mask = given_pixels(arguments, shape)
+        completed = image.to(device), mask.to(device)
+    walk = walk_of(arguments, denoiser.schedule.timesteps, completed)
     return Request(of_denoiser(denoiser, shape, walk, guidance_by(arguments, bad)), torch.tensor(labels), labels)
+
+
+def given_pixels(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """The image of --inpaint (C, H, W) in [-1, 1], and where it is given (bool): its left half, or where --mask is
+    black. Raises ValueError for a file that is no image."""
+    channels, size, _ = shape
+    image = to_float(read_image(arguments.inpaint, size, channels))
+    return image, read_image(arguments.mask, size, 1) < 128 if arguments.mask else left_half(size)
 
 
 def model_file(path: Path, stage: str, option: str = "--model") -> Path:
@@ -131,6 +147,8 @@ def model_file(path: Path, stage: str, option: str = "--model") -> Path:
 
 def of_prompts(arguments: argparse.Namespace, device: torch.device) -> Request:
     """Images of prompts, from latents. Raises ValueError for one without words, or with a word that the model lacks."""
+    if arguments.inpaint:
+        raise ValueError("--inpaint: not possible with --prompt, whose model draws no pixels (allowed: with --labels)")
     path = model_file(arguments.model or PROMPT_MODEL, stage="train_latent")
     model, description = load_latent(path, device, pick_precision(arguments.precision, device))
     for text in arguments.prompt:
@@ -193,10 +211,17 @@ def guidance_by(arguments: argparse.Namespace, bad: Denoiser | None = None) -> W
     return guidance(scale, bad, tuple(interval) if interval else EVERYWHERE, arguments.guidance_rescale or 0.0)
 
 
-def walk_of(arguments: argparse.Namespace, timesteps: int) -> Walk:
-    """The sampler asked for, with all that it passes through where --out is a film. Raises as `sampler_setting`."""
+def walk_of(arguments: argparse.Namespace, timesteps: int, completed: tuple[Tensor, Tensor] | None = None) -> Walk:
+    """The sampler asked for, with all that it passes through where --out is a film.
+
+    `completed` is an image (C, H, W) and where its pixels are given, as `inpainted` takes them. Raises as
+    `sampler_setting`.
+    """
     setting = sampler_setting(arguments, timesteps)
-    return filmed(setting.start, setting.steps) if WRITERS.get(arguments.out.suffix) is write_film else setting.start
+    walk, steps = (
+        (inpainted(setting, *completed), PASSES * setting.steps) if completed else (setting.start, setting.steps)
+    )
+    return filmed(walk, steps) if WRITERS.get(arguments.out.suffix) is write_film else walk
 
 
 def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSetting:
@@ -305,6 +330,12 @@ def _parser() -> argparse.ArgumentParser:
         help="classes by name or by index, also 0-9 or 1,3,5-7; a number that is a name is the name (default all)",
     )
     asked.add_argument("--prompt", nargs="+", metavar="TEXT", help="what to draw, in words that the model knows")
+    parser.add_argument(
+        "--inpaint", type=Path, metavar="IMAGE", help="an image whose left half is kept, the rest drawn"
+    )
+    parser.add_argument(
+        "--mask", type=Path, metavar="IMAGE", help="of --inpaint: white where to draw, black where to keep"
+    )
     parser.add_argument("--num", type=_positive, default=100, help="number of images (default 100)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="ddim", help="(default ddim)")
     parser.add_argument("--steps", type=_positive, help=f"per image (default {DEFAULT_STEPS}; all T for ddpm)")

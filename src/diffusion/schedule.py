@@ -163,12 +163,23 @@ def sigmoid(timesteps: int, start: float = -3, end: float = 3) -> NoiseSchedule:
     return _from_curve("sigmoid", torch.sigmoid(-logits) - 1 / (1 + math.exp(end)))
 
 
+def flow(timesteps: int) -> NoiseSchedule:
+    """The straight path (1 - s) x_0 + s eps of flow matching, s = t / T (Lipman et al. 2023; Liu et al. 2023).
+
+    x_t is the path's point divided by sqrt((1 - s)^2 + s^2), so that signal^2 + noise^2 = 1 as on every schedule. Then
+    noise / (signal + noise) = s, and DDIM, which moves along the path of its estimates, is Euler's method on the flow.
+    """
+    s = _unit_times(timesteps)
+    return NoiseSchedule("flow", (1 - s).square() / ((1 - s).square() + s.square()))
+
+
 SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
     "linear": linear,
     "linear_unscaled": linear_unscaled,
     "cosine": cosine,
     "sigmoid": sigmoid,
     "linear_zero_snr": linear_zero_snr,
+    "flow": flow,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the network predicts (eps, x_0 or v), how to turn each into an estimate of x_0, and the score.
+"""What the network predicts (eps, x_0, v, the velocity of the flow), how each gives an estimate of x_0, and the score.
 
 Throughout, `signal` = sqrt(alpha_bar_t) and `noise` = sqrt(1 - alpha_bar_t), so that x_t = signal * x_0 + noise * eps;
 each is one number, or a tensor with an entry per image.
@@ -37,6 +37,12 @@ TARGETS: dict[str, Target] = {
         value=lambda x_0, eps, signal, noise: signal * eps - noise * x_0,
         to_x_0=lambda x_t, v, signal, noise: signal * x_t - noise * v,
         error_scale=lambda snr: snr + 1,
+    ),
+    # u = d/ds ((1 - s) x_0 + s eps), with s = noise / (signal + noise) on any schedule (Liu et al. 2023, eq. 1).
+    "flow": Target(
+        value=lambda x_0, eps, signal, noise: eps - x_0,
+        to_x_0=lambda x_t, u, signal, noise: (x_t - noise * u) / (signal + noise),
+        error_scale=lambda snr: (snr.sqrt() + 1).square(),
     ),
 }
 

@@ -9,7 +9,7 @@ from math import lcm
 from operator import attrgetter
 from typing import NamedTuple
 
-from diffusion.choices import DATA_SETS
+from diffusion.choices import DATA_SETS, TARGETS, WITHOUT_SIGNAL
 from stages.params.keys import IMAGE_SIZES, BaselineKeys, Gan, Keys, Latent, LatentKeys, Model, ScoreKeys, Vae
 
 LEAST_SCALED = 21  # timesteps of a schedule whose betas are scaled by 1000 / T: with fewer, betas reach 1
@@ -171,8 +171,9 @@ def _steps(keys: Keys, section: str, names: Sequence[str]) -> Iterator[Conflict]
 
 def _target(keys: Keys, section: str) -> Iterator[Conflict]:
     target = getattr(keys, section).target
-    if keys.schedule == "linear_zero_snr" and target == "eps":
-        allowed = "x0, v with schedule linear_zero_snr, where alpha_bar_T = 0 has no eps"
+    if keys.schedule in WITHOUT_SIGNAL and target == "eps":
+        others = ", ".join(name for name in TARGETS if name != target)
+        allowed = f"{others} with schedule {keys.schedule}, where alpha_bar_T = 0 has no eps"
         yield Conflict(f"{section}.target", target, allowed)
 
 

@@ -26,10 +26,19 @@ class SamplerSetting(NamedTuple):
 
     def start(self, denoise: Denoise, schedule: NoiseSchedule, normals: Iterator[Tensor]) -> Iterator[Step]:
         """The steps of the sampler. Raises ValueError for an unknown sampler or timestep spacing, or steps > T."""
+        return self.along(self.times(schedule), denoise, schedule, normals)
+
+    def times(self, schedule: NoiseSchedule) -> list[float]:
+        """The times that it passes, from T to 0. Raises ValueError for an unknown timestep spacing, or steps > T."""
+        return times_from(self.spacing, schedule, self.steps)
+
+    def along(
+        self, times: Sequence[float], denoise: Denoise, schedule: NoiseSchedule, normals: Iterator[Tensor]
+    ) -> Iterator[Step]:
+        """The steps of the sampler along other times. Raises ValueError for an unknown sampler."""
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler: {self.sampler!r} is unknown (allowed: {', '.join(SAMPLERS)})")
         options = {} if self.eta is None else {"eta": self.eta}
-        times = times_from(self.spacing, schedule, self.steps)
         return SAMPLERS[self.sampler].walk(denoise, schedule, times, normals, **options)
 
 

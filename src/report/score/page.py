@@ -6,7 +6,7 @@ from report import appendix
 from report.content import Tile
 from report.page import Page
 from report.reading import Reports
-from report.score import claims, inversion, known_scores, likelihood, likelihood_study, samplers
+from report.score import claims, inpainting, inversion, known_scores, likelihood, likelihood_study, samplers
 from report.score.views import VIEWS
 from report.studies import DENSITY
 from report.wording import number, percent, whole
@@ -47,6 +47,7 @@ PAGE = Page(
         samplers.section,
         likelihood.section,
         inversion.section,
+        inpainting.section,
         claims.section,
         partial(appendix.section, stages=(), file="chapters/score/params.yaml", keys=("score",)),
     ),

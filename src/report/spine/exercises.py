@@ -34,7 +34,7 @@ def findings(reports: Reports, params: dict[str, Any]) -> Findings:
         samples_picture(reports, runs),
         changes_table(runs, about["changed"]),
         quality_table(runs, next(iter(reports.record("exercises/metrics.json").values()))),
-        curves(reports, runs, about["params"]["train"]),
+        curves(reports, runs),
         Text(losses_compare(runs, about["params"]["train"]["times"])),
     )
     return Findings(answer, blocks)
@@ -132,12 +132,12 @@ def quality_table(runs: pd.DataFrame, verdict: dict[str, Any]) -> Table:
     return _table(caption, ("Measure", *runs["label"], "Real images"), rows)
 
 
-def curves(reports: Reports, runs: pd.DataFrame, train: dict[str, Any]) -> Picture:
+def curves(reports: Reports, runs: pd.DataFrame) -> Picture:
     """The losses of all runs on the same axes."""
     histories = reports.table("exercises/history.csv").groupby("run")
     lines = {run["label"]: thinned(histories.get_group(name), CURVE_POINTS) for name, run in runs.iterrows()}
     looks = {run["label"]: schedule_look(run["schedule"], row) for row, (_, run) in enumerate(runs.iterrows())}
-    training_losses(reports.figure("exercises_loss.png"), lines, looks, loss_label(train["target"]))
+    training_losses(reports.figure("exercises_loss.png"), lines, looks, loss_label(*runs["train.target"].unique()))
     caption = "Training loss of every run, means over many steps each; logarithmic."
     return reports.drawn("exercises_loss.png", caption, "Training loss of every run against the step")
 
@@ -151,6 +151,8 @@ def losses_compare(runs: pd.DataFrame, times: str) -> str:
         )
     short = runs[np.sqrt(runs["alpha_bar_T"]) > PURE_NOISE_AMPLITUDE]["label"]
     but = f", except for {listing(list(short))}, where the noisiest of them do not exist" if len(short) else ""
+    others = list(runs[runs["train.target"] != runs["train.target"].iloc[0]]["label"])
+    but += f"; that of {listing(others)} is of another target" if others else ""
     return f"`train.times={times}` draws the same noise levels under every schedule, so losses compare{but}."
 
 

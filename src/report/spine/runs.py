@@ -36,15 +36,17 @@ MEASURES = {
 def runs_table(reports: Reports) -> pd.DataFrame:
     """A row per run, by its name; the first is the one that the others are compared with.
 
-    Columns: label, schedule, timesteps, alpha_bar_T, n, calls, shown_calls, loss (at the end), difference (root mean
-    square, of its images from those of the first run), and every measure with its `..._error`, NaN where there is none.
+    Columns: label, schedule, timesteps, train.target, alpha_bar_T, n, calls, shown_calls, loss (at the end), difference
+    (root mean square, of its images from those of the first run), and every measure with its `..._error`, NaN where
+    there is none.
     """
     about, metrics = EXERCISES.about(reports), reports.record("exercises/metrics.json")
     histories = reports.table("exercises/history.csv").groupby("run")
     images = reports.tiles("exercises/samples.png", len(metrics), SHEET_COLUMNS) / 127.5
+    target = {"train.target": about["params"]["train"]["target"]}
     rows = []
     for (name, figures), shown in zip(metrics.items(), images, strict=True):
-        row = {key: figures[key] for key in ("n", "calls", "shown_calls")} | about["changed"][name]
+        row = {key: figures[key] for key in ("n", "calls", "shown_calls")} | target | about["changed"][name]
         row["label"] = f"T = {whole(row['timesteps'])}, {row['schedule']}"
         row["alpha_bar_T"] = about["alpha_bar_T"][name]
         row["loss"] = loss_at_the_end(histories.get_group(name))

@@ -9,6 +9,7 @@ from report.content import Block, Column, Folded, Picture, Section, Table, Text,
 from report.plots.schedules import schedule_curves
 from report.reading import Reports
 from report.spine.forward import noised_images
+from report.spine.runs import against_first, run_of, runs_table
 from report.studies import EXERCISES
 from report.wording import listing, number, percent, whole
 
@@ -42,6 +43,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         alpha_bar,
         schedule_table(metrics),
         Folded("SNR against t", (snr,)),
+        Text(one_family(runs_table(reports) if EXERCISES.speaks(reports) else None)),
         *left_out,
     )
     answer = (*schedules_answer(metrics), samples_answer(reports))
@@ -88,6 +90,23 @@ def samples_answer(reports: Reports) -> str:
         else "`dvc exp run -S schedule=cosine` trains it"
     )
     return f"One run cannot say whether cosine also samples better: {where}."
+
+
+def one_family(runs: pd.DataFrame | None) -> str:
+    """That flow matching is the same model in other words, and what came of it where the exercises' runs include it."""
+    if runs is None or "flow" not in set(runs["schedule"]):
+        outcome = "`dvc exp run -S schedule=flow -S train.target=flow` trains it."
+    else:
+        against_linear = against_first(runs, run_of(runs, "flow", 1000))
+        outcome = f"Trained as flow matching, at the same noise levels, {against_linear}."
+    return (
+        "Flow matching is of the same family. Its straight path (1 − s) x₀ + s ε, with s = t / T, is x at t under the "
+        "schedule `flow` but for a factor, and Euler's method on it is DDIM. The velocity ε − x₀, which its network "
+        "predicts (target `flow`), is (√(1 − ᾱ) − √ᾱ) x + (√(1 − ᾱ) + √ᾱ) v, so its squared error is that of v times "
+        "1 + 2√(ᾱ (1 − ᾱ)), a weight between 1 and 2. What is left to choose is what diffusion chooses as well: at "
+        "which noise levels to train (`train.times`), how to weigh the errors there (`train.weighting`), and where the "
+        f"sampler takes its steps (`schedule`). {outcome}"
+    )
 
 
 def compared_picture(reports: Reports, metrics: dict[str, Any]) -> list[Picture]:

@@ -5,9 +5,9 @@ import pandas as pd
 from diffusion.choices import TARGETS
 
 
-def loss_label(target: str) -> str:
-    """The axis of a loss: what the network predicts."""
-    return f"loss (mean squared error of {TARGETS[target]})"
+def loss_label(*targets: str) -> str:
+    """The axis of a loss: what the network predicts, or each of several networks."""
+    return f"loss (mean squared error of {' or '.join(TARGETS[target] for target in targets)})"
 
 
 def loss_at_the_end(history: pd.DataFrame) -> float:
