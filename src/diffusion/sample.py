@@ -218,9 +218,8 @@ def walk_of(arguments: argparse.Namespace, timesteps: int, completed: tuple[Tens
     `sampler_setting`.
     """
     setting = sampler_setting(arguments, timesteps)
-    walk, steps = (
-        (inpainted(setting, *completed), PASSES * setting.steps) if completed else (setting.start, setting.steps)
-    )
+    walk: Walk = inpainted(setting, *completed) if completed else setting.start
+    steps = PASSES * setting.steps if completed else setting.steps
     return filmed(walk, steps) if WRITERS.get(arguments.out.suffix) is write_film else walk
 
 
