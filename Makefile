@@ -34,7 +34,7 @@ demo: .venv/.installed
 	@test -e demo || git clone --quiet . demo
 	@git -C demo config user.name demo && git -C demo config user.email demo@localhost
 	cd demo && dvc exp run $$(cat presets/demo.args)
-	@echo "Your own digits: demo/reports/evaluate/samples.png; all about them: demo/reports/index.html (for a browser)"
+	@echo "Your own digits: demo/reports/evaluate/recommended.png; all about them: demo/reports/index.html (for a browser)"
 
 test: .venv/.installed-dev
 	ruff format --check .

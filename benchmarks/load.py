@@ -61,7 +61,7 @@ def loads(params: Params, mnist: Path, images: int, samples: int, classes: int) 
     guided = params.changed(["guidance.samples_per_class=50"])
     few, varied = partial(write_inputs, params, images, 10), partial(write_inputs, params, images, classes)
     prepared = partial(prepare.main, out=DATA, results=RESULTS)
-    sampled = {"data": DATA, "model": MODEL, "judge": JUDGE, "results": RESULTS}
+    sampled = {"data": DATA, "model": MODEL, "early": MODEL, "judge": JUDGE, "results": RESULTS}
     return [
         Load("prepare, folder", images, partial(write_folder, images), partial(prepared, folder)),
         Load("prepare, mnist", 70_000, _nothing, partial(prepared, whole)),

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from benchmarks.evaluator import Evaluator, load_evaluator, training_data
 from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
 from diffusion.data import Dataset, classes_in_turn, gather, to_float
-from diffusion.denoiser import Denoiser, clipped, conditional
+from diffusion.denoiser import Conditional, Denoiser, clipped
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
 from diffusion.samplers.ddim import by_ddim
@@ -130,7 +130,7 @@ def measure_ours(params: Params, data: Dataset, evaluator: Evaluator, seconds: f
     def sample(label: Tensor) -> Tensor:
         first = next(batches) * len(label)
         normals = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
-        return final(by_ddim(SAMPLING_STEPS)(clipped(conditional(denoiser, label)), denoiser.schedule, normals))
+        return final(by_ddim(SAMPLING_STEPS)(clipped(Conditional(denoiser, label)), denoiser.schedule, normals))
 
     def evaluate(x: Tensor, label: Tensor) -> None:
         denoiser.predict(x, params.timesteps / 2, label)

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import classes_in_turn
-from diffusion.denoiser import Denoiser, clipped, conditional, counted, load_denoiser
+from diffusion.denoiser import Conditional, Denoiser, clipped, counted, load_denoiser
 from diffusion.randomness import image_noise
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.step import Step, final
@@ -77,7 +77,7 @@ class Bench(NamedTuple):
     def steps(self, setting: SamplerSetting, times: list[float]) -> Iterator[Step]:
         """The steps of a sampler, every evaluation noted in `times`."""
         normals = image_noise(self.seed, "benchmark", range(len(self.labels)), self.shape[1:], self.denoiser.device)
-        denoise = counted(clipped(conditional(self.denoiser, self.labels)), times)
+        denoise = counted(clipped(Conditional(self.denoiser, self.labels)), times)
         return setting.start(denoise, self.denoiser.schedule, normals)
 
     @torch.no_grad()

@@ -4,22 +4,23 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, to_float, to_uint8
-from diffusion.denoiser import Denoiser, clipped, conditional
+from diffusion.denoiser import Conditional, Denoiser, clipped, guidance, record_evaluations
 from diffusion.generation import ImageModel
-from diffusion.quality.evaluation import Reference, verdict
+from diffusion.quality.evaluation import Reference, Verdict, verdict
 from diffusion.quality.metrics import nearest_neighbours
 from diffusion.randomness import image_noise
 from diffusion.samplers.step import Step, final
 from diffusion.samplers.table import SamplerSetting, comparison
 from stages.params.params import Params
 from stages.shared.command import run
-from stages.shared.judged import open_judged
+from stages.shared.judged import open_early, open_judged
 from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
 from stages.shared.samplers import PRDC, QUALITY_COLUMNS, SHEET_COLUMNS, quality_rows, sample_classes, save_samplers
 from stages.shared.sheets import per_class, write_sheet
@@ -28,15 +29,20 @@ FILM_FRAMES, FILM_ROWS = 11, 20
 GRID_IMAGES, GRID_COLUMNS = 16, 4
 
 
-def main(params: Params, *, data: Path, model: Path, judge: Path, results: Path) -> None:
-    """Judge the samplers of --model against the data in --data by --judge; write to --results."""
+def main(params: Params, *, data: Path, model: Path, early: Path, judge: Path, results: Path) -> None:
+    """Judge the samplers of --model against the data in --data by --judge; write to --results.
+
+    The recommended setting, which may guide the model by --early, is judged on images from the same noise.
+    """
     settings = params.sampling
     denoiser, reference = open_judged(params, data, model, judge)
     sample = partial(sample_classes, denoiser, reference, settings.batch_size)
 
-    verdict_setting = SamplerSetting("ddim", settings.num_steps, 0.0)
-    samples = sample(verdict_setting, params.evaluate.num_samples)
-    write_verdict(results, reference, samples, verdict_setting)
+    verdict_setting = SamplerSetting(**settings.setting())
+    with record_evaluations(denoiser) as seen:
+        samples = sample(verdict_setting, params.evaluate.num_samples)
+    write_verdict(results, reference, samples, verdict_setting, seen)
+    write_recommended(results, params, reference, denoiser, open_early(params, early, reference))
 
     ddpm, *others = comparison(params.timesteps, **settings.comparison())
     images = {ddpm: film(results, denoiser, reference, ddpm, settings.ddpm_samples)}
@@ -50,9 +56,49 @@ def main(params: Params, *, data: Path, model: Path, judge: Path, results: Path)
     write_eta(results, reference, sample, images, settings.eta_steps, settings.etas)
 
 
-def write_verdict(results: Path, reference: Reference, samples: Tensor, setting: SamplerSetting) -> None:
-    """The model's quality beside its floor, by class, and its samples beside their nearest real images."""
+def write_verdict(
+    results: Path, reference: Reference, samples: Tensor, setting: SamplerSetting, seen: Sequence[int]
+) -> None:
+    """The model's quality at w = 1 beside its floor, by class, and its samples beside their nearest real images."""
     names = reference.train.class_names
+    result, figures = judged(reference, samples, setting, seen)
+    write_json(results / "metrics.json", figures)
+    rows = zip(names, result.confusion.sum(1).tolist(), result.accuracy_by_class, strict=True)
+    write_table(results / "by_class.csv", ["class", "n", "accuracy"], rows)
+    write_table(results / "confusion.csv", CONFUSION, confusion_rows(result.confusion, names))
+    write_by_class(results / "unguided.png", reference, samples)
+    shown = samples[:SHEET_COLUMNS]
+    nearest = [nearest_images(shown, split.images) for split in (reference.train, reference.test)]
+    write_sheet(results / "nearest.png", torch.cat([shown, *nearest]), SHEET_COLUMNS)
+
+
+def write_recommended(results: Path, params: Params, reference: Reference, denoiser: Denoiser, early: Denoiser) -> None:
+    """The same figures in the recommended setting, from the same noise, and samples by class."""
+    recommended = params.recommended
+    setting, interval = SamplerSetting(**recommended.setting()), (recommended.interval[0], recommended.interval[1])
+    wrap = guidance(recommended.scale, early if recommended.guidance == "autoguidance" else None, interval)
+    with record_evaluations(denoiser, early) as seen:
+        samples = sample_classes(
+            denoiser, reference, params.sampling.batch_size, setting, params.evaluate.num_samples, wrap=wrap
+        )
+    _, figures = judged(reference, samples, setting, seen)
+    guided_by = recommended.model_dump(include={"guidance", "scale", "interval"})
+    write_json(results / "recommended.json", figures | guided_by)
+    write_by_class(results / "recommended.png", reference, samples)
+
+
+def write_by_class(path: Path, reference: Reference, samples: Tensor) -> None:
+    """A sheet of the first samples of every class, a row for each."""
+    names = reference.train.class_names
+    shown_of_each = per_class(len(names))
+    by_class = examples(Dataset(samples, reference.classes(len(samples)), names), shown_of_each)
+    write_sheet(path, by_class, shown_of_each)
+
+
+def judged(
+    reference: Reference, samples: Tensor, setting: SamplerSetting, seen: Sequence[int]
+) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict on samples, and all figures of them beside the floor; `seen` as in `record_evaluations`."""
     labels = reference.classes(len(samples))
     result, floor = verdict(reference, samples, labels), reference.floor(len(samples))
     figures = {
@@ -69,18 +115,10 @@ def write_verdict(results: Path, reference: Reference, samples: Tensor, setting:
         "extractor": f"{reference.judge.features_in_words}, {reference.test_features.shape[1]} dimensions",
         "reference": f"test split, n = {len(reference.test.images)}",
         "sampler": setting.sampler,
-        "calls": setting.steps,
+        "eta": setting.eta,
+        "calls": sum(seen) / len(samples),
     }
-    write_json(results / "metrics.json", figures)
-    rows = zip(names, result.confusion.sum(1).tolist(), result.accuracy_by_class, strict=True)
-    write_table(results / "by_class.csv", ["class", "n", "accuracy"], rows)
-    write_table(results / "confusion.csv", CONFUSION, confusion_rows(result.confusion, names))
-    shown_of_each = per_class(len(names))
-    by_class = examples(Dataset(samples, labels, names), shown_of_each)
-    write_sheet(results / "samples.png", by_class, shown_of_each)
-    shown = samples[:SHEET_COLUMNS]
-    nearest = [nearest_images(shown, split.images) for split in (reference.train, reference.test)]
-    write_sheet(results / "nearest.png", torch.cat([shown, *nearest]), SHEET_COLUMNS)
+    return result, figures
 
 
 def nearest_images(images: Tensor, among: Tensor) -> Tensor:
@@ -139,7 +177,7 @@ def film(results: Path, denoiser: Denoiser, reference: Reference, setting: Sampl
 
     def sample(numbered: Tensor, normals: Iterator[Tensor]) -> Tensor:
         labels, index = numbered.unbind(1)
-        steps = setting.start(clipped(conditional(denoiser, labels)), denoiser.schedule, normals)
+        steps = setting.start(clipped(Conditional(denoiser, labels)), denoiser.schedule, normals)
         return final(filmed(steps, setting, wanted, frames) if index[0] == 0 else steps)
 
     numbered = torch.stack([reference.classes(number), torch.arange(number)], dim=1)

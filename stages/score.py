@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import classes_in_turn, to_float, to_uint8
-from diffusion.denoiser import Denoiser, conditional, record_evaluations
+from diffusion.denoiser import Conditional, Denoiser, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.quality.evaluation import Reference
 from diffusion.randomness import generator_for, image_noise
@@ -99,7 +99,7 @@ def write_inversion(results: Path, denoiser: Denoiser, images: Tensor, settings:
     null = torch.full((number,), denoiser.null, device=denoiser.device)
     eps = next(image_noise(seed, "score/inversion", range(number), images.shape[1:], denoiser.device))
     x_1 = schedule.q_sample(x_0, FIRST_TIME, eps)
-    denoise, shown, table = conditional(denoiser, null), [images[:SHEET_COLUMNS]], []
+    denoise, shown, table = Conditional(denoiser, null), [images[:SHEET_COLUMNS]], []
     for steps in settings.inversion_steps:
         noise, of_clean = (encode(denoise, schedule, start, steps) for start in (x_1, x_0))
         again = decode(denoise, schedule, noise, steps).clamp(-1, 1)
@@ -118,7 +118,7 @@ def write_interpolation(results: Path, denoiser: Denoiser, noise: Tensor, steps:
     """The images between pairs of noise (N, C, H, W): those of the first rows and those of the next ones."""
     pairs = min(INTERPOLATION_PAIRS, len(noise) // 2)
     first, second = noise[:pairs], noise[pairs : 2 * pairs]
-    denoise = conditional(denoiser, torch.full((pairs,), denoiser.null, device=denoiser.device))
+    denoise = Conditional(denoiser, torch.full((pairs,), denoiser.null, device=denoiser.device))
     between = partial(decode, denoise, denoiser.schedule, num_steps=steps)
     shares = torch.linspace(0, 1, INTERPOLATION_COLUMNS).tolist()
     columns = [to_uint8(between(slerp(first, second, share))).cpu() for share in shares]

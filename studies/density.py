@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from diffusion.data import Dataset
-from diffusion.denoiser import Denoiser, conditional
+from diffusion.denoiser import Conditional, Denoiser
 from diffusion.likelihood.bounds import Bound, bits_per_dim
 from diffusion.likelihood.density import Density
 from diffusion.likelihood.grey_unet import GreyUNet, likelihood_loss
@@ -122,7 +122,7 @@ def write_bits(report: Path, density: Density, test: Dataset, settings: Score) -
 def density_of(denoiser: Denoiser, params: ScoreParams) -> Density:
     """The density by the network's own estimates, and by its distribution over grey values at t = 1."""
     decode_to = partial(denoiser.net.decoder, FIRST_TIME)
-    settings, denoise_to = params.score, partial(conditional, denoiser)
+    settings, denoise_to = params.score, partial(Conditional, denoiser)
     return Density(denoiser, denoise_to, decode_to, settings.log_snr_bins, settings.ode_tolerance, params.seed)
 
 

@@ -94,9 +94,16 @@ def _write_sheets(folder: Path, names: list[str], size: int) -> None:
     number, each = len(names), per_class(len(names))
     scales = pd.read_csv(folder / "guidance/metrics.csv")["scale"]
     film = len(pd.read_csv(folder / "evaluate/film.csv"))
-    columns = {"data/examples.png": each, "evaluate/samples.png": each, "sample_latent/samples.png": each}
+    columns = {
+        "data/examples.png": each,
+        "evaluate/recommended.png": each,
+        "evaluate/unguided.png": each,
+        "sample_latent/samples.png": each,
+    }
     columns |= {f"guidance/sheet_{scale:g}.png": each for scale in scales}
+    autos = pd.read_csv(folder / "guidance/auto.csv")["scale"]
     columns |= {"guidance/sheet.png": len(scales), "guidance/limited.png": 3}
+    columns |= {"guidance/auto.png": sum(scales.isin([1, *autos])) + len(autos)}
     images = photographs(2 * 20 * max(number, 20), size)
     for name, of_each in columns.items():
         write_sheet(folder / name, images[: number * of_each], of_each)
@@ -122,10 +129,10 @@ MEASURES = {
 }
 MEASURED = (
     *("evaluate/by_class.csv", "evaluate/samplers.csv", "evaluate/eta.csv", "guidance/metrics.csv"),
-    *("guidance/limited.csv", "score/samplers.csv", "score/inversion.csv", "compare/quality.csv"),
+    *("guidance/limited.csv", "guidance/auto.csv", "score/samplers.csv", "score/inversion.csv", "compare/quality.csv"),
     "sample_latent/prompts.csv",
 )
-RECORDED = ("evaluate/metrics.json", "compare/metrics.json", "sample_latent/metrics.json")
+RECORDED = ("evaluate/metrics.json", "evaluate/recommended.json", "compare/metrics.json", "sample_latent/metrics.json")
 
 
 def degenerate(folder: Path, value: float | None) -> None:

@@ -12,7 +12,7 @@ from diffusion.baselines.gan import GanModel
 from diffusion.baselines.gan_nets import Generator
 from diffusion.baselines.vae import VaeModel, bounds
 from diffusion.data import Dataset
-from diffusion.denoiser import Denoiser, clipped, guided
+from diffusion.denoiser import Denoiser, clipped, guidance
 from diffusion.latents.captions import Vocabulary
 from diffusion.latents.model import pad
 from diffusion.likelihood.bounds import bits_per_dim
@@ -69,7 +69,7 @@ def assert_the_same_in_any_batches(image_of, shape=SHAPE):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_images_of_every_sampler(denoiser, sampler, scale):
     def image_of(indices, noise):
-        denoise = clipped(guided(denoiser, LABELS[indices], scale))
+        denoise = clipped(guidance(scale)(denoiser, LABELS[indices]))
         return final(SamplerSetting(sampler, 8).start(denoise, denoiser.schedule, noise))
 
     assert_the_same_in_any_batches(image_of)
@@ -94,7 +94,7 @@ def test_images_of_prompts(scale):
     tokens = pad([numbers(text) for text in texts])
 
     def image_of(indices, noise):
-        denoise = guided(denoiser, tokens[indices], scale)
+        denoise = guidance(scale)(denoiser, tokens[indices])
         return autoencoder.eval().decode(final(SamplerSetting("ddim", 4, 0.0).start(denoise, denoiser.schedule, noise)))
 
     with torch.no_grad():

@@ -137,7 +137,7 @@ SMALL = ["train.steps=3", "gan.steps=3", "vae.steps=3", *(f"{s}.channels=[8,16]"
 SMALL += [*(f"{s}.patch=1" for s in ("model", "gan", "vae")), *(f"{s}.batch_size=8" for s in ("train", "gan", "vae"))]
 SMALL += ["data.dataset=digits", "compare.num_samples=12", "compare.ddim_steps=[2]", "timesteps=30", "schedule=cosine"]
 SMALL += ["sampling.ddim_steps=[5]", "sampling.eta_steps=[5]", "sampling.solver_steps=[5]", "sampling.num_steps=5"]
-SMALL += ["guidance.num_steps=5"]
+SMALL += ["guidance.num_steps=5", "recommended.num_steps=5"]
 
 
 def test_every_run_of_the_study_has_a_row_and_a_diverged_one_says_when(reference, monkeypatch):

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffusion.denoiser import Denoiser, clipped, conditional
+from diffusion.denoiser import Conditional, Denoiser, clipped
 from diffusion.distillation import ddim_step, distillation_loss, one_step_x_0
 from diffusion.samplers.step import final
 from diffusion.samplers.table import SamplerSetting
@@ -59,7 +59,7 @@ def test_a_student_learns_what_two_steps_of_its_teacher_do():
 
     def sampled(denoiser, steps):
         noise = iter([random_images(20, 1, 8, 8, seed=3)])
-        denoise = clipped(conditional(denoiser, labels))
+        denoise = clipped(Conditional(denoiser, labels))
         return final(SamplerSetting("ddim", steps, 0.0).start(denoise, SCHEDULE, noise))
 
     losses = [progress.means["loss"] for progress in fit(update, state_of(learners), 100, 10)]

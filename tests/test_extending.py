@@ -20,7 +20,10 @@ PATHS = {
     "prepare": ["--out", "data/processed", "--results", "results/data"],
     "judge": ["--data", "data/processed", "--models", "models/judges", "--results", "results/judge"],
     "schedules": ["--data", "data/processed", "--models", "models/judges", "--results", "results/schedules"],
-    "train": ["--data", "data/processed", "--model", "models/denoiser.safetensors", "--results", "results/train"],
+    "train": [
+        *("--data", "data/processed", "--model", "models/denoiser.safetensors"),
+        *("--early", "models/early.safetensors", "--results", "results/train"),
+    ],
 }
 
 

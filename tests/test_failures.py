@@ -42,7 +42,7 @@ from stages.params.memory import KEYS, memory_keys
 SIZE, CHANNELS = 8, 1
 DIGITS = tuple("0123456789")
 TRAIN, TEST = "data/processed/train.safetensors", "data/processed/test.safetensors"
-MODEL = "models/denoiser.safetensors"
+MODEL, EARLY = "models/denoiser.safetensors", "models/early.safetensors"
 JUDGE, NOISY_JUDGE = "models/judges/judge.safetensors", "models/judges/noisy_judge.safetensors"
 GO_BACK = "; to get the last results back: git restore reports '*dvc.lock' && dvc checkout --allow-missing"
 COMMANDS = {name: stage["cmd"].split("python -m ")[1].split() for name, stage in STAGES.items()}
@@ -75,6 +75,7 @@ READERS = {  # the stages that read a file
         "compare",
     ],
     MODEL: ["evaluate", "benchmark", "guidance", "score", "compare"],
+    EARLY: ["evaluate", "guidance"],
     GAN: ["compare"],
     VAE: ["compare"],
     JUDGE: ["evaluate", "guidance", "score", "sample_latent", "compare"],
@@ -158,6 +159,7 @@ def whole(tmp_path_factory):
     write_split(folder / TRAIN)
     write_split(folder / TEST)
     write_model(folder / MODEL)
+    write_model(folder / EARLY)
     write_opponent(folder / GAN)
     write_opponent(folder / VAE)
     write_judge(folder / JUDGE)
@@ -229,6 +231,9 @@ FOREIGN = [
     (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, image_channels=3), "8x8"),
     (MODEL, ["evaluate", "guidance"], lambda path: write_model(path, num_classes=4), "classes"),
     (MODEL, READERS[MODEL], write_judge, MODEL),
+    (EARLY, READERS[EARLY], lambda path: write_model(path, image_size=16), "8x8"),
+    (EARLY, READERS[EARLY], lambda path: write_model(path, num_classes=4), "classes"),
+    (EARLY, READERS[EARLY], write_judge, EARLY),
     *((path, ["compare"], lambda path: write_opponent(path, image_size=16), "8x8") for path in (GAN, VAE)),
     *((path, ["compare"], lambda path: write_opponent(path, num_classes=4), "classes") for path in (GAN, VAE)),
     *((path, ["compare"], write_model, path) for path in (GAN, VAE)),
@@ -277,6 +282,7 @@ def with_nan(path):
     ("file", "name"),
     [
         *((MODEL, name) for name in ("evaluate", "guidance", "score", "compare")),
+        *((EARLY, name) for name in READERS[EARLY]),
         *((path, "compare") for path in (GAN, VAE)),
         (LATENT, "sample_latent"),
         *((JUDGE, name) for name in ("evaluate", "guidance", "score", "compare", "sample_latent")),

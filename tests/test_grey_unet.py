@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Normal
 
 from diffusion.data import to_float
-from diffusion.denoiser import Denoiser, conditional
+from diffusion.denoiser import Conditional, Denoiser
 from diffusion.likelihood.bounds import bits_per_dim, log_snr_range, variational_bound
 from diffusion.likelihood.grey_unet import (
     COPIED,
@@ -97,7 +97,7 @@ def test_the_bound_of_an_exact_readout_is_the_entropy():
     null = torch.full((64,), net.null)
     shares = torch.rand(64, 100, generator=torch.Generator().manual_seed(0))
     bound = variational_bound(
-        conditional(Denoiser(net, SCHEDULE, "x0"), null),
+        Conditional(Denoiser(net, SCHEDULE, "x0"), null),
         SCHEDULE,
         images,
         net.decoder(1.0, null),

@@ -1,12 +1,11 @@
 """Latent diffusion on text: the model in its file, guidance on captions, recorded attention, larger images."""
 
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from diffusion.denoiser import Denoiser, conditional, guided, save_denoiser
+from diffusion.denoiser import Conditional, Denoiser, guidance, save_denoiser
 from diffusion.generation import of_latents
 from diffusion.latents.autoencoder import encode, standardise
 from diffusion.latents.autoencoder_net import Autoencoder
@@ -94,17 +93,17 @@ def test_a_text_that_is_too_long_and_words_that_are_unknown_are_refused(model):
 
 def test_guidance_on_text_one_is_conditional_zero_is_the_null_caption(model):
     denoiser, tokens = model.denoiser, model.tokens(["a thin three", "zero", "one"])
-    cond = conditional(denoiser, tokens)(latents(), 9.0)
-    uncond = conditional(denoiser, torch.full_like(tokens, PAD))(latents(), 9.0)
-    assert torch.equal(guided(denoiser, tokens, 1.0)(latents(), 9.0), cond)
-    assert torch.equal(guided(denoiser, tokens, 0.0)(latents(), 9.0), uncond)
+    cond = Conditional(denoiser, tokens)(latents(), 9.0)
+    uncond = Conditional(denoiser, torch.full_like(tokens, PAD))(latents(), 9.0)
+    assert torch.equal(guidance(1.0)(denoiser, tokens)(latents(), 9.0), cond)
+    assert torch.equal(guidance(0.0)(denoiser, tokens)(latents(), 9.0), uncond)
     assert (cond - uncond).abs().max() > 1e-3
-    doubled = guided(denoiser, tokens, 2.0)(latents(), 9.0)
+    doubled = guidance(2.0)(denoiser, tokens)(latents(), 9.0)
     assert (doubled - (2 * cond - uncond)).abs().max() < 1e-4
 
 
 def drawn(model, texts, scale, batch_size):
-    wrap = partial(guided, scale=scale)
+    wrap = guidance(scale)
     images_of = of_latents(model.denoiser, model.latent_shape, by_ddim(3), model.autoencoder.decode, wrap)
     return images_of.images(model.tokens(texts), 0, "test", batch_size)
 

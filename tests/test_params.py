@@ -63,6 +63,12 @@ def test_dvcs_way_of_writing_a_small_number_is_a_number(tmp_path, text):
         ({"guidance.interval": [2.0]}, "guidance.interval: .*at least 2 items"),
         ({"guidance.rescale": 1.5}, "guidance.rescale: 1.5 .*less than or equal to 1"),
         ({"guidance.num_steps": 2000}, "guidance.num_steps: 2000 .*1 to timesteps = 1000"),
+        ({"recommended.num_steps": 2000}, "recommended.num_steps: 2000 .*1 to timesteps = 1000"),
+        ({"recommended.interval": [1.0, 1.0]}, r"recommended.interval: \[1.0, 1.0\] .*from a lower to a higher"),
+        ({"recommended.guidance": "none"}, "recommended.guidance: 'none' .*'classifier_free', 'autoguidance'"),
+        ({"recommended.scale": -1.0}, "recommended.scale: -1.0 .*greater than or equal to 0"),
+        ({"sampling.sampler": "ddpm"}, "sampling.sampler: 'ddpm' .*'ddim', 'heun'"),
+        ({"train.early_share": 0.0}, "train.early_share: 0.0 .*greater than 0"),
         ({"sampling.ddim_steps": [10, 1001]}, "sampling.ddim_steps: 1001 .*1 to timesteps = 1000"),
         (
             {
@@ -199,7 +205,13 @@ def test_values_are_changed_as_dvc_takes_them():
 
 def test_so_few_steps_that_scaled_betas_reach_1(tmp_path):
     few = {"sampling.ddim_steps": [5], "sampling.eta_steps": [5], "sampling.solver_steps": [5], "sampling.num_steps": 5}
-    few |= {"guidance.num_steps": 5, "sample_latent.num_steps": 5, "compare.ddim_steps": [5], "timesteps": 20}
+    few |= {
+        "recommended.num_steps": 5,
+        "guidance.num_steps": 5,
+        "sample_latent.num_steps": 5,
+        "compare.ddim_steps": [5],
+        "timesteps": 20,
+    }
     few |= {"score.sde_steps": [5], "score.heun_steps": 5, "score.inversion_steps": [5]}
     with pytest.raises(ValueError, match="timesteps: 20 .*21 or more for schedule linear"):
         load(tmp_path, few)

@@ -8,7 +8,7 @@ import torch
 from test_latent import CPU, latents
 from test_latent import described as small_latent
 
-from diffusion.denoiser import guided
+from diffusion.denoiser import guidance
 from diffusion.latents import pretrained
 from diffusion.latents.model import described, load_latent, save_latent, text_unet
 from diffusion.latents.pretrained import (
@@ -130,9 +130,9 @@ def test_a_models_file_names_the_language_model_and_does_not_hold_it(folder, tmp
     model, description = load_latent(path, CPU, "fp32")
     assert description["text"]["width"] == 6 and description["text"]["checksum"] == checksum(folder)
     tokens = model.tokens(["abc", "never in a caption", ""])
-    outputs = guided(model.denoiser, tokens, 1.0)(latents(), 9.0)
+    outputs = guidance(1.0)(model.denoiser, tokens)(latents(), 9.0)
     assert outputs.isfinite().all() and tokens.shape == (3, 32)
-    other = guided(model.denoiser, model.tokens(["abd", "never in a caption", ""]), 1.0)(latents(), 9.0)
+    other = guidance(1.0)(model.denoiser, model.tokens(["abd", "never in a caption", ""]))(latents(), 9.0)
     assert (outputs - other).abs().amax((1, 2, 3))[0] > 1e-4 and torch.equal(outputs[1:], other[1:])
 
 

@@ -106,7 +106,10 @@ def test_few_samples_are_reported_without_fid(odd, name):
     page = visible(html_of(odd, name))
     assert not re.search(r"\b(nan|None)\b", page.replace(HOSTILE[7], ""))
     if name == "index":
-        assert "FID needs 500 images" in page and "40 images sampled with 10 network evaluations" in plain(page)
+        assert (
+            "FID needs 500 images" in page
+            and "From the same noise without guidance (w = 1), by DDIM, 10 NFE" in plain(page)
+        )
 
 
 def test_the_five_exercises_start_with_their_answer(built):
@@ -279,9 +282,9 @@ def test_a_missing_or_damaged_file_is_named_in_one_line(reports):
     (reports.folder / "data/counts.csv").write_text('a,b\n"1\n')
     with pytest.raises(ValueError, match="counts.csv: not a valid table"):
         reports.table("data/counts.csv")
-    (reports.folder / "evaluate/samples.png").write_bytes(b"GIF89a")
-    with pytest.raises(ValueError, match="samples.png: not a PNG"):
-        png_size(reports.folder / "evaluate/samples.png")
+    (reports.folder / "evaluate/recommended.png").write_bytes(b"GIF89a")
+    with pytest.raises(ValueError, match="recommended.png: not a PNG"):
+        png_size(reports.folder / "evaluate/recommended.png")
     with pytest.raises(OSError, match="nowhere.json"):
         reports.record("nowhere.json")
     (reports.folder / "train/model.json").write_text('{"sha256": "00"}')

@@ -175,6 +175,6 @@ def test_degenerate_results_are_dashes_and_no_traceback(undrawn, built, page_par
 
 
 def test_a_floor_of_nothing_makes_no_ratio(shapes, params):
-    edit_json(shapes / "evaluate/metrics.json", fid=3.0, fid_floor={"mean": 0.0, "std": 0.0, "draws": 5, "n": 1000})
+    edit_json(shapes / "evaluate/recommended.json", fid=3.0, fid_floor={"mean": 0.0, "std": 0.0, "draws": 5, "n": 1000})
     page, _ = PAGES["index"]
     assert "an FID of 3.00, against 0 for real images" in plain(page.headline(reports_in(shapes, "index")))

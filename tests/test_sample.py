@@ -24,11 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return small_model(tmp_path_factory.mktemp("model") / "grey.safetensors", image_channels=1)
+    """With a bad version beside it."""
+    folder = tmp_path_factory.mktemp("model")
+    small_model(folder / "early.safetensors", image_channels=1, seed=1)
+    return small_model(folder / "grey.safetensors", image_channels=1)
 
 
-def small_model(path, image_channels, class_names=tuple("abcd")):
-    torch.manual_seed(0)
+def small_model(path, image_channels, class_names=tuple("abcd"), seed=0):
+    torch.manual_seed(seed)
     net_arguments = {
         "image_size": 8,
         "image_channels": image_channels,
@@ -90,6 +93,7 @@ def test_help_suggests_what_the_models_at_hand_know(model, tmp_path, monkeypatch
     assert ["3", "7"] in [command[1:3] for command in helped(capsys)]  # without a model, of the default data
     (tmp_path / "models").mkdir()
     shutil.copy(model, sample.LABEL_MODEL)
+    shutil.copy(model.with_name("early.safetensors"), "models")
     description, denoiser, autoencoder = described()
     description |= {"class_names": ["3", "zero"]}
     save_latent(sample.PROMPT_MODEL, denoiser.state_dict(), autoencoder, description)
@@ -146,6 +150,34 @@ def test_the_same_seed_gives_the_same_images_at_any_batch_size(model, tmp_path, 
         assert np.abs(np.load(tmp_path / "other.npz")["images"] - images[0]).max() > 1
 
 
+def images_of(model, path, *arguments):
+    run(model, "--num", 4, "--steps", 3, *arguments, "--out", path)
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["images"]
+
+
+def test_autoguidance_leads_away_from_the_early_model_beside_the_model_or_from_another(model, tmp_path):
+    early, path = model.with_name("early.safetensors"), tmp_path / "x.npz"
+    plain, guided = (images_of(model, path, "--autoguidance", scale) for scale in ("1", "3"))
+    assert (plain == images_of(model, path)).all() and (guided != plain).any()
+    assert (images_of(model, path, "--autoguidance", 0) == images_of(early, path)).all()
+    named = images_of(shutil.copy(model, tmp_path), path, "--autoguidance", 3, "--early", early)
+    assert (named == guided).all() and (guided != images_of(model, path, "--guidance", 3)).any()
+    interval = ("--guidance-interval", 20, 30)  # no timestep lies there
+    assert (images_of(model, path, "--autoguidance", 3, *interval) == plain).all()
+
+
+def test_an_early_model_that_is_missing_or_of_other_images_is_refused(model, tmp_path):
+    alone, out = shutil.copy(model, tmp_path), tmp_path / "x.png"
+    with pytest.raises(ValueError, match="early.safetensors: no such file .stage train writes it; --early names anoth"):
+        run(alone, "--autoguidance", 2, "--out", out)
+    colour = small_model(tmp_path / "early.safetensors", image_channels=3)
+    with pytest.raises(ValueError, match="early.safetensors: made with image_channels 3, the model with 1"):
+        run(alone, "--autoguidance", 2, "--out", out)
+    with pytest.raises(ValueError, match="grey.safetensors: made with image_channels 1, the model with 3"):
+        run(colour, "--autoguidance", 2, "--early", alone, "--out", out)
+
+
 def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
     latent = tmp_path / "latent.safetensors"
     description, denoiser, autoencoder = described()
@@ -165,6 +197,8 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
     for nothing in ("", " ", "!"):
         with pytest.raises(ValueError, match=f"--prompt: '{nothing}' is not possible .allowed: words"):
             run(latent, "--prompt", "zero", nothing, "--out", tmp_path / "y.png")
+    with pytest.raises(ValueError, match="--autoguidance: not possible with --prompt .allowed: --guidance"):
+        run(latent, "--prompt", "zero", "--autoguidance", 2, "--out", tmp_path / "y.png")
     with pytest.raises(ValueError, match="holds 'denoiser' .expected 'latent'"):
         run(model, "--prompt", "zero", "--out", tmp_path / "y.png")
     assert not (tmp_path / "y.png").exists()
@@ -176,6 +210,8 @@ def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):
         (["--guidance-interval", "1", "-3"], "--guidance-interval: 1 -3 is not possible .*lower and a higher"),
         (["--guidance-interval", "-3", "1"], "--guidance-interval: not possible without --guidance"),
         (["--guidance-rescale", "0"], "--guidance-rescale: not possible without --guidance"),
+        (["--early", "early.safetensors"], "--early: not possible without --autoguidance"),
+        (["--guidance", "2", "--autoguidance", "2"], "--autoguidance: not allowed with argument --guidance"),
         (["--labels", "0-9"], "--labels: '0-9' .*0-3"),
         (["--labels", "cat"], "--labels: 'cat' is not possible .allowed: 0-3, .*names: 'a', 'b', 'c', 'd'"),
         (["--labels", "3-1"], "--labels: '3-1'"),

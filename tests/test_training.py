@@ -21,7 +21,7 @@ from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Diverged, Ema, Optimiser
 from stages import gan, train, vae
 from stages.params.params import AllParams
-from stages.train import training_of
+from stages.train import keeping_early, training_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -103,6 +103,36 @@ def test_what_a_stage_trains_can_stop_and_go_on_to_the_bit(tmp_path, stage):
     states = state_of(whole), state_of(resumed)
     pairs = [[every_tensor(dict(part.state_dict())) for part in state.values()] for state in states]
     assert all(torch.equal(a, b) for x, y in zip(*pairs, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def test_early_weights_are_those_of_the_average_at_that_step_and_part_of_the_state(tmp_path):
+    """Also after a stop behind that step, and the training goes on as without them."""
+    settings = AllParams.load(ROOT).changed(["train.early_share=0.25", f"train.steps={STEPS}"]).train
+    settings = settings.model_copy(update={"ema_decay": 0.9})
+    update, short = small_training()
+    for step in range(3):
+        update(step)
+    expected = every_tensor(dict(short["denoiser"].ema.state_dict()))
+
+    update, plain = small_training()
+    list(fit(update, state_of(plain), STEPS, 2))
+
+    def began():
+        update, learners = small_training()
+        update, early = keeping_early(update, learners["denoiser"].net, settings)
+        return update, learners, early, {**state_of(learners), "early": early}
+
+    update, _, _, state = began()
+    with pytest.raises(InterruptedError), Checkpoints(tmp_path / "run", 0) as checkpoints:
+        for progress in fit(update, state, STEPS, 2, checkpoints):
+            if progress.step == 6:
+                raise InterruptedError
+    update, resumed, early, state = began()
+    with Checkpoints(tmp_path / "run", 0) as checkpoints:
+        list(fit(update, state, STEPS, 2, checkpoints))
+    found = every_tensor(dict(early.state_dict()))
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(plain), tensors_of(resumed), strict=True))
 
 
 def test_a_checkpoint_holds_tensors_and_json_alone(tmp_path):

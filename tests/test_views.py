@@ -9,7 +9,7 @@ import pytest
 
 MOST_FIGURES = 15
 WIDTH = 100  # characters of a terminal
-PICTURES = {"samples", "nearest", "samplers", "sheet"}  # in the spine's reports
+PICTURES = {"recommended", "unguided", "nearest", "samplers", "sheet"}  # in the spine's reports
 CURVES = {"loss", "alpha_bar", "log_snr", "recognisability", "quality", "guidance", "confusion"}
 CHAPTERS_CURVES = {"score_error", "latent_loss", "prompts", "baselines_loss"}
 

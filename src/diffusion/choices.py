@@ -49,6 +49,7 @@ WEIGHTINGS = ("none", "min_snr")  # of the loss
 TRAINING_TIMES = ("uniform", "cosine", "focused")  # distributions of t in training
 SPACINGS = ("trailing", "log_snr", "karras")  # of the timesteps of a sampler
 DECAYS = ("constant", "cosine", "late")  # of the learning rate
+GUIDANCE = {"classifier_free": "classifier-free guidance", "autoguidance": "autoguidance"}
 
 EXTRACTORS = ("own", "fixed")  # of features of images, besides torchvision's
 TEXT_ENCODERS = ("own", "clip", "pretrained")

@@ -5,8 +5,8 @@ Labels, guidance, clipping and counting are functions from denoiser to denoiser,
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from diffusion.target import TARGETS
 from diffusion.tensors import Description, Tensors, class_names_of, load_model, save_model, with_weights
 
 Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: a number, or (B,) if unguided) -> x_0
+Interval = tuple[float, float]  # of log-SNR
+EVERYWHERE = (-math.inf, math.inf)
 EMBEDDED_TIMES = 1000  # networks see 1000 * t / T, whatever T is
 
 
@@ -79,44 +81,81 @@ class Denoiser:
         return TARGETS[self.target].to_x_0(x_t, prediction, signal, noise)
 
 
-def conditional(denoiser: Denoiser, condition: Tensor) -> Denoise:
-    """Denoise towards a condition (B, ...); the null condition makes it unconditional."""
-    return lambda x_t, t: denoiser(x_t, t, condition)
+@dataclass(frozen=True, eq=False)
+class Conditional:
+    """A denoiser and the condition (B, ...) that it denoises towards."""
+
+    denoiser: Denoiser
+    condition: Tensor
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        """The estimate of x_0 (B, ...)."""
+        return self.denoiser(x_t, t, self.condition)
+
+    def unconditional(self) -> "Conditional":
+        """The same under the network's null condition: the label of no class, or a caption of nothing but padding."""
+        return replace(self, condition=torch.full_like(self.condition, self.denoiser.null))
 
 
-def guided(
-    denoiser: Denoiser,
-    condition: Tensor,
-    scale: float,
-    interval: tuple[float, float] = (-math.inf, math.inf),
-    rescale: float = 0.0,
-) -> Denoise:
-    """Classifier-free guidance: uncond + scale * (cond - uncond), in one evaluation of a doubled batch.
+def guided(conditional: Conditional, reference: Conditional, scale: float, rescale: float = 0.0) -> Denoise:
+    """Guidance away from a reference: reference + scale * (conditional - reference).
 
-    scale = 0 is unconditional and 1 conditional (neither needs the other half), a larger one guides. The combination is
-    affine in the prediction, so it is the same for eps, x_0 and v (Ho & Salimans 2022, eq. 6, with scale = 1 + their
-    w). The null condition is the network's own: the label of no class, or a caption of nothing but padding.
-    Where the log-SNR of t is outside of `interval`, scale is 1 (Kynkäänniemi et al. 2024). `rescale` in [0, 1] pulls
-    the standard deviation of a guided prediction back towards that of the conditional one (Lin et al. 2024, eq. 15-16).
-    Raises ValueError for a scale below 0.
+    The reference is a worse denoiser: the same one without a condition in classifier-free guidance (Ho & Salimans 2022,
+    eq. 6, with scale = 1 + their w), a worse network under the same condition in autoguidance (Karras et al. 2024,
+    "Guiding a diffusion model with a bad version of itself"). scale = 0 is the reference and 1 the conditional denoiser
+    (neither needs the other); a larger one guides. The combination is affine in the prediction, so it is the same for
+    eps, x_0 and v. `rescale` in [0, 1] pulls the standard deviation of a guided prediction back towards that of the
+    conditional one (Lin et al. 2024, eq. 15-16). Raises ValueError for a scale below 0.
     """
     if not scale >= 0:
         raise ValueError(f"guidance scale: {scale} is not possible (allowed: 0 or more)")
-    nothing = torch.full_like(condition, denoiser.null)
+    if scale in (0, 1):
+        return conditional if scale else reference
+    denoiser = conditional.denoiser
+    assert (denoiser.target, denoiser.schedule.name) == (reference.denoiser.target, reference.denoiser.schedule.name)
 
     def denoise(x_t: Tensor, t: Tensor | float) -> Tensor:
-        first, last = interval
-        here = scale if first <= denoiser.schedule.snr(t).log() <= last else 1
-        if here in (0, 1):
-            return denoiser(x_t, t, condition if here else nothing)
-        cond, uncond = denoiser.predict(torch.cat([x_t, x_t]), t, torch.cat([condition, nothing])).chunk(2)
-        prediction = uncond + here * (cond - uncond)
+        good, bad = _predictions(conditional, reference, x_t, t)
+        prediction = bad + scale * (good - bad)
         if rescale:
-            wanted, found = (x.std(dim=(1, 2, 3), keepdim=True) for x in (cond, prediction))
+            wanted, found = (x.std(dim=(1, 2, 3), keepdim=True) for x in (good, prediction))
             prediction = prediction * (1 + rescale * (wanted / found.clamp(min=1e-12) - 1))
         return denoiser.to_x_0(x_t, t, prediction)
 
     return denoise
+
+
+def _predictions(a: Conditional, b: Conditional, x_t: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
+    """What both predict at x_t, in one evaluation of a doubled batch where they share a network."""
+    if a.denoiser is b.denoiser:
+        both = a.denoiser.predict(torch.cat([x_t, x_t]), t, torch.cat([a.condition, b.condition]))
+        return both[: len(x_t)], both[len(x_t) :]
+    return a.denoiser.predict(x_t, t, a.condition), b.denoiser.predict(x_t, t, b.condition)
+
+
+def within(interval: Interval, schedule: NoiseSchedule, inside: Denoise, outside: Denoise) -> Denoise:
+    """`inside` where the log-SNR of t lies in the interval, `outside` elsewhere (Kynkäänniemi et al. 2024)."""
+    first, last = interval
+
+    def denoise(x_t: Tensor, t: Tensor | float) -> Tensor:
+        return (inside if first <= schedule.snr(t).log() <= last else outside)(x_t, t)
+
+    return denoise
+
+
+Wrap = Callable[[Denoiser, Tensor], Denoise]  # towards conditions (B, ...): `Conditional`, or `guidance(scale)`
+
+
+def guidance(scale: float, bad: Denoiser | None = None, interval: Interval = EVERYWHERE, rescale: float = 0.0) -> Wrap:
+    """Guidance of any denoiser: away from a `bad` one (autoguidance), or else from itself without a condition
+    (classifier-free), where the log-SNR lies in `interval`; see `guided`."""
+
+    def wrap(denoiser: Denoiser, condition: Tensor) -> Denoise:
+        conditional = Conditional(denoiser, condition)
+        reference = Conditional(bad, condition) if bad else conditional.unconditional()
+        return within(interval, denoiser.schedule, guided(conditional, reference, scale, rescale), conditional)
+
+    return wrap
 
 
 def clipped(denoise: Denoise) -> Denoise:
@@ -135,10 +174,13 @@ def counted(denoise: Denoise, times: list[float]) -> Denoise:
 
 
 @contextmanager
-def record_evaluations(denoiser: Denoiser) -> Iterator[list[int]]:
-    """Yield a list to which every evaluation of the network adds the number of its images."""
+def record_evaluations(*denoisers: Denoiser) -> Iterator[list[int]]:
+    """Yield a list to which every evaluation of a network adds the number of its images."""
     sizes: list[int] = []
-    with denoiser.net.register_forward_hook(lambda net, inputs, output: sizes.append(len(output))):
+    with ExitStack() as hooks:
+        for denoiser in denoisers:
+            hook = denoiser.net.register_forward_hook(lambda net, inputs, output: sizes.append(len(output)))
+            hooks.enter_context(hook)
         yield sizes
 
 
@@ -155,6 +197,19 @@ def refuse_other_images(path: Path, description: dict[str, Any], shape: Sequence
     if made_for != (*shape, num_classes):
         data = "images of {1}x{2}, {0} channels, {3} classes"
         raise ValueError(f"{path}: made for {data.format(*made_for)}; the data are {data.format(*shape, num_classes)}")
+
+
+def refuse_other_model(path: Path, description: Description, model: Description) -> None:
+    """Raise ValueError unless the denoiser in a file sees the same images, classes and noise as another model, and
+    predicts the same of them."""
+
+    def found(of: Description) -> dict[str, Any]:
+        images = {key: of["net"][key] for key in ("image_channels", "image_size")}
+        return images | {key: of[key] for key in ("schedule", "timesteps", "target", "class_names")}
+
+    for (key, value), wanted in zip(found(description).items(), found(model).values(), strict=True):
+        if value != wanted:
+            raise ValueError(f"{path}: made with {key} {value!r:.80}, the model with {wanted!r:.80}")
 
 
 def load_denoiser(path: Path, device: torch.device, precision: str) -> tuple[Denoiser, Description]:

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 from diffusion.data import gather
-from diffusion.denoiser import Denoise, Denoiser, clipped, conditional
+from diffusion.denoiser import Conditional, Denoiser, Wrap, clipped
 from diffusion.lanes import in_lanes
 from diffusion.randomness import image_noise
 from diffusion.samplers.step import Walk, final
 
-Wrap = Callable[[Denoiser, Tensor], Denoise]  # towards conditions (B, ...): `conditional`, or `guided` with its scale
 Watch = Callable[[Sequence[Tensor]], Iterable[Tensor]]  # the same batches, with their progress shown, as by tqdm
 Normals = Callable[[int, str, Sequence[int], Sequence[int], torch.device], Iterator[Tensor]]  # as `image_noise`
 
@@ -49,7 +48,7 @@ class ImageModel:
         return gather(in_lanes(batch, watch(batches), len(batches), self.device))
 
 
-def of_denoiser(denoiser: Denoiser, shape: Sequence[int], walk: Walk, wrap: Wrap = conditional) -> ImageModel:
+def of_denoiser(denoiser: Denoiser, shape: Sequence[int], walk: Walk, wrap: Wrap = Conditional) -> ImageModel:
     """Images of this shape (C, H, W) by a sampler, with every x_0 clipped to the range of pixels."""
 
     def sample(conditions: Tensor, normals: Iterator[Tensor]) -> Tensor:
@@ -59,7 +58,7 @@ def of_denoiser(denoiser: Denoiser, shape: Sequence[int], walk: Walk, wrap: Wrap
 
 
 def of_latents(
-    denoiser: Denoiser, shape: Sequence[int], walk: Walk, decode: Callable[[Tensor], Tensor], wrap: Wrap = conditional
+    denoiser: Denoiser, shape: Sequence[int], walk: Walk, decode: Callable[[Tensor], Tensor], wrap: Wrap = Conditional
 ) -> ImageModel:
     """Images decoded from latents of this shape (c, h, w) by a sampler; latents have no range to clip x_0 to."""
 

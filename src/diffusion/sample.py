@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from diffusion.choices import DEVICES, PRECISIONS
 from diffusion.data import classes_in_turn, save_sheet
-from diffusion.denoiser import guided, load_denoiser
+from diffusion.denoiser import EVERYWHERE, Denoiser, Wrap, guidance, load_denoiser, refuse_other_model
 from diffusion.files import whole_file
-from diffusion.generation import ImageModel, Wrap, of_denoiser, of_latents
+from diffusion.generation import ImageModel, of_denoiser, of_latents
 from diffusion.labels import labels_of
 from diffusion.latents.captions import suggested_prompt
 from diffusion.latents.model import load_latent
@@ -30,6 +30,7 @@ from diffusion.schedule import SPACINGS
 from diffusion.tensors import Description
 
 LABEL_MODEL, PROMPT_MODEL = Path("models/denoiser.safetensors"), Path("models/latent.safetensors")
+EARLY_MODEL = "early.safetensors"  # beside the model
 COLUMNS = 10  # of a sheet with a single label or prompt
 DEFAULT_STEPS = 50
 EXAMPLES = """examples:
@@ -40,6 +41,8 @@ EXAMPLES = """examples:
   some classes, guided at the noise levels where the class is decided, in 10 steps
     python -m diffusion.sample --labels {classes} --guidance 3 --guidance-interval -3 1 \\
       --sampler dpmpp_2m --steps 10 --out classes.png
+  a hundred images, guided by what the same network knew early in its training
+    python -m diffusion.sample --autoguidance 2 --sampler dpmpp_2m --steps 20 --out autoguided.png
   an image of a prompt
     python -m diffusion.sample --prompt {prompt} --num 1 --guidance 3 --steps 20 --out picture.png
 
@@ -64,12 +67,12 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out: {arguments.out.parent} is not a folder")
     if arguments.out.is_dir():
         raise ValueError(f"--out: {arguments.out} is a folder")
-    wrap = guidance(arguments)
+    refuse_misused_guidance(arguments)
     device = pick_device(arguments.device)
     prepare_machine(device)
     deciding = f"--batch-size {arguments.batch_size}, --num {arguments.num}, the model"
     with shortage_explained("sampling", deciding):
-        request = (of_prompts if arguments.prompt else of_labels)(arguments, device, wrap)
+        request = (of_prompts if arguments.prompt else of_labels)(arguments, device)
         turns = classes_in_turn(arguments.num, len(request.names))
         conditions = request.conditions[turns.to(request.conditions.device)]
         watch = partial(tqdm, unit="batch")
@@ -77,10 +80,15 @@ def main(arguments: argparse.Namespace) -> None:
         WRITERS[arguments.out.suffix](arguments.out, images, torch.tensor(request.names)[turns], len(request.names))
 
 
-def of_labels(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -> Request:
+def of_labels(arguments: argparse.Namespace, device: torch.device) -> Request:
     """Images of classes, from pixels."""
     path = model_file(arguments.model or LABEL_MODEL, stage="train")
-    denoiser, description = load_denoiser(path, device, pick_precision(arguments.precision, device))
+    precision, bad = pick_precision(arguments.precision, device), None
+    denoiser, description = load_denoiser(path, device, precision)
+    if arguments.autoguidance is not None:
+        early = model_file(arguments.early or path.with_name(EARLY_MODEL), stage="train", option="--early")
+        bad, of_bad = load_denoiser(early, device, precision)
+        refuse_other_model(early, of_bad, description)
     names, net = description["class_names"], description["net"]
     try:
         labels = labels_of(arguments.labels, names) if arguments.labels else [*range(len(names))]
@@ -88,17 +96,17 @@ def of_labels(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -
         raise ValueError(f"--labels: {error}") from error
     shape = (net["image_channels"], net["image_size"], net["image_size"])
     walk = sampler_setting(arguments, denoiser.schedule.timesteps).start
-    return Request(of_denoiser(denoiser, shape, walk, wrap), torch.tensor(labels), labels)
+    return Request(of_denoiser(denoiser, shape, walk, guidance_by(arguments, bad)), torch.tensor(labels), labels)
 
 
-def model_file(path: Path, stage: str) -> Path:
+def model_file(path: Path, stage: str, option: str = "--model") -> Path:
     """The path itself. Raises ValueError, with the stage that writes such a model, if there is no file."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file (stage {stage} writes it; --model names another)")
+        raise ValueError(f"{path}: no such file (stage {stage} writes it; {option} names another)")
     return path
 
 
-def of_prompts(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) -> Request:
+def of_prompts(arguments: argparse.Namespace, device: torch.device) -> Request:
     """Images of prompts, from latents. Raises ValueError for one without words, or with a word that the model lacks."""
     path = model_file(arguments.model or PROMPT_MODEL, stage="train_latent")
     model, description = load_latent(path, device, pick_precision(arguments.precision, device))
@@ -112,6 +120,7 @@ def of_prompts(arguments: argparse.Namespace, device: torch.device, wrap: Wrap) 
     except ValueError as error:
         raise ValueError(f"--prompt: {error}") from error
     walk = sampler_setting(arguments, model.denoiser.schedule.timesteps).start
+    wrap = guidance_by(arguments)
     images_of = of_latents(model.denoiser, model.latent_shape, walk, model.autoencoder.decode, wrap)
     return Request(images_of, tokens, list(range(len(tokens))))
 
@@ -134,23 +143,28 @@ def examples(model: Path | None) -> str:
     return EXAMPLES.format(classes=shlex.join(classes), prompt=shlex.quote(prompt))
 
 
-def guidance(arguments: argparse.Namespace) -> Wrap:
-    """The guidance asked for. Raises ValueError for an empty interval, and for options of guidance without a scale."""
-    scale, interval, rescale = arguments.guidance, arguments.guidance_interval, arguments.guidance_rescale
+def refuse_misused_guidance(arguments: argparse.Namespace) -> None:
+    """Raise ValueError for an empty interval, for options of guidance without it, and for prompts with a bad model."""
+    interval, guided = arguments.guidance_interval, {arguments.guidance, arguments.autoguidance} != {None}
     if interval and not interval[0] < interval[1]:
         raise ValueError(
             f"--guidance-interval: {interval[0]:g} {interval[1]:g} is not possible "
             "(allowed: a lower and a higher number)"
         )
-    for option, value in (("--guidance-interval", interval), ("--guidance-rescale", rescale)):
-        if value is not None and scale is None:
-            raise ValueError(f"{option}: not possible without --guidance")
-    return partial(
-        guided,
-        scale=1.0 if scale is None else scale,
-        interval=interval or (-math.inf, math.inf),
-        rescale=rescale or 0.0,
-    )
+    for option, value in (("--guidance-interval", interval), ("--guidance-rescale", arguments.guidance_rescale)):
+        if value is not None and not guided:
+            raise ValueError(f"{option}: not possible without --guidance or --autoguidance")
+    if arguments.early and arguments.autoguidance is None:
+        raise ValueError("--early: not possible without --autoguidance")
+    if arguments.prompt and arguments.autoguidance is not None:
+        raise ValueError("--autoguidance: not possible with --prompt (allowed: --guidance)")
+
+
+def guidance_by(arguments: argparse.Namespace, bad: Denoiser | None = None) -> Wrap:
+    """The guidance asked for: classifier-free, or away from a bad model."""
+    asked = arguments.guidance if bad is None else arguments.autoguidance
+    scale, interval = 1.0 if asked is None else asked, arguments.guidance_interval
+    return guidance(scale, bad, tuple(interval) if interval else EVERYWHERE, arguments.guidance_rescale or 0.0)
 
 
 def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSetting:
@@ -231,10 +245,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=_positive, help=f"per image (default {DEFAULT_STEPS}; all T for ddpm)")
     parser.add_argument("--spacing", choices=SPACINGS, default="trailing", help="of timesteps (default trailing)")
     parser.add_argument("--eta", type=_share, help="of ddim: 0 deterministic, 1 as noisy as DDPM (default 0)")
-    parser.add_argument(
+    guiding = parser.add_mutually_exclusive_group()
+    guiding.add_argument(
         "--guidance",
         type=_scale,
-        help="w >= 0: 0 unconditional, 1 conditional, above 1 guided (default 1)",
+        metavar="W",
+        help="classifier-free, w >= 0: 0 unconditional, 1 conditional, above 1 guided (default 1)",
+    )
+    guiding.add_argument(
+        "--autoguidance", type=_scale, metavar="W", help="the same away from a bad version of the model, see --early"
+    )
+    parser.add_argument(
+        "--early", type=Path, help=f"the bad version of the model, of stage train (default {EARLY_MODEL} beside it)"
     )
     parser.add_argument(
         "--guidance-interval",

@@ -15,7 +15,9 @@ from diffusion.choices import (
     DECAYS,
     DEVICES,
     EXTRACTORS,
+    GUIDANCE,
     PRECISIONS,
+    SAMPLERS,
     SCHEDULES,
     SOLVERS,
     SPACINGS,
@@ -86,7 +88,9 @@ Tolerance = Annotated[Number, Field(ge=1e-6, le=0.1)]  # the arithmetic is fp32
 Folder = Annotated[str, AfterValidator(_printable)]
 Value = TypeVar("Value")
 Distinct = Annotated[list[Value], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
-Scales = Distinct[Annotated[Number, Field(ge=0, le=1000)]]  # of guidance
+Scale = Annotated[Number, Field(ge=0, le=1000)]  # of guidance
+Scales = Distinct[Scale]
+Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # of log-SNR
 Widths = Annotated[
     list[Annotated[Width, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=8), BeforeValidator(_no_word)
 ]
@@ -149,11 +153,25 @@ class Train(Training):
 
 
 class TrainPixels(Train):
+    early_share: Annotated[Number, Field(gt=0, le=1)]
     flips: bool
 
 
-class Sampling(Section):
+class Setting(Section):
+    """Of a sampler that takes fewer steps than all."""
+
+    sampler: Annotated[str, _one_of(*(name for name in SAMPLERS if name != "ddpm"))]
     num_steps: Timesteps
+    eta: Annotated[Number, Field(ge=0, le=1)]
+    spacing: Annotated[str, _one_of(*SPACINGS)]
+
+    def setting(self) -> dict[str, Any]:
+        """The fields of `samplers.table.SamplerSetting`; of all samplers, DDIM alone has an eta."""
+        eta = self.eta if self.sampler == "ddim" else None
+        return {"sampler": self.sampler, "steps": self.num_steps, "eta": eta, "spacing": self.spacing}
+
+
+class Sampling(Setting):
     batch_size: Batch
     sampler_samples: Images
     ddpm_samples: Annotated[Images, Field(ge=16)]
@@ -170,6 +188,12 @@ class Sampling(Section):
         return self.model_dump(include=names)
 
 
+class Recommended(Setting):
+    guidance: Annotated[str, _one_of(*GUIDANCE)]
+    scale: Scale
+    interval: Interval
+
+
 class Evaluate(Section):
     num_samples: Images
 
@@ -181,7 +205,8 @@ class Benchmark(Section):
 
 class Guidance(Section):
     scales: Scales
-    interval: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    auto_scales: Scales
+    interval: Interval
     rescale: Annotated[Number, Field(ge=0, le=1)]
     num_steps: Timesteps
     samples_per_class: Images
@@ -272,6 +297,7 @@ class Keys(Section):
     model: Model
     train: TrainPixels
     sampling: Sampling
+    recommended: Recommended
     evaluate: Evaluate
     benchmark: Benchmark
     guidance: Guidance

@@ -44,6 +44,7 @@ def steps_within_timesteps(keys: Keys) -> Iterator[Conflict]:
     """A sampler takes at most one step for each timestep."""
     for section, names in {
         "sampling": ("num_steps", "ddim_steps", "eta_steps", "solver_steps"),
+        "recommended": ("num_steps",),
         "guidance": ("num_steps",),
     }.items():
         yield from _steps(keys, section, names)
@@ -72,10 +73,11 @@ def heads_share_the_width(keys: Keys) -> Iterator[Conflict]:
 
 
 def interval_rises(keys: Keys) -> Iterator[Conflict]:
-    """The guidance interval runs from a lower to a higher log-SNR."""
-    first, last = keys.guidance.interval
-    if first >= last:
-        yield Conflict("guidance.interval", keys.guidance.interval, "from a lower to a higher log-SNR")
+    """Every guidance interval runs from a lower to a higher log-SNR."""
+    for section in ("guidance", "recommended"):
+        first, last = interval = getattr(keys, section).interval
+        if first >= last:
+            yield Conflict(f"{section}.interval", interval, "from a lower to a higher log-SNR")
 
 
 def samples_within_samples(keys: Keys) -> Iterator[Conflict]:

@@ -1,4 +1,4 @@
-"""Open what stages that judge a model need: the model, the judge and the real images, checked to belong together."""
+"""Open what stages that judge a model need: models, the judge and the real images, checked to belong together."""
 
 from pathlib import Path
 
@@ -20,3 +20,13 @@ def open_judged(params: Params, data: Path, model: Path, judge: Path) -> tuple[D
     train, test = load_both(data)
     refuse_other_images(model, description, train.shape, train.num_classes)
     return denoiser, Reference(Judge.load(judge, machine.device), train, test, params.seed)
+
+
+def open_early(params: Params, early: Path, reference: Reference) -> Denoiser:
+    """The denoiser in `early`, the bad version of the model in autoguidance.
+
+    Raises ValueError for a file that is missing, damaged or made for other images.
+    """
+    denoiser, description = load_denoiser(early, *machine_of(params))
+    refuse_other_images(early, description, reference.train.shape, reference.train.num_classes)
+    return denoiser

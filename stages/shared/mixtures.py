@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffusion.denoiser import Denoise, Denoiser, conditional
+from diffusion.denoiser import Conditional, Denoise, Denoiser
 from diffusion.mixture import MIXTURES, GaussianMixture, exact_denoise, mixture_loss
 from diffusion.nets.mlp import Mlp
 from diffusion.randomness import generator_for, image_noise
@@ -73,7 +73,7 @@ def learned_denoise(denoiser: Denoiser) -> Denoise:
 
     def denoise(x_t: Tensor, t: Tensor | float) -> Tensor:
         label = torch.zeros(len(x_t), dtype=torch.int64, device=denoiser.device)
-        return conditional(denoiser, label)(x_t.to(denoiser.device), t).to(x_t.device)
+        return Conditional(denoiser, label)(x_t.to(denoiser.device), t).to(x_t.device)
 
     return denoise
 

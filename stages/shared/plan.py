@@ -31,7 +31,7 @@ DEFAULT_SECONDS = {
     "train_latent": 565,
     "sample_latent": 85,
 }
-FIRST_PICTURES = {"evaluate": "results/evaluate/samples.png"}  # what can be looked at before the page is there
+FIRST_PICTURES = {"evaluate": "results/evaluate/recommended.png"}  # what can be looked at before the page is there
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 Stages = dict[str, dict[str, Any]]  # of a dvc.yaml, or of its lock
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import load_both, to_uint8
-from diffusion.denoiser import guided
+from diffusion.denoiser import guidance
 from diffusion.generation import of_latents
 from diffusion.latents.autoencoder import decode, encode, refuse_other_images
 from diffusion.latents.captions import WORDINGS, Captions, caption
@@ -61,7 +61,7 @@ class Prompted:
     def draw(self, texts: Sequence[str], steps: int, scale: float, purpose: str, batch_size: int) -> Tensor:
         """Images uint8 (N, C, H, W), on the CPU, of texts by guided DDIM, under a progress bar."""
         denoiser, shape, decode = self.model.denoiser, self.model.latent_shape, self.model.autoencoder.decode
-        images_of = of_latents(denoiser, shape, by_ddim(steps), decode, partial(guided, scale=scale))
+        images_of = of_latents(denoiser, shape, by_ddim(steps), decode, guidance(scale))
         watch = partial(tqdm, desc=f"{purpose}, w = {scale:g}", unit="batch")
         return images_of.images(self.model.tokens(texts), self.reference.seed, purpose, batch_size, watch)
 

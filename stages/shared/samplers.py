@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.denoiser import Denoiser
+from diffusion.denoiser import Conditional, Denoiser, Wrap
 from diffusion.generation import Normals, of_denoiser
 from diffusion.quality.evaluation import Reference, verdict
 from diffusion.randomness import image_noise
@@ -28,10 +28,11 @@ def sample_classes(
     setting: SamplerSetting,
     number: int,
     normals: Normals = image_noise,
+    wrap: Wrap = Conditional,
 ) -> Tensor:
-    """`number` images uint8 (N, C, H, W), on the CPU, of all classes by their shares (w = 1), under a progress bar."""
+    """`number` images uint8 (N, C, H, W), on the CPU, of all classes by their shares, under a progress bar."""
     labels = reference.classes(number)
-    model = of_denoiser(denoiser, reference.train.shape, setting.start)
+    model = of_denoiser(denoiser, reference.train.shape, setting.start, wrap)
     name = f"{setting.sampler} {setting.steps}" + (f" eta {setting.eta}" if setting.eta else "")
     return model.images(
         labels, reference.seed, "sample", batch_size, partial(tqdm, desc=name, unit="batch"), normals=normals

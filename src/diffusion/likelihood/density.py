@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from diffusion.denoiser import Denoise, Denoiser, conditional
+from diffusion.denoiser import Conditional, Denoise, Denoiser
 from diffusion.likelihood.bounds import (
     Bound,
     Decode,
@@ -45,11 +45,11 @@ class Density:
         images = train[:: max(1, len(train) // ERROR_IMAGES)][:ERROR_IMAGES].to(denoiser.device)
         null = torch.full((len(images),), denoiser.null, device=denoiser.device)
         normals = image_noise(seed, "score/errors", range(len(images)), images.shape[1:], denoiser.device)
-        errors = root_mean_square_errors(conditional(denoiser, null), denoiser.schedule, images, normals, ERROR_LEVELS)
+        errors = root_mean_square_errors(Conditional(denoiser, null), denoiser.schedule, images, normals, ERROR_LEVELS)
         greys, errors = Greys.of(train.to(denoiser.device)), errors.cpu()
 
         def denoise_to(labels: Tensor) -> Denoise:
-            return grey_aware(conditional(denoiser, labels), denoiser.schedule, greys, errors)
+            return grey_aware(Conditional(denoiser, labels), denoiser.schedule, greys, errors)
 
         def decode_to(labels: Tensor) -> Decode:
             return by_shares(denoiser.schedule, greys)
@@ -58,7 +58,7 @@ class Density:
 
     def bare(self) -> Self:
         """The same density from the estimates of the network itself."""
-        return replace(self, denoise_to=partial(conditional, self.denoiser))
+        return replace(self, denoise_to=partial(Conditional, self.denoiser))
 
     def bound(self, images: Tensor, labels: Tensor) -> Bound:
         """The variational bound of uint8 images (N, C, H, W), in nats, on the CPU."""

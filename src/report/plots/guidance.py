@@ -4,10 +4,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from report.plots.style import FLOOR_COLOUR, MARKERS, line, panel, save, styled
+from report.plots.style import FLOOR_COLOUR, MARKERS, line, panel, panels, save, styled
+
+LABEL = (0.14, 0.08)  # width and height of a label, as shares of what the points span
+
+
+def name_scales(axes: Axes, rows: pd.DataFrame, x: str, y: str, offset: tuple[float, float]) -> None:
+    """Write its scale beside every point of a line, `offset` away, except where it would lie upon one before it."""
+    width, height = (share * float(np.ptp(rows[column])) for share, column in zip(LABEL, (x, y), strict=True))
+    named: list[tuple[float, float]] = []
+    for scale, right, up in rows[["scale", x, y]].itertuples(index=False):
+        if all(abs(right - other) > width or abs(up - others) > height for other, others in named):
+            axes.annotate(f"w = {scale:g}", (right, up), offset, textcoords="offset points", fontsize=9)
+            named.append((right, up))
 
 
 @styled
@@ -18,10 +32,7 @@ def fidelity_coverage(path: Path, table: pd.DataFrame, floor: Mapping[str, float
         rows = table[table["scale"] > 0] if measure == "accuracy" else table  # w = 0 asks for no class
         rows = rows.dropna(subset=[measure, "coverage"])
         axes.plot(rows["coverage"], rows[measure], label=label, marker=MARKERS[index], **line(index))
-        for scale, x, y in zip(rows["scale"], rows["coverage"], rows[measure], strict=True):
-            axes.annotate(
-                f"w = {scale:g}", (x, y), (5, 6 if index == 0 else -13), textcoords="offset points", fontsize=9
-            )
+        name_scales(axes, rows, "coverage", measure, (5, 6 if index == 0 else -13))
     coverage, precision = floor["coverage"], floor["precision"]
     if coverage is not None and precision is not None:
         star: dict[str, Any] = {"marker": "*", "markersize": 13, "color": FLOOR_COLOUR, "linestyle": "none"}
@@ -45,6 +56,24 @@ def fidelity_by_limit(path: Path, table: pd.DataFrame) -> None:
     axes.set(xlabel="coverage (share of real images with a sample near them)", ylabel="class accuracy")
     axes.margins(0.12)
     axes.legend(loc="best", title="guided, w along the line")
+    save(figure, path)
+
+
+@styled
+def fidelity_variety(path: Path, lines: Mapping[str, pd.DataFrame]) -> None:
+    """Accuracy and precision against recall and coverage, a line per kind of guidance with its `scale` along it."""
+    figure, axes = panels(9.6, 7.2, columns=2, rows=2)
+    for row, fidelity in enumerate(("accuracy", "precision")):
+        for column, variety in enumerate(("recall", "coverage")):
+            place = axes[row, column]
+            for index, (name, found) in enumerate(lines.items()):
+                shown = found.sort_values("scale")
+                place.plot(shown[variety], shown[fidelity], label=name, marker=MARKERS[index], **line(index))
+                named = shown if index == 0 else shown[shown["scale"] > 1]  # all lines begin at w = 1
+                name_scales(place, named, variety, fidelity, (-34, 7) if index == 0 else (9, -4))
+            place.set(xlabel=variety, ylabel="class accuracy" if fidelity == "accuracy" else fidelity)
+            place.margins(0.12)
+    axes[0, 0].legend(loc="best", title="w along the line")
     save(figure, path)
 
 

@@ -9,6 +9,7 @@ from report.content import Block, Column, Folded, Gallery, Section, Table, table
 from report.plots.confusion import confusion_matrix
 from report.plots.guidance import fidelity_coverage, measures_by_scale
 from report.reading import Reports
+from report.spine.autoguidance import auto_blocks
 from report.spine.guidance_limits import limit_blocks
 from report.spine.guidance_words import guidance_answer
 from report.wording import fixed, listing, percent, whole
@@ -31,8 +32,11 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         *curves(reports, rows, verdict),
         *confusion(reports, rows),
         *limit_blocks(reports, rows, params["guidance"]),
+        *auto_blocks(reports, rows, params["train"]["early_share"]),
     )
-    return Section("guidance", "Classifier-free guidance", tuple(guidance_answer(rows)), blocks, "Exercise 5")
+    return Section(
+        "guidance", "Classifier-free guidance and autoguidance", tuple(guidance_answer(rows)), blocks, "Exercise 5"
+    )
 
 
 def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
@@ -66,7 +70,7 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
 
 def sheets(reports: Reports, rows: pd.DataFrame) -> list[Block]:
     """All scales side by side, and ten images a class at each."""
-    scales = [f"w = {scale:g}" for scale in rows["scale"]]
+    scales = [f"w={scale:g}" for scale in rows["scale"]]
     caption = "Each row is one class and one start noise, each column a guidance scale."
     alt = "Classes against guidance scales"
     shown = class_sheet(reports, "guidance", "guidance/sheet.png", caption, alt, scales)

@@ -1,37 +1,47 @@
-"""What stands at the top of the spine's page: the verdict in one sentence, and its figures as tiles."""
+"""What stands at the top of the spine's page: the verdict on the recommended setting and at w = 1, and their figures as
+tiles."""
 
 import math
 from typing import Any
 
 from report.content import Tile
 from report.reading import Reports
+from report.spine.recommended import UNGUIDED, recommended, setting_of
 from report.wording import duration, fixed, number, percent, ratio, spread, whole
 
 
 def headline(reports: Reports) -> str:
-    """FID with its n and floor, and how many samples show what was asked for."""
-    verdict = reports.record("evaluate/metrics.json")
-    recognised = f"The judge recognises {percent(verdict['accuracy'])} of them as the class asked for."
-    made = f"{whole(verdict['n'])} images sampled with {whole(verdict['calls'])} network evaluations each"
-    if verdict["fid"] is None:
-        return f"{made} score a KID of {spread_of(verdict['kid'])} (FID needs 500 images or more). {recognised}"
-    floor = verdict["fid_floor"]
-    return f"{made} score an FID of {number(verdict['fid'])}, {_against_floor(verdict['fid'], floor)}. {recognised}"
+    """FID with its n and floor, and how many samples show what was asked for, in both settings."""
+    best, plain = recommended(reports), reports.record("evaluate/metrics.json")
+    recognised = f"The judge recognises {percent(best['accuracy'])} of them as the class asked for."
+    made = f"In the recommended setting ({setting_of(best)}) {whole(best['n'])} images"
+    without = f"From the same noise {UNGUIDED}, by {setting_of(plain)}"
+    if best["fid"] is None:
+        found = f"score a KID of {spread_of(best['kid'])} (FID needs 500 images or more)"
+        beside = f"KID is {spread_of(plain['kid'])}"
+    else:
+        found = f"score an FID of {number(best['fid'])}, {_against_floor(best['fid'], best['fid_floor'])}"
+        beside = f"FID is {number(plain['fid'])}"
+    return f"{made} {found}. {recognised} {without}, {beside}, and {percent(plain['accuracy'])} are recognised."
 
 
 def tiles(reports: Reports) -> list[Tile]:
-    """The headline figures, each beside what real images score."""
-    verdict, judge = reports.record("evaluate/metrics.json"), reports.record("judge/metrics.json")
-    train, floor = reports.record("train/timing.json"), verdict["floor"]
+    """The headline figures of the recommended setting, each beside that at w = 1 and what real images score."""
+    best, plain = recommended(reports), reports.record("evaluate/metrics.json")
+    judge, train, floor = reports.record("judge/metrics.json"), reports.record("train/timing.json"), best["floor"]
+
+    def tile(name: str, value: str, unguided: str, real: str) -> Tile:
+        return Tile(f"{name}, recommended setting", value, f"w = 1: {unguided}; real images {real}")
+
     first = (
-        Tile("FID", number(verdict["fid"]), f"real images {spread_of(verdict['fid_floor'])}")
-        if verdict["fid"] is not None
-        else Tile("KID", number(verdict["kid"]["mean"]), f"real images {spread_of(verdict['kid_floor'])}")
+        tile("FID", number(best["fid"]), number(plain["fid"]), spread_of(best["fid_floor"]))
+        if best["fid"] is not None
+        else tile("KID", number(best["kid"]["mean"]), number(plain["kid"]["mean"]), spread_of(best["kid_floor"]))
     )
     return [
         first,
-        Tile("Class accuracy", percent(verdict["accuracy"]), f"real images {percent(judge['accuracy'])}"),
-        Tile("Coverage", fixed(verdict["coverage"]), f"real images {fixed(floor.get('coverage'))}"),
+        tile("Class accuracy", percent(best["accuracy"]), percent(plain["accuracy"]), percent(judge["accuracy"])),
+        tile("Coverage", fixed(best["coverage"]), fixed(plain["coverage"]), fixed(floor.get("coverage"))),
         Tile("Training", duration(train["seconds"]), f"{train['parameters'] / 1e6:.1f} million parameters"),
     ]
 

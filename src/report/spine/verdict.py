@@ -1,4 +1,4 @@
-"""The verdict: every measure of the samples beside what real images score."""
+"""The verdict: every measure of the samples, recommended and at w = 1, beside what real images score."""
 
 from typing import Any
 
@@ -9,12 +9,14 @@ from report.content import Block, Cell, Column, Folded, Section, Table, Text, ta
 from report.plots.confusion import confusion_matrix
 from report.reading import Reports
 from report.spine.headline import spread_of
+from report.spine.recommended import recommended, setting_of
 from report.wording import differ, fixed, isolated, number, percent, share_error, whole
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section:
     """The samples, their measures, and the classes one by one."""
     verdict, judge = reports.record("evaluate/metrics.json"), reports.record("judge/metrics.json")
+    best = recommended(reports)
     by_class = reports.table("evaluate/by_class.csv")
     floor_images = verdict["fid_floor"].get("n") or verdict["n"]
     basis = (
@@ -22,20 +24,29 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         f"{verdict['extractor']}. The floor is what {whole(floor_images)} real training images score against "
         "the same test images; no model can be expected to score better."
     )
-    number = reports.columns_of("evaluate/samples.png", len(by_class))
-    samples = class_sheet(
-        reports,
-        "samples",
-        "evaluate/samples.png",
-        f"Samples, not selected: {whole(number)} per class, a row for each class asked for.",
-        "Grid of generated images, a row per class",
-    )
+    names = {
+        "recommended": f"The recommended setting: {setting_of(best)}",
+        "unguided": f"At w = 1: {setting_of(verdict)}",
+    }
+    samples = [block for name, setting in names.items() for block in sheet(reports, name, setting, len(by_class))]
     return Section(
         "verdict",
         "The verdict",
-        (*coverage_answer(verdict), *weakest_class(by_class)),
-        (*samples, Text(basis), measures(verdict, judge), classes(by_class), *confusion(reports, verdict)),
+        (
+            *(f"In the recommended setting {sentence}" for sentence in coverage_answer(best)),
+            *(f"Without guidance {sentence}" for sentence in coverage_answer(verdict)),
+            *weakest_class(by_class),
+        ),
+        (*samples, Text(basis), both_measures(best, verdict, judge), classes(by_class), *confusion(reports, verdict)),
     )
+
+
+def sheet(reports: Reports, name: str, setting: str, num_classes: int) -> list[Block]:
+    """The samples in one of the two settings, a row per class; both come from the same noise."""
+    of_each = whole(reports.columns_of(f"evaluate/{name}.png", num_classes))
+    caption = f"{setting}. Not selected: {of_each} per class, a row for each class asked for, the same noise in both."
+    alt = f"Grid of generated images, a row per class ({name})"
+    return class_sheet(reports, name, f"evaluate/{name}.png", caption, alt)
 
 
 def coverage_answer(verdict: dict[str, Any]) -> list[str]:
@@ -70,8 +81,20 @@ def weakest_class(by_class: pd.DataFrame) -> list[str]:
     ]
 
 
+def both_measures(best: dict[str, Any], verdict: dict[str, Any], judge: dict[str, Any]) -> Table:
+    """Every measure of the samples in the recommended setting, at w = 1, and of real images."""
+    plain = measures(verdict, judge)
+    rows = tuple(
+        (name, of_best, *rest)
+        for (name, *rest), (_, of_best, *_) in zip(plain.rows, measures(best, judge).rows, strict=True)
+    )
+    headings = ("Measure", "Recommended", "w = 1", *plain.headings[2:])
+    caption = f"{plain.caption} Recommended: {setting_of(best)}; w = 1, without guidance: {setting_of(verdict)}."
+    return Table(caption, headings, (False, *plain.numeric[1:2], *plain.numeric[1:]), rows)
+
+
 def measures(verdict: dict[str, Any], judge: dict[str, Any]) -> Table:
-    """Every measure of the samples and of real images."""
+    """Every measure of the samples of a verdict and of real images."""
     floor = verdict["floor"]
     rows = [
         (
@@ -109,7 +132,7 @@ def classes(by_class: pd.DataFrame) -> Folded:
         ("n", "Samples", whole),
         ("accuracy", "Recognised", percent),
     ]
-    return Folded("Accuracy by class", (table(by_class, columns, "Class accuracy of the samples of the verdict."),))
+    return Folded("Accuracy by class", (table(by_class, columns, "Class accuracy of the samples at w = 1."),))
 
 
 def confusion(reports: Reports, verdict: dict[str, Any]) -> list[Block]:
@@ -120,9 +143,9 @@ def confusion(reports: Reports, verdict: dict[str, Any]) -> list[Block]:
         "samples": confusion_matrix(reports.table("evaluate/confusion.csv"), names),
     }
     caption = (
-        f"Rows: the class of real images (left), or the class asked for (right, n = {whole(verdict['n'])} samples); "
-        "columns: the class that the judge recognises. What lies off the diagonal on the left are the judge's own "
-        "mistakes."
+        f"Rows: the class of real images (left), or the class asked for (right, n = {whole(verdict['n'])} samples at "
+        "w = 1); columns: the class that the judge recognises. What lies off the diagonal on the left are the judge's "
+        "own mistakes."
     )
     alt = "Confusion matrices of real images and of samples"
     return confusion_blocks(reports, "confusion", matrices, caption, alt)
