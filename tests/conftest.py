@@ -1,12 +1,14 @@
-"""The one run of the pipeline that all tests of DVC and of the pages share, and the browser that they look with."""
+"""What tests share: the one run of the pipeline, the browser that they look with, and the one server of processes."""
 
+import multiprocessing
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from pipeline import Repository, smoke_run, working_tree
+from pipeline import ROOT, Repository, smoke_run, working_tree
 from run_reports import HOSTILE, STUDIES, adopt_studies, build_all, enlarge, params_of, rename_classes, run_reports
 
 
@@ -66,6 +68,22 @@ def odd(finished, page_params, tmp_path_factory) -> Path:
     params = {name: content | {"data": content["data"] | {"root": HOSTILE[2]}} for name, content in page_params.items()}
     build_all(folder, params)
     return folder
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Where processes are forked from: it has imported everything, and Python has one of its kind."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["test_interruptions", "test_processes", "torch._dynamo", "torch.distributed.launcher.api"]
+    )
+    before = dict(os.environ)
+    paths = os.pathsep.join(map(str, [ROOT / "tests", ROOT / "src", ROOT]))
+    os.environ.update(PYTHONPATH=paths, OMP_NUM_THREADS="1", TORCH_CPP_LOG_LEVEL="FATAL")
+    context.Process(target=int).start()
+    os.environ.clear()
+    os.environ.update(before)
+    return context
 
 
 @pytest.fixture(params=[1, 2, 5])

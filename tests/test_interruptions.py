@@ -4,7 +4,6 @@ Each attempt is a process of its own, forked from a server that has imported eve
 in the middle of writing a checkpoint. Checkpoints are written after every step, so nothing at all may be lost.
 """
 
-import multiprocessing
 import os
 import random
 import runpy
@@ -98,20 +97,6 @@ def die(name, folder, kill, root):
     Optimiser.descend, tensors_on_disk.save_file, os.replace = descend_or_die, save_or_die, replace_or_die
     sys.argv = [*COMMANDS[name]]
     runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
-
-
-@pytest.fixture(scope="module")
-def server():
-    """Where processes are forked from."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_interruptions", "stages.shared.training", "torch._dynamo"])
-    before = dict(os.environ)
-    paths = [ROOT / "tests", ROOT / "src", ROOT]
-    os.environ.update(PYTHONPATH=os.pathsep.join(map(str, paths)), OMP_NUM_THREADS="1")
-    context.Process(target=int).start()
-    os.environ.clear()
-    os.environ.update(before)
-    return context
 
 
 @pytest.fixture

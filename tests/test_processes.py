@@ -4,7 +4,6 @@ All are forked from a server that has imported everything, but for two tests tha
 `KILLS=10 pytest tests/test_processes.py -k killed` kills more of them.
 """
 
-import multiprocessing
 import os
 import random
 import runpy
@@ -82,20 +81,6 @@ def run_stage(name, victim=None, last=None):
     Optimiser.descend = descend_or_die
     sys.argv = [*COMMANDS[name]]
     runpy.run_module(COMMANDS[name][0], run_name="__main__", alter_sys=True)
-
-
-@pytest.fixture(scope="module")
-def server():
-    """Where processes are forked from."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_processes", "torch._dynamo", "torch.distributed.launcher.api"])
-    before = dict(os.environ)
-    paths = [ROOT / "tests", ROOT / "src", ROOT]
-    os.environ.update(PYTHONPATH=os.pathsep.join(map(str, paths)), OMP_NUM_THREADS="1", TORCH_CPP_LOG_LEVEL="FATAL")
-    context.Process(target=int).start()
-    os.environ.clear()
-    os.environ.update(before)
-    return context
 
 
 @pytest.fixture
@@ -268,7 +253,7 @@ def test_one_that_is_killed_ends_all_and_any_number_goes_on_from_the_checkpoint(
         )
         newest = max(path.name for path in killed.glob("checkpoints/*/*.safetensors"))
         assert int(newest.split(".")[0]) == last
-    assert in_processes(draw.choice(COUNTS), killed, run_stage, "train") == [0] * 4
+    assert {*in_processes(draw.choice(COUNTS), killed, run_stage, "train")} == {0}
     assert results(killed) == results(whole)
 
 
