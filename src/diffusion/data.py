@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from diffusion.files import whole_file
+from diffusion.mapping import rows_of
 from diffusion.tensors import load_tensors, save_tensors
 
 GREY = 128
+BLOCK = 1024  # images that are looked at together, where there may be more than memory holds
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Dataset:
 
     def take(self, indices: Tensor | slice) -> "Dataset":
         """The images at `indices`, in that order."""
-        return Dataset(self.images[indices], self.labels[indices], self.class_names)
+        images = rows_of(self.images, indices) if isinstance(indices, Tensor) else self.images[indices]
+        return Dataset(images, self.labels[indices], self.class_names)
 
 
 def classes_in_turn(number: int, num_classes: int) -> Tensor:
@@ -79,7 +82,7 @@ def gather(batches: Iterable[Tensor]) -> Tensor:
 
 def moments(images: Tensor) -> tuple[float, float]:
     """Mean and standard deviation of all pixels of uint8 images, on the scale of [-1, 1], exact up to rounding."""
-    counts = images.flatten().bincount(minlength=256).double()
+    counts = sum(block.flatten().bincount(minlength=256) for block in images.split(BLOCK)).double()
     values = torch.arange(256, dtype=torch.float64) / 127.5 - 1
     mean = (counts * values).sum() / counts.sum()
     variance = (counts * (values - mean) ** 2).sum() / counts.sum()
@@ -91,7 +94,7 @@ def examples(dataset: Dataset, per_class: int) -> Tensor:
     _, *shape = dataset.images.shape
     tiles = torch.full((len(dataset.class_names), per_class, *shape), GREY, dtype=torch.uint8)
     for label, row in enumerate(tiles):
-        found = dataset.images[dataset.labels == label][:per_class]
+        found = dataset.images[(dataset.labels == label).nonzero().flatten()[:per_class]]
         row[: len(found)] = found
     return tiles.flatten(0, 1)
 

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from diffusion.files import whole_file
+from diffusion.mapping import LARGE, bytes_of
 from diffusion.memory import is_shortage
 
 DESCRIPTION = "description"
@@ -135,13 +137,21 @@ def _readable(path: Path, expected: str) -> Iterator[None]:
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """All tensors of a file, and its metadata."""
+    """All tensors of a file, and its metadata. Large ones of bytes are mapped: what is read of them is given back."""
     with open(path, "rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
     if header_bytes > MAX_HEADER_BYTES:
         raise ValueError(f"its header has {header_bytes:,} bytes (allowed: up to {MAX_HEADER_BYTES:,})")
     with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
+    if large := [name for name, tensor in tensors.items() if tensor.dtype == torch.uint8 and tensor.nbytes >= LARGE]:
+        content = bytes_of(path)[8:]
+        places = json.loads(content[:header_bytes].numpy().tobytes())
+        for name in large:
+            first, last = places[name]["data_offsets"]
+            tensors[name] = content[header_bytes:][first:last].view(tensors[name].shape)
+    return tensors, metadata
 
 
 def _refuse_not_finite(path: Path, tensors: Tensors) -> None:

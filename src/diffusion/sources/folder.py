@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffusion.data import Dataset
 from diffusion.lanes import in_lanes
+from diffusion.mapping import scratch
 from diffusion.names import composed, fits_a_table, shown
 from diffusion.sources.contents import Contents, Watch
 from diffusion.sources.image_file import read_image
@@ -151,7 +152,7 @@ def _entries(folder: Path) -> tuple[list[Path], int]:
 
 def _read_all(files: Sequence[Path], image_size: int, channels: int, watch: Watch) -> Tensor:
     """All images (N, C, image_size, image_size), decoded side by side. Raises ValueError about all that cannot be."""
-    images = torch.empty(len(files), channels, image_size, image_size, dtype=torch.uint8)
+    images = scratch((len(files), channels, image_size, image_size))
 
     def read(chunk: list[tuple[int, Path]]) -> list[str]:
         """Put images in their places; what is wrong with those that cannot be read."""

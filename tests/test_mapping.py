@@ -1,0 +1,84 @@
+"""Data larger than memory: the same bytes as in memory, and little of them resident."""
+
+import re
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.load import Load, measure
+from diffusion import mapping, tensors
+from diffusion.data import Dataset, load_split, moments, save_split
+from diffusion.mapping import bytes_of, rows_of, scratch
+
+MEBI = 2**20
+DRAW = torch.Generator().manual_seed(0)
+IMAGES = torch.randint(0, 256, (3000, 3, 4, 4), generator=DRAW, dtype=torch.uint8)
+LABELS = torch.arange(3000) % 3
+NUMBER = 400 * MEBI // (3 * 64 * 64)
+
+
+@pytest.fixture
+def all_is_large(monkeypatch):
+    for module in (mapping, tensors):
+        monkeypatch.setattr(module, "LARGE", 1)
+
+
+def test_rows_are_those_of_the_images(all_is_large):
+    order = torch.randperm(3000, generator=DRAW)[:2500]
+    assert torch.equal(rows_of(IMAGES, order), IMAGES[order])
+
+
+def test_a_split_that_is_mapped_is_the_split_that_was_saved(tmp_path, all_is_large):
+    save_split(tmp_path / "a.safetensors", Dataset(IMAGES, LABELS, ("a", "b", "c")), {})
+    found = load_split(tmp_path / "a.safetensors")
+    assert torch.equal(found.images, IMAGES) and torch.equal(found.labels, LABELS)
+
+
+def test_a_damaged_split_is_refused_before_it_is_mapped(tmp_path, all_is_large):
+    path = tmp_path / "a.safetensors"
+    save_split(path, Dataset(IMAGES, LABELS, ("a", "b", "c")), {})
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="damaged"):
+        load_split(path)
+
+
+def test_no_thread_keeps_a_mapping(all_is_large, monkeypatch):
+    monkeypatch.setattr(mapping, "Thread", lambda **_: type("Idle", (), {"start": lambda self: None})())
+    made = []
+    monkeypatch.setattr(mapping.mmap, "mmap", lambda *a, _mmap=mapping.mmap.mmap: made.append(_mmap(*a)) or made[-1])
+    images = scratch((10, 4))
+    reference = weakref.ref(made.pop())
+    assert reference() is not None
+    del images
+    assert reference() is None
+
+
+def test_what_is_written_to_a_mapped_file_stays_in_memory(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    bytes_of(tmp_path / "a")[0] = 0
+    assert (tmp_path / "a").read_bytes() == b"abc"
+
+
+def test_a_full_disk_is_an_error_and_no_death(all_is_large):
+    with pytest.raises(OSError, match=re.escape(mapping.tempfile.gettempdir())):
+        scratch((2**60,))
+
+
+def write_large():
+    pixels = scratch((NUMBER, 3, 64, 64))
+    for block in pixels.split(1024):
+        block.random_(0, 256)
+    save_split(Path("data/train.safetensors"), Dataset(pixels, torch.zeros(NUMBER, dtype=torch.long), ("a",)), {})
+
+
+def read_large():
+    train = load_split(Path("data/train.safetensors"))
+    assert 0.57 < moments(train.images)[1] < 0.59
+    order = torch.randperm(NUMBER)
+    assert len(train.take(order).images) == NUMBER
+
+
+def test_reading_400_mebibytes_leaves_few_of_them_resident():
+    assert measure(Load("read", NUMBER, write_large, read_large)).peak < 250 * MEBI
