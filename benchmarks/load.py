@@ -1,9 +1,14 @@
 """`make load`: memory and time of large data sets, many samples and many classes. Prints a table; needs Linux.
 
 The networks are tiny, untrained and evaluated a few times: their outputs take as much memory as any other's.
+
+`--large N` measures N images of 64x64 in RGB instead, which memory need not hold: they are prepared, trained on for 200
+steps (mapped, then held in memory), and evaluated. A thousand files of noise have N names, as hard links. Needs room
+for three copies of the images in the folder for temporary files: 37 kB each.
 """
 
 import argparse
+import json
 import os
 import re
 import tempfile
@@ -11,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +30,7 @@ from diffusion.denoiser import save_denoiser
 from diffusion.nets.classifier import Classifier
 from diffusion.nets.table import build_net
 from diffusion.quality.judge import Judge
-from stages import evaluate, guidance, prepare
+from stages import evaluate, guidance, prepare, train
 from stages.params.params import AllParams, Params
 from stages.shared.denoiser_training import net_arguments
 
@@ -32,6 +38,9 @@ SIZE = 28
 PRESET = Path("presets/smoke.args")
 SMALL = ["data.dataset=mnist5k", "model.patch=2", "model.channels=[8]", "sampling.num_steps=2", "guidance.num_steps=2"]
 FOLDER_CLASSES = 10
+LARGE_SIZE = 64
+LINKED = 1000  # a multiple of FOLDER_CLASSES; a file may have 65,000 names
+LARGE = ["data.dataset=folder", "data.root=images", "data.channels=3", "data.test_limit=100", "train.steps=200"]
 MEBI = 2**20
 DATA, RESULTS = Path("data"), Path("results")
 MODEL, JUDGE = Path("model.safetensors"), Path("judge.safetensors")
@@ -74,23 +83,63 @@ def loads(params: Params, mnist: Path, images: int, samples: int, classes: int) 
 def main() -> None:
     """Measure each load in a process of its own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=main.__doc__)
-    parser.add_argument("--mnist", type=Path, required=True, help="as data.root: MNIST is downloaded where missing")
-    mnist = parser.parse_args().mnist
+    parser.add_argument(
+        "--mnist", type=Path, default=Path("data/raw"), help="as data.root: MNIST is downloaded where missing"
+    )
+    parser.add_argument("--large", type=int, metavar="N", help="measure N images of 64x64 in RGB instead")
+    arguments = parser.parse_args()
     params = AllParams.load(Path()).changed(PRESET.read_text().replace("-S ", "").split() + SMALL)
     print(f"{'':20} {'n':>7} {'images MiB':>11} {'peak MiB':>9} {'seconds':>8}   (peak: over the start of the process)")
-    for load in loads(params, mnist, images=50_000, samples=10_000, classes=50):
-        peak, images, seconds = measure(load)
-        print(f"{load.what:20} {load.number:7} {images / MEBI:11.0f} {peak / MEBI:9.0f} {seconds:8.0f}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.large:
+            measured = ((load, measure_in(folder, load)) for load in large_loads(params, arguments.large))
+        else:
+            few = loads(params, arguments.mnist, images=50_000, samples=10_000, classes=50)
+            measured = ((load, measure(load)) for load in few)
+        for load, (peak, images, seconds) in measured:
+            print(f"{load.what:20} {load.number:7} {images / MEBI:11.0f} {peak / MEBI:9.0f} {seconds:8.0f}", flush=True)
+
+
+def large_loads(params: Params, number: int) -> list[Load]:
+    """What is measured of images that memory need not hold, one after the other in one folder."""
+    large = params.changed([*LARGE, f"data.image_size={LARGE_SIZE}"])
+    trained = partial(train.main, large, data=DATA, model=MODEL, results=RESULTS)
+    evaluated = partial(evaluate.main, large, data=DATA, model=MODEL, judge=JUDGE, results=RESULTS)
+    prepared = partial(prepare.main, large, out=DATA, results=RESULTS)
+    return [
+        Load("prepare, large", number, partial(write_links, number), prepared),
+        Load("train, mapped", number, _nothing, partial(rate_of, trained)),
+        Load("train, in memory", number, _nothing, partial(rate_of, trained, in_memory=True)),
+        Load("evaluate, large", number, write_large_judge, evaluated),
+    ]
 
 
 def measure(load: Load) -> Figures:
     """Measure a load in a new process and a new folder."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(1, get_context("spawn"), os.chdir, (folder,), max_tasks_per_child=1) as processes,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
+        return measure_in(folder, load)
+
+
+def measure_in(folder: str, load: Load) -> Figures:
+    """Measure a load in a new process and this folder."""
+    with ProcessPoolExecutor(1, get_context("spawn"), os.chdir, (folder,), max_tasks_per_child=1) as processes:
         processes.submit(load.set_up).result()
         return processes.submit(figures_of, load.stage).result()
+
+
+def rate_of(training: Callable[[], None], in_memory: bool = False) -> None:
+    """Run stage `train`, with the images copied into memory first or as they are, and print its images per second."""
+    if in_memory:
+        mapped = train.load_split
+
+        def load(path: Path) -> Dataset:
+            split = mapped(path)
+            return replace(split, images=split.images.clone())
+
+        train.load_split = load
+    training()
+    rate = json.loads((RESULTS / "timing.json").read_text())["images_per_second"]
+    print(f"training {'in memory' if in_memory else 'mapped'}: {rate:.0f} images/s", flush=True)
 
 
 def figures_of(stage: Callable[[], None]) -> Figures:
@@ -119,6 +168,25 @@ def write_folder(number: int) -> None:
     for k in range(number):
         pixels = torch.randint(0, 256, (SIZE, SIZE), generator=draw, dtype=torch.uint8)
         Image.fromarray(pixels.numpy()).save(Path("images", str(k % FOLDER_CLASSES), f"{k}.png"))
+
+
+def write_links(number: int) -> None:
+    """Write small colour PNG files to images/, in ten classes: LINKED files, under `number` names."""
+    draw = torch.Generator().manual_seed(0)
+    for label in range(FOLDER_CLASSES):
+        Path("images", str(label)).mkdir(parents=True)
+    for k in range(number):
+        path = Path("images", str(k % FOLDER_CLASSES), f"{k}.png")
+        if k < LINKED:
+            pixels = torch.randint(0, 256, (LARGE_SIZE, LARGE_SIZE, 3), generator=draw, dtype=torch.uint8)
+            Image.fromarray(pixels.numpy()).save(path)
+        else:
+            os.link(Path("images", str(k % LINKED % FOLDER_CLASSES), f"{k % LINKED}.png"), path)
+
+
+def write_large_judge() -> None:
+    """Write an untrained judge of such images."""
+    Judge(Classifier(LARGE_SIZE, 3, FOLDER_CLASSES), torch.device("cpu")).save(JUDGE)
 
 
 def write_inputs(params: Params, images: int, classes: int) -> None:

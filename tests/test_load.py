@@ -140,3 +140,17 @@ def test_the_benchmark_runs_every_stage(few, tmp_path, monkeypatch, capfd, k):
 def test_a_measurement_has_a_process_of_its_own(tmp_path):
     found = measure(load.Load("a stage", 1, partial(os.mkdir, "data"), partial(bytearray, 200 * MEBI)))
     assert found.images == 0 and 190 * MEBI < found.peak < 220 * MEBI
+
+
+def test_the_benchmark_of_large_data_runs_at_toy_size(params, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(load, "LARGE_SIZE", 8)
+    monkeypatch.setattr(load, "LINKED", 40)
+    monkeypatch.setattr(load, "LARGE", [*load.LARGE, "train.steps=2", "data.test_limit=20"])
+    monkeypatch.setattr(load.train, "load_split", load.train.load_split)  # which one of them replaces
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for one in load.large_loads(params, 100):
+        one.set_up()
+        assert figures_of(one.stage).images == (80 + 20) * 3 * 8 * 8, one.what
+    assert len({path.stat().st_ino for path in Path("images").rglob("*.png")}) == 40
+    assert "training mapped: " in (printed := capfd.readouterr().out) and "training in memory: " in printed
