@@ -183,7 +183,7 @@ def guidance(arguments: argparse.Namespace) -> Wrap:
 def walk_of(arguments: argparse.Namespace, timesteps: int) -> Walk:
     """The sampler asked for, with all that it passes through where --out is a film. Raises as `sampler_setting`."""
     setting = sampler_setting(arguments, timesteps)
-    return filmed(setting.start, setting.steps) if WRITERS.get(arguments.out.suffix) is write_film else setting.start
+    return filmed(setting.start, setting.steps) if writer(arguments.out) is write_film else setting.start
 
 
 def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSetting:
