@@ -49,7 +49,7 @@ def test_the_ten_lines_of_the_readme_run(tmp_path):
 
 def test_prompts_in_the_readme_are_words_of_the_default_data():
     words = json.loads((ROOT / "reports/captions/card.json").read_text())["vocabulary"]
-    commands = re.findall(r"^python -m diffusion.sample --prompt (.*?) --", README, re.MULTILINE)
+    commands = re.findall(r"^diffusion-sample --prompt (.*?) --", README, re.MULTILINE)
     prompts = [prompt for command in commands for prompt in shlex.split(command)]
     assert len(prompts) >= 3
     for prompt in prompts:

@@ -220,7 +220,7 @@ def walk_of(arguments: argparse.Namespace, timesteps: int, completed: tuple[Tens
     setting = sampler_setting(arguments, timesteps)
     walk: Walk = inpainted(setting, *completed) if completed else setting.start
     steps = PASSES * setting.steps if completed else setting.steps
-    return filmed(walk, steps) if WRITERS.get(arguments.out.suffix) is write_film else walk
+    return filmed(walk, steps) if writer(arguments.out) is write_film else walk
 
 
 def sampler_setting(arguments: argparse.Namespace, timesteps: int) -> SamplerSetting:
