@@ -55,7 +55,7 @@ def inpainting_table(rows: pd.DataFrame, noun: str) -> Table:
         ("calls", "Network evaluations", whole),
         ("n", "n", whole),
         ("accuracy", "Recognised", percent),
-        ("error", "± error", lambda value: percent(value)),
+        ("error", "± error", percent),
         ("spread", "Spread of the draws", number),
     ]
     caption = (
