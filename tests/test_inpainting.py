@@ -46,6 +46,20 @@ def test_many_passes_draw_from_the_conditional_distribution():
     assert errors[0] > 0.2 > 0.1 > errors[1] > errors[2]
 
 
+def test_every_pass_begins_with_the_noise_of_its_time():
+    """With nothing given x_t is distributed as the forward process says, wherever it is denoised."""
+    seen = []
+
+    def watching(x_t, t):
+        signal, noise = map(float, SCHEDULE.coefficients(t))
+        seen.append(x_t.std(0).flatten() / (signal**2 * STD**2 + noise**2) ** 0.5)
+        return denoise(x_t, t)
+
+    nothing = torch.tensor(False)
+    final(inpainted(SamplerSetting("ddim", 50, 1.0), torch.zeros(1), nothing)(watching, SCHEDULE, normals()))
+    assert (torch.stack(seen) - 1).abs().max() < 0.12
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_known_pixels_come_out_as_they_are(sampler):
     """Also by samplers of the SDE, whose last step is not x_0."""
