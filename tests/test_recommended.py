@@ -46,7 +46,7 @@ def test_at_w_1_the_recommended_setting_with_the_verdicts_sampler_has_the_verdic
 ):
     """So both come from the same noise."""
     few = ["sampling.num_steps=4", "recommended.num_steps=4", "recommended.sampler=ddim", "evaluate.num_samples=16"]
-    few += ["sampling.sampler_samples=16", "sampling.ddpm_samples=16"]
+    few += ["sampling.sampler_samples=16", "sampling.ddpm_samples=16", "recommended.interval=[-30.0,30.0]"]
     params = Params.load(ROOT).changed([*few, *changes])
     data = Dataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), tuple("abc"))
     reference = SimpleNamespace(train=data, seed=5, classes=lambda number: torch.arange(number) % 3)
