@@ -9,7 +9,7 @@ AUTO = "auto"
 COARSEST = 8  # sides above it are halved once more, if they are even
 WIDTHS = (32, 64, 128, 256, 256, 256, 256, 256)  # of networks on pixels, from the finest resolution to the coarsest
 PATCHES = {4: 128, 2: 16}  # side of a patch, and of the images from which on pixels are folded by it
-TOKENS = {4: 28, 2: 14}  # the same for a transformer, whose cost is by the number of patches: 8x8 up to images of 32
+TOKENS = {4: 28, 2: 14}  # the same for a transformer, whose cost follows the number of patches
 
 
 def sized(content: Any) -> Any:

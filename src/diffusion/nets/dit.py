@@ -94,7 +94,7 @@ def tokens(x: Tensor) -> Tensor:
 
 
 def normed(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Tokens x (B, N, D) of mean 0 and variance 1 each, times 1 + scale, plus shift (B, 1, D)."""
+    """Tokens x (B, N, D), each brought to mean 0 and variance 1, times 1 + scale, plus shift (B, 1, D)."""
     return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), 1 + scale)
 
 
