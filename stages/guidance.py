@@ -22,8 +22,8 @@ from stages.shared.outputs import CONFUSION, confusion_rows, write_table
 from stages.shared.sheets import per_class, write_sheet
 
 FIGURES = (
-    *("n", "accuracy", "fid", "kid", "precision", "recall", "density", "coverage", "diversity"),
-    *("sharpness", "saturation", "calls_per_image"),
+    *("n", "accuracy", "fid", "kid", "precision", "recall", "clipped_density", "coverage", "clipped_coverage"),
+    *("diversity", "sharpness", "saturation", "calls_per_image", "recognised"),
 )
 
 

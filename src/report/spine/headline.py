@@ -5,13 +5,16 @@ from typing import Any
 
 from report.content import Tile
 from report.reading import Reports
-from report.wording import duration, fixed, number, percent, ratio, spread, whole
+from report.wording import duration, fixed, number, percent, ratio, share_of, spread, whole
 
 
 def headline(reports: Reports) -> str:
     """FID with its n and floor, and how many samples show what was asked for."""
     verdict = reports.record("evaluate/metrics.json")
-    recognised = f"The judge recognises {percent(verdict['accuracy'])} of them as the class asked for."
+    recall = "" if verdict["recall"] is None else f" Recall is {fixed(verdict['recall'])}."
+    recognised = (
+        f"The judge recognises {share_of(verdict['accuracy'], verdict['n'])} of them as the class asked for.{recall}"
+    )
     made = f"{whole(verdict['n'])} images sampled with {whole(verdict['calls'])} network evaluations each"
     if verdict["fid"] is None:
         return f"{made} score a KID of {spread_of(verdict['kid'])} (FID needs 500 images or more). {recognised}"
@@ -31,6 +34,7 @@ def tiles(reports: Reports) -> list[Tile]:
     return [
         first,
         Tile("Class accuracy", percent(verdict["accuracy"]), f"real images {percent(judge['accuracy'])}"),
+        Tile("Recall", fixed(verdict["recall"]), f"real images {fixed(floor.get('recall'))}"),
         Tile("Coverage", fixed(verdict["coverage"]), f"real images {fixed(floor.get('coverage'))}"),
         Tile("Training", duration(train["seconds"]), f"{train['parameters'] / 1e6:.1f} million parameters"),
     ]
