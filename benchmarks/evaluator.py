@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffusion.data import Dataset
 from diffusion.quality.classification import accuracy
+from diffusion.quality.judge import JUDGE as CLEAN
 from diffusion.quality.judge import Judge
 from diffusion.quality.metrics import frechet_distance, precision_recall_density_coverage
 from diffusion.randomness import generator_for
@@ -69,7 +70,7 @@ def load_evaluator(root: Path, params: Params) -> Evaluator:
         settings = params.judge.model_copy(update={"steps": JUDGE_STEPS})
         machine = machine_of(params)
         params = params.model_copy(update={"judge": settings})
-        update, learners = training_of(params, splits.train, *machine, knows_noise=False)
+        update, learners = training_of(params, splits.train, *machine, CLEAN)
         run_training("judge", update, learners, settings.steps, settings.batch_size, settings.log_every)
         Judge(learners["judge"].net, machine.device).save(JUDGE)
     judge = Judge.load(JUDGE, torch.device("cpu"))

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from diffusion.data import to_float, to_uint8
 from diffusion.quality.evaluation import Reference
 from diffusion.quality.extractor import describe_by, fitted_extractor
-from diffusion.quality.judge import Judge
+from diffusion.quality.judge import JUDGE, Judge
 from diffusion.randomness import generator_for
 from diffusion.sources.splits import load_splits
 from stages.judge import training_of
@@ -29,7 +29,7 @@ from stages.shared.progress import run_training
 NUM_IMAGES = 1000
 TILES = 4  # along each side of an image
 DISTANCES = ("fid", "kid")  # rise where quality falls; all others fall with it
-MEASURES = (*DISTANCES, "precision", "recall", "density", "coverage")
+MEASURES = (*DISTANCES, "precision", "recall", "clipped_density", "coverage", "clipped_coverage")
 
 
 class Ladder(NamedTuple):
@@ -136,7 +136,7 @@ def judges(params: Params, names: Sequence[str]) -> Iterator[tuple[str, Referenc
         data.test_limit,
     )
     described = {name: describe_by(name, Path(params.judge.weights)) for name in names}
-    update, learners = training_of(params, splits.train, device, precision, knows_noise=False)
+    update, learners = training_of(params, splits.train, device, precision, JUDGE)
     run_training("judge", update, learners, params.judge.steps, params.judge.batch_size, params.judge.log_every)
     judge = Judge(learners["judge"].net, device)
     for name, description in described.items():

@@ -43,7 +43,7 @@ SAMPLING_BATCH = 100
 OVERHEAD_REPEATS = 7
 TRIAL_STEPS = 12
 WARMUP_STEPS = 100
-FIGURES = ("fid", "accuracy", "precision", "recall", "density", "coverage")
+FIGURES = ("fid", "accuracy", "precision", "recall", "clipped_density", "coverage")
 COLUMNS = (
     "library", "version", "form", "arithmetic", "batch_size", "parameters", "seconds", "steps", "images_per_second",
     *FIGURES, "overhead", "settings", "date",

@@ -24,7 +24,7 @@ from stages.train import training_of
 NUM_SAMPLES = 1000
 SAMPLING_STEPS = 50
 TRIAL_STEPS = 24
-COLUMNS = ("accuracy", "fid", "precision", "recall", "density", "coverage")
+COLUMNS = ("accuracy", "fid", "precision", "recall", "clipped_density", "coverage")
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -20,17 +20,22 @@ from diffusion.quality.evaluation import Reference, verdict
 from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.ddim import by_ddim
+from stages.params.keys import Compare
 from stages.params.params import BaselineParams
+from stages.shared.classifier_score import classifier_score
 from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.model_record import write_model_record
 from stages.shared.outputs import write_json, write_table
+from stages.shared.samplers import PRDC
+from stages.shared.second import OPINION, opinion, opinion_floor, second_reference
 from stages.shared.sheets import write_rows
 
 FLOOR_DRAWS = 5
+SCORE_DRAWS = 3  # trainings of a classifier on real images
 SHOWN_PER_CLASS = 2
 ENOUGH_SECONDS = 10.0  # of one row of the clock, which is not repeated beyond them
-QUALITY = ("fid", "kid", "kid_std", "accuracy", "precision", "recall", "density", "coverage", "sharpness")
+QUALITY = ("fid", "kid", "kid_std", "accuracy", *PRDC, "sharpness", "classifier_score")
 MODES = ("coverage_within", "classes", "effective_classes")
 CLOCK = ("model", "calls", "batch", "images_per_second", "slowest", "fastest", "repeats")
 
@@ -44,10 +49,13 @@ class Entry(NamedTuple):
     null: int | None = None
 
 
-def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Path, judge: Path, results: Path) -> None:
-    """Compare --model, --gan and --vae on the data in --data by --judge; write to --results."""
+def main(
+    params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Path, judge: Path, second: Path, results: Path
+) -> None:
+    """Compare --model, --gan and --vae on the data in --data by --judge and by --second; write to --results."""
     settings, batch_size = params.compare, params.sampling.batch_size
     denoiser, reference = open_judged(params, data, model, judge)
+    other = second_reference(reference, second)
     machine, train = (denoiser.device, denoiser.precision), reference.train
     (gan_model, of_gan), (vae_model, of_vae) = load_gan(gan, *machine), load_vae(vae, *machine)
     for path, description in ((gan, of_gan), (vae, of_vae)):
@@ -61,12 +69,14 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
         Entry("gan", 1, of_one_call(gan_model, of_gan["net"]["latent"], machine[0])),
         Entry("vae", 1, of_one_call(vae_model, of_vae["net"]["latent"], machine[0])),
     ]
-    write_quality(results, reference, entries, settings.num_samples, batch_size)
+    write_quality(results, reference, other, entries, settings, batch_size)
     write_density(results, reference.test, vae_model, settings.importance_samples, params.seed, batch_size)
     nets = {"diffusion": denoiser.net, "gan": gan_model.net, "vae": vae_model.net}
     parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
     floor = floor_of(reference, settings.num_samples)
-    write_json(results / "metrics.json", {"floor": floor, "parameters": parameters})
+    floors = {"floor": floor, "second_floor": opinion_floor(other, settings.num_samples)}
+    trained_on_real = real_scores(reference, settings)
+    write_json(results / "metrics.json", floors | {"classifier_score": trained_on_real, "parameters": parameters})
 
     ddpm = [] if params.timesteps in settings.ddim_steps else [diffusion(params.timesteps, eta=1.0)]
     rows = clock([*entries, *ddpm], settings.batch_sizes, settings.repeats, train.num_classes, params.seed)
@@ -75,22 +85,47 @@ def main(params: BaselineParams, *, data: Path, model: Path, gan: Path, vae: Pat
     write_model_record(results / "model.json", model, params.train.steps)
 
 
-def write_quality(results: Path, reference: Reference, entries: Sequence[Entry], number: int, batch_size: int) -> None:
-    """The verdict on every model's images of every class, its modes, and its first images below real ones."""
-    names = reference.train.class_names
+def write_quality(
+    results: Path,
+    reference: Reference,
+    second: Reference,
+    entries: Sequence[Entry],
+    settings: Compare,
+    batch_size: int,
+) -> None:
+    """The verdict on every model's images of every class, the second judge's opinion of them, the accuracy of a
+    classifier trained on them, the model's modes, and its first images below real ones."""
+    names, number = reference.train.class_names, settings.num_samples
     labels = reference.classes(number)
     drawn = torch.randint(0, len(names), (number,), generator=generator_for(reference.seed, "compare/labels"))
-    sheet, table = [examples(reference.test, SHOWN_PER_CLASS)], []
+    sheet, table, opinions = [examples(reference.test, SHOWN_PER_CLASS)], [], []
     for entry in tqdm(entries, desc="quality", unit="model"):
         images = entry.model.images(labels, reference.seed, "compare/classes", batch_size)
         asked = drawn if entry.null is None else torch.full_like(drawn, entry.null)
         at_random = entry.model.images(asked, reference.seed, "compare/random", batch_size)
         figures = verdict(reference, images, labels).as_dict() | modes(reference, images, labels, at_random)
         figures["sharpness"] = reference.sharpness(images)
+        figures["classifier_score"] = score_of(reference, Dataset(images, labels, names), settings, 0)
         table.append([entry.name, entry.evaluations, number, *(figures[name] for name in (*QUALITY, *MODES))])
+        opinions.append([entry.name, entry.evaluations, *opinion(second, images)])
         sheet.append(examples(Dataset(images, labels, names), SHOWN_PER_CLASS))
     write_table(results / "quality.csv", ["model", "calls", "n", *QUALITY, *MODES], table)
+    write_table(results / "second.csv", ["model", "calls", *OPINION], opinions)
     write_rows(results / "samples.png", sheet)
+
+
+def score_of(reference: Reference, samples: Dataset, settings: Compare, draw: int) -> float:
+    """The classifier accuracy score of samples with labels; `draw` is that of the classifier's training."""
+    return classifier_score(
+        samples, reference.test, settings.classifier_steps, reference.judge.device, reference.seed, draw
+    )
+
+
+def real_scores(reference: Reference, settings: Compare) -> dict[str, Any]:
+    """The classifier accuracy score of as many real training images as of samples, over several draws and trainings."""
+    draws = [reference.training_draw(settings.num_samples, draw) for draw in range(SCORE_DRAWS)]
+    scores = [score_of(reference, real, settings, draw) for draw, real in enumerate(draws)]
+    return {"n": len(draws[0].images), "draws": SCORE_DRAWS, "mean": mean(scores), "std": stdev(scores)}
 
 
 def modes(reference: Reference, images: Tensor, labels: Tensor, at_random: Tensor) -> dict[str, float | int | None]:

@@ -18,26 +18,29 @@ from diffusion.quality.evaluation import Reference, Verdict, verdict
 from diffusion.quality.metrics import nearest_neighbours
 from diffusion.randomness import image_noise
 from diffusion.samplers.step import Step, final
-from diffusion.samplers.table import SamplerSetting, comparison
+from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting, comparison
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_early, open_judged
 from stages.shared.outputs import CONFUSION, confusion_rows, write_json, write_table
 from stages.shared.samplers import PRDC, QUALITY_COLUMNS, SHEET_COLUMNS, quality_rows, sample_classes, save_samplers
+from stages.shared.second import OPINION, opinion, opinion_floor, second_reference
 from stages.shared.sheets import per_class, write_sheet
 from stages.shared.together import in_processes
 
 FILM_FRAMES, FILM_ROWS = 11, 20
 GRID_IMAGES, GRID_COLUMNS = 16, 4
+ETA_FIGURES = ("diversity", "fid", "kid", "accuracy", "recall")
 
 
-def main(params: Params, *, data: Path, model: Path, early: Path, judge: Path, results: Path) -> None:
-    """Judge the samplers of --model against the data in --data by --judge; write to --results.
+def main(params: Params, *, data: Path, model: Path, early: Path, judge: Path, second: Path, results: Path) -> None:
+    """Judge the samplers of --model against the data in --data by --judge and by --second; write to --results.
 
     The recommended setting, which may guide the model by --early, is judged on images from the same noise.
     """
     settings = params.sampling
     denoiser, reference = open_judged(params, data, model, judge)
+    other = second_reference(reference, second)
     sample = partial(sample_classes, denoiser, reference, settings.batch_size)
 
     verdict_setting = SamplerSetting(**settings.setting())
@@ -53,6 +56,10 @@ def main(params: Params, *, data: Path, model: Path, early: Path, judge: Path, r
         number = settings.sampler_samples
         images[setting] = samples[:number] if known else sample(setting, number)
     write_table(results / "samplers.csv", QUALITY_COLUMNS, quality_rows(reference, images, settings.ddpm_samples))
+    opinions = ([*setting, *opinion(other, made)] for setting, made in images.items())
+    write_table(results / "second.csv", [*SETTING_COLUMNS, *OPINION], opinions)
+    verdict_of_second = dict(zip(OPINION, opinion(other, samples), strict=True))
+    write_json(results / "second.json", {"verdict": verdict_of_second, "floor": opinion_floor(other, len(samples))})
     save_samplers(results / "samplers.png", images)
     write_sheet(results / "ddpm_grid.png", images[ddpm][:GRID_IMAGES], GRID_COLUMNS)
     write_eta(results, reference, sample, images, settings.eta_steps, settings.etas)
@@ -151,11 +158,9 @@ def write_eta(
             difference = (to_float(chosen[:SHEET_COLUMNS]) - to_float(again)).square().mean().sqrt().item()
             labels = reference.classes(len(chosen))
             figures = verdict(reference, chosen, labels).as_dict()
-            table.append(
-                [eta, steps, len(chosen), difference, *(figures[k] for k in ("diversity", "fid", "kid", "accuracy"))]
-            )
+            table.append([eta, steps, len(chosen), difference, *(figures[k] for k in ETA_FIGURES)])
         sheet += [chosen[:SHEET_COLUMNS], again]
-    header = ["eta", "steps", "n", "rms_difference", "diversity", "fid", "kid", "accuracy"]
+    header = ["eta", "steps", "n", "rms_difference", *ETA_FIGURES]
     write_table(results / "eta.csv", header, table)
     write_sheet(results / "eta.png", torch.cat(sheet), SHEET_COLUMNS)
 

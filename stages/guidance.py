@@ -26,8 +26,8 @@ from stages.shared.sheets import per_class, write_sheet
 from stages.shared.together import in_processes
 
 FIGURES = (
-    *("n", "accuracy", "fid", "kid", "precision", "recall", "density", "coverage", "diversity"),
-    *("sharpness", "saturation", "calls_per_image"),
+    *("n", "accuracy", "fid", "kid", "precision", "recall", "clipped_density", "coverage", "clipped_coverage"),
+    *("diversity", "sharpness", "saturation", "calls_per_image", "recognised"),
 )
 Measure = Callable[..., tuple[Tensor, Verdict, list[float | None]]]  # as `sample_and_judge`, of a name and options
 

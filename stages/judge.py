@@ -1,4 +1,4 @@
-"""Stage `judge`: a classifier of clean images with its features, the extractor, and one of noised images."""
+"""Stage `judge`: two classifiers of clean images with their features, the extractor, and one of noised images."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ from torch import Tensor
 
 from diffusion.data import Dataset, load_both
 from diffusion.nets.classifier import Classifier
+from diffusion.nets.lenet import LeNet
 from diffusion.quality.classification import accuracy, confusion_matrix
 from diffusion.quality.extractor import describe_by, fitted_extractor
-from diffusion.quality.judge import KINDS, Judge, judge_loss, recognisability
+from diffusion.quality.judge import JUDGE, NOISY, SECOND, Judge, Net, judge_loss, recognisability
 from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
@@ -23,29 +24,33 @@ from stages.shared.training import Learners, Training
 WEIGHT_DECAY = 0.05
 WARMUP_SHARE = 0.1
 NOISED_LOG_SNR = (2.0, 0.0, -2.0)
-HISTORY = ("judge_loss", "noisy_judge_loss")
+HISTORY = ("judge_loss", "noisy_judge_loss", "second_judge_loss")
 
 
 def main(params: Params, *, data: Path, models: Path, results: Path) -> None:
-    """Train both judges on the training split of --data; write them to --models and their figures to --results."""
+    """Train the three judges on the training split of --data; write them to --models and their figures to --results."""
     machine = machine_of(params)
     train, test = load_both(data)
     name, folder = params.judge.extractor, Path(params.judge.weights)
     described = describe_by(name, folder)  # before the training, which would be in vain without
-    update, learners = training_of_both(params, train, *machine)
+    update, learners = training_of_all(params, train, *machine)
     depends_on, files = params.model_dump(include={"seed", "shards", "judge"}), [data / "train.safetensors"]
     training = Training("judge", update, state_of(learners), params.judge, machine, depends_on, files, HISTORY)
     with training.trained(results, params):
-        net, noisy_net = (learner.net for learner in learners.values())
+        net, noisy_net, second_net = (learner.net for learner in learners.values())
         extractor = None if described is None else fitted_extractor(name, described, train.images, machine.device)
-        clean, noisy = Judge(net, machine.device, extractor), Judge(noisy_net, machine.device)
+        clean = Judge(net, machine.device, extractor)
+        noisy, second = Judge(noisy_net, machine.device), Judge(second_net, machine.device)
         clean.save(models / "judge.safetensors")
         noisy.save(models / "noisy_judge.safetensors")
-        write_figures(results, clean, noisy, train, test, params.seed)
+        second.save(models / "second_judge.safetensors")
+        write_figures(results, clean, noisy, second, train, test, params.seed)
 
 
-def write_figures(results: Path, judge: Judge, noisy_judge: Judge, train: Dataset, test: Dataset, seed: int) -> None:
-    """Write the accuracy of both on the test split, and the confusion matrix of the first."""
+def write_figures(
+    results: Path, judge: Judge, noisy_judge: Judge, second_judge: Judge, train: Dataset, test: Dataset, seed: int
+) -> None:
+    """Write the accuracy of all on the test split, and the confusion matrix of the first."""
     predictions = judge.see(test.images).logits.argmax(1)
     confusion = confusion_matrix(predictions, test.labels, test.num_classes)
     figures = {
@@ -54,31 +59,39 @@ def write_figures(results: Path, judge: Judge, noisy_judge: Judge, train: Datase
         "n_train": len(train.images),
         "parameters": sum(p.numel() for p in judge.net.parameters()),
         "noisy": noisy_figures(noisy_judge, test, seed),
+        "second": {
+            "accuracy": accuracy(second_judge.see(test.images).logits.argmax(1), test.labels),
+            "parameters": sum(p.numel() for p in second_judge.net.parameters()),
+        },
     }
     write_json(results / "metrics.json", figures)
     write_table(results / "confusion.csv", CONFUSION, confusion_rows(confusion, test.class_names))
 
 
-def training_of_both(params: Params, train: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
-    """The training of both judges side by side, not begun: its step for `fit`, and its learners."""
-    clean, learners = training_of(params, train, device, precision, knows_noise=False)
-    noisy, noisy_learners = training_of(params, train, device, precision, knows_noise=True)
+def training_of_all(params: Params, train: Dataset, device: torch.device, precision: str) -> tuple[Update, Learners]:
+    """The training of the three judges side by side, not begun: its step for `fit`, and its learners."""
+    trainings = [training_of(params, train, device, precision, kind) for kind in (JUDGE, NOISY, SECOND)]
 
     def update(step: int) -> dict[str, Tensor]:
-        loss, noisy_loss = clean(step)["loss"], noisy(step)["loss"]
-        return {"loss": loss + noisy_loss, "judge_loss": loss, "noisy_judge_loss": noisy_loss}
+        losses = [of_one(step)["loss"] for of_one, _ in trainings]
+        return {"loss": torch.stack(losses).sum(), **dict(zip(HISTORY, losses, strict=True))}
 
-    return update, learners | noisy_learners
+    return update, {name: learner for _, learners in trainings for name, learner in learners.items()}
 
 
 def training_of(
-    params: Params, train: Dataset, device: torch.device, precision: str, knows_noise: bool
+    params: Params, train: Dataset, device: torch.device, precision: str, kind: str
 ) -> tuple[Update, Learners]:
     """The training of one judge, not begun: its step for `fit`, and its learner. Each has its own order of batches."""
-    settings, name = params.judge, KINDS[knows_noise]
+    settings = params.judge
     torch.manual_seed(params.seed)
     channels, size, _ = train.shape
-    net = place(Classifier(size, channels, train.num_classes, knows_noise=knows_noise), device)
+    net: Net
+    if kind == SECOND:
+        net = LeNet(size, channels, train.num_classes)
+    else:
+        net = Classifier(size, channels, train.num_classes, knows_noise=kind == NOISY)
+    net = place(net, device)
     optimiser = Optimiser(
         net.parameters(),
         settings.learning_rate,
@@ -86,7 +99,7 @@ def training_of(
         weight_decay=WEIGHT_DECAY,
         warmup_steps=round(WARMUP_SHARE * settings.steps),
     )
-    learners = {name: Learner(net, judge_loss(net, precision=precision, varied=settings.augment), optimiser)}
+    learners = {kind: Learner(net, judge_loss(net, precision=precision, varied=settings.augment), optimiser)}
     items, labels = train.images.to(device), train.labels.to(device)
     update = training_step(
         learners,
@@ -94,8 +107,8 @@ def training_of(
         labels,
         batch_size=settings.batch_size,
         seed=params.seed,
-        purpose="judge",
-        order=name,
+        purpose=SECOND if kind == SECOND else JUDGE,
+        order=kind,
         shards=params.shards,
     )
     return update, learners

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset, load_split, save_sheet, to_float, to_uint8
-from diffusion.quality.judge import Judge, noised_logits, recognisability
+from diffusion.quality.judge import NOISY, Judge, noised_logits, recognisability
 from diffusion.randomness import generator_for
 from diffusion.schedule import NoiseSchedule
 from stages.params.params import Params
@@ -35,7 +35,7 @@ DIGITS = 8  # of the tables: 1 - alpha_bar is small where alpha_bar is near 1
 def main(params: Params, *, data: Path, models: Path, results: Path) -> None:
     """Compare the schedules on the test split of --data with the noisy judge in --models; write to --results."""
     test = load_split(data / "test.safetensors")
-    noisy_judge = Judge.load(models / "noisy_judge.safetensors", machine_of(params).device, knows_noise=True)
+    noisy_judge = Judge.load(models / "noisy_judge.safetensors", machine_of(params).device, NOISY)
     schedules, left_out = possible_schedules(params.timesteps)
     for name, schedule in schedules.items():
         write_table(results / f"{name}.csv", CURVE, curve_rows(schedule), DIGITS)

@@ -27,7 +27,7 @@ from stages.shared.outputs import write_json, write_table
 
 NUM_SAMPLES = 1000
 SAMPLING_SEEDS = 3
-FIGURES = ("fid", "accuracy", "precision", "recall", "density", "coverage")
+FIGURES = ("fid", "accuracy", "precision", "recall", "clipped_density", "coverage")
 COLUMNS = (*SETTING_COLUMNS, "calls", "seed", "n", *FIGURES)
 
 

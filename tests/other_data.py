@@ -129,17 +129,40 @@ def _write_sheets(folder: Path, names: list[str], size: int) -> None:
 
 
 MEASURES = {
-    *("accuracy", "fid", "kid", "kid_std", "precision", "recall", "density", "coverage", "coverage_within"),
-    *("diversity", "sharpness", "saturation", "effective_classes", "rms_error", "error", "rms_difference"),
+    *(
+        "accuracy",
+        "fid",
+        "kid",
+        "kid_std",
+        "precision",
+        "recall",
+        "clipped_density",
+        "coverage",
+        "clipped_coverage",
+        "coverage_within",
+    ),
+    *(
+        "diversity",
+        "sharpness",
+        "saturation",
+        "effective_classes",
+        "classifier_score",
+        "rms_error",
+        "error",
+        "rms_difference",
+    ),
     *("thickness", "slant", "width", "held_out", "noise_std", "clean_noise_std"),
 }
 MEASURED = (
     *("evaluate/by_class.csv", "evaluate/samplers.csv", "evaluate/eta.csv", "guidance/metrics.csv"),
     *("guidance/limited.csv", "guidance/auto.csv", "score/samplers.csv", "score/inversion.csv", "compare/quality.csv"),
-    "score/inpainting.csv",
+    *("evaluate/second.csv", "compare/second.csv", "score/inpainting.csv"),
     "sample_latent/prompts.csv",
 )
-RECORDED = ("evaluate/metrics.json", "evaluate/recommended.json", "compare/metrics.json", "sample_latent/metrics.json")
+RECORDED = (
+    *("evaluate/metrics.json", "evaluate/recommended.json", "evaluate/second.json"),
+    *("compare/metrics.json", "sample_latent/metrics.json"),
+)
 
 
 def degenerate(folder: Path, value: float | None) -> None:

@@ -26,6 +26,7 @@ from studies import stability
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 NAMES = tuple("abc")
+SETTINGS = BaselineParams.load(ROOT).compare.model_copy(update={"num_samples": 24, "classifier_steps": 40})
 
 
 def some_data(number=30):
@@ -73,7 +74,7 @@ def test_a_model_is_asked_for_classes_at_random_or_for_none(reference, tmp_path)
     asked = {"diffusion": [], "gan": []}
     models = [spying(copier(name, null=null), asked[name].extend) for name, null in (("diffusion", 3), ("gan", None))]
     with one_thread():  # lanes would ask in any order
-        write_quality(tmp_path, reference, models, 24, 10)
+        write_quality(tmp_path, reference, reference, models, SETTINGS, 10)
     assert all(torch.equal(torch.stack(labels[:24]), torch.arange(24) % 3) for labels in asked.values())
     assert torch.stack(asked["diffusion"][24:]).tolist() == [3] * 24
     drawn = torch.stack(asked["gan"][24:])
@@ -82,6 +83,20 @@ def test_a_model_is_asked_for_classes_at_random_or_for_none(reference, tmp_path)
     assert rows["model"].tolist() == ["diffusion", "gan"] and (rows["accuracy"] == 1).all() and (rows["n"] == 24).all()
     assert (rows["classes"] == [1, 3]).all() and rows["effective_classes"].iloc[0] == 1
     assert (tmp_path / "samples.png").exists()
+    second = pd.read_csv(tmp_path / "second.csv")  # here the same judge
+    assert second["kid"].tolist() == rows["kid"].tolist() and (second["accuracy"] == 1).all()
+
+
+def test_the_classifier_score_is_that_of_what_the_samples_know(reference):
+    """Samples of the classes that they are labelled with teach them; samples of the next class teach a mistake."""
+    labels = torch.arange(60) % 3
+    made = copier().model.images(labels, 0, "", 60)
+    scores = [
+        compare.score_of(reference, Dataset(made, asked, NAMES), SETTINGS, 0) for asked in (labels, (labels + 1) % 3)
+    ]
+    assert scores == [1, 0]
+    real = compare.real_scores(reference, SETTINGS)
+    assert real["n"] == 24 and real["mean"] == 1 and real["std"] == 0
 
 
 def test_modes_that_are_missing_are_counted(reference):

@@ -9,9 +9,10 @@ from torch import nn
 
 from diffusion.data import Dataset, to_float
 from diffusion.nets.classifier import Classifier
+from diffusion.nets.lenet import LeNet
 from diffusion.objective import Draws
 from diffusion.quality.evaluation import Reference, Verdict, verdict
-from diffusion.quality.judge import Judge, augment, judge_loss, recognisability, recolour
+from diffusion.quality.judge import NOISY, SECOND, Judge, augment, judge_loss, recognisability, recolour
 from diffusion.sources.splits import load_splits
 from diffusion.tensors import save_model, save_tensors
 from diffusion.training.loop import Learner, fit, state_of, training_step
@@ -82,12 +83,12 @@ def test_test_digits_are_perfect_and_training_digits_are_the_floor(
     train, test = splits
     itself = verdict(reference, test.images, test.labels)
     assert itself.fid == pytest.approx(0, abs=1e-6) and itself.kid < 0
-    assert itself.precision == itself.recall == itself.coverage == 1
+    assert itself.precision == itself.recall == itself.coverage == itself.clipped_coverage == 1
     assert itself.diversity == pytest.approx(1)
     floor = reference.floor(500, draws=3)
     assert floor.n == 500 and floor.draws == 3
     fresh = verdict(reference, train.images[:500], train.labels[:500])
-    for name in ("fid", "kid", "precision", "recall", "density", "coverage"):
+    for name in ("fid", "kid", "precision", "recall", "clipped_density", "coverage", "clipped_coverage"):
         assert getattr(fresh, name) == pytest.approx(floor.mean[name], abs=4 * floor.std[name] + 0.02), name
     assert floor.mean["coverage"] > 0.8 and floor.std["fid"] > 0
 
@@ -127,7 +128,10 @@ def test_few_samples_have_no_fid(reference: Reference, splits: tuple[Dataset, Da
     few = verdict(reference, splits[0].images[:64], splits[0].labels[:64])
     assert few.fid is None and few.coverage is None and few.precision is None
     assert math.isfinite(few.kid) and few.kid_std > 0
-    assert few.as_dict().keys() >= {"n", "accuracy", "fid", "kid", "kid_std", "density"} and few.as_dict()["n"] == 64
+    assert (
+        few.as_dict().keys() >= {"n", "accuracy", "fid", "kid", "kid_std", "clipped_density"}
+        and few.as_dict()["n"] == 64
+    )
     floor = reference.floor(64, draws=2)
     assert floor.mean["fid"] is None and floor.std["kid"] >= 0
 
@@ -167,7 +171,7 @@ def test_what_flat_images_leave_undefined_is_not_measured(judge: Judge) -> None:
 
 def test_judge_comes_back_from_its_file(noisy_judge: Judge, splits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     noisy_judge.save(tmp_path / "judge.safetensors")
-    again = Judge.load(tmp_path / "judge.safetensors", CPU, knows_noise=True)
+    again = Judge.load(tmp_path / "judge.safetensors", CPU, NOISY)
     images = splits[1].images[:20]
     assert again.net.arguments == noisy_judge.net.arguments
     assert torch.equal(again.see(images, 1.0).features, noisy_judge.see(images, 1.0).features)
@@ -264,3 +268,17 @@ def test_classifier_takes_any_image(size: int, channels: int, knows_noise: bool)
 def test_classifier_refuses_tiny_images() -> None:
     with pytest.raises(ValueError, match="allowed: 4 or more"):
         Classifier(3, 1, 10)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(4, 1), (8, 1), (28, 1), (33, 3), (64, 3)])
+def test_the_second_judge_takes_any_image_and_comes_back_from_its_file(
+    size: int, channels: int, tmp_path: Path
+) -> None:
+    second, images = Judge(LeNet(size, channels, 7, width=4), CPU), torch.rand(3, channels, size, size)
+    seen = second.see(images)
+    assert seen.features.shape == (3, 128) and seen.logits.shape == (3, 7)
+    second.save(tmp_path / "second.safetensors")
+    again = Judge.load(tmp_path / "second.safetensors", CPU, SECOND)
+    assert torch.equal(again.see(images).logits, seen.logits)
+    with pytest.raises(ValueError, match="second"):
+        Judge.load(tmp_path / "second.safetensors", CPU)

@@ -158,7 +158,7 @@ def test_the_card_states_data_licence_figures_with_n_and_floor_limits_and_use(me
 
 def test_a_card_of_few_samples_has_no_fid(measured, tmp_path):
     model, reports = measured
-    nothing = dict.fromkeys(("fid", "precision", "recall", "density", "coverage"))
+    nothing = dict.fromkeys(("fid", "precision", "recall", "clipped_density", "coverage", "clipped_coverage"))
     floor = {"mean": None, "std": None, "draws": 5, "n": 40}
     memorisation = {"ratio_median": None, "share_below_1_percent": None}
     edit(reports / "evaluate/metrics.json", n=40, fid_floor=floor, memorisation=memorisation, **nothing)

@@ -21,7 +21,7 @@ from diffusion.quality.extractor import (
     principal_components,
     quadrature_pairs,
 )
-from diffusion.quality.judge import Judge
+from diffusion.quality.judge import NOISY, Judge
 from diffusion.tensors import load_tensors, save_tensors
 from stages import judge as judge_stage
 from stages.params.params import Params
@@ -265,7 +265,7 @@ def test_the_stage_stores_the_extractor_with_the_judge(tmp_path, monkeypatch, we
     judge = Judge.load(tmp_path / "models/judge.safetensors", CPU)
     words = {"own": "penultimate features of the judge", "fixed": "responses of fixed filters, whitened"}
     assert judge.features_in_words == words.get(extractor, f"penultimate features of torchvision's {NETWORK}, reduced")
-    assert Judge.load(tmp_path / "models/noisy_judge.safetensors", CPU, knows_noise=True).extractor is None
+    assert Judge.load(tmp_path / "models/noisy_judge.safetensors", CPU, NOISY).extractor is None
 
 
 def test_missing_weights_stop_the_stage_before_it_trains(tmp_path, monkeypatch):

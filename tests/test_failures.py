@@ -34,6 +34,7 @@ from diffusion.latents.captions import Captions, Combination, Vocabulary, class_
 from diffusion.latents.model import save_latent, text_unet
 from diffusion.latents.properties import KINDS
 from diffusion.nets.classifier import Classifier
+from diffusion.nets.lenet import LeNet
 from diffusion.nets.unet import UNet
 from diffusion.quality.judge import Judge
 from diffusion.tensors import load_tensors, save_tensors
@@ -45,6 +46,7 @@ DIGITS = tuple("0123456789")
 TRAIN, TEST = "data/processed/train.safetensors", "data/processed/test.safetensors"
 MODEL, EARLY = "models/denoiser.safetensors", "models/early.safetensors"
 JUDGE, NOISY_JUDGE = "models/judges/judge.safetensors", "models/judges/noisy_judge.safetensors"
+SECOND_JUDGE = "models/judges/second_judge.safetensors"
 GO_BACK = "; to get the last results back: git restore reports '*dvc.lock' && dvc checkout --allow-missing"
 COMMANDS = {name: stage["cmd"].split("python -m ")[1].split() for name, stage in STAGES.items()}
 AUTOENCODER, GRADES = "models/autoencoder.safetensors", "data/captions/grades.safetensors"
@@ -81,6 +83,7 @@ READERS = {  # the stages that read a file
     VAE: ["compare"],
     JUDGE: ["evaluate", "guidance", "score", "sample_latent", "compare"],
     NOISY_JUDGE: ["schedules"],
+    SECOND_JUDGE: ["evaluate", "compare"],
     AUTOENCODER: ["train_latent"],
     GRADES: ["train_latent", "sample_latent"],
     LATENT: ["sample_latent"],
@@ -146,9 +149,10 @@ def write_opponent(path, image_size=SIZE, image_channels=CHANNELS, num_classes=1
     save_tensors(path, net.state_dict(), {"kind": kind, "net": arguments | extra})
 
 
-def write_judge(path, size=SIZE, channels=CHANNELS, num_classes=10, knows_noise=None):
-    knows_noise = path.name.startswith("noisy") if knows_noise is None else knows_noise
-    net = Classifier(size, channels, num_classes, knows_noise=knows_noise)
+def write_judge(path, size=SIZE, channels=CHANNELS, num_classes=10, kind=None):
+    kind = path.stem.replace("_", " ") if kind is None else kind
+    options = {} if kind == "second judge" else {"knows_noise": kind == "noisy judge"}
+    net = (LeNet if kind == "second judge" else Classifier)(size, channels, num_classes, **options)
     Judge(net, torch.device("cpu")).save(path)
 
 
@@ -165,6 +169,7 @@ def whole(tmp_path_factory):
     write_opponent(folder / VAE)
     write_judge(folder / JUDGE)
     write_judge(folder / NOISY_JUDGE)
+    write_judge(folder / SECOND_JUDGE)
     write_autoencoder(folder / AUTOENCODER)
     write_captions((folder / GRADES).parent)
     write_latent(folder / LATENT)
@@ -244,8 +249,10 @@ FOREIGN = [
     (JUDGE, READERS[JUDGE], lambda path: write_judge(path, size=16), "judge"),
     (JUDGE, READERS[JUDGE], lambda path: write_judge(path, channels=3), "judge"),
     (JUDGE, READERS[JUDGE], lambda path: write_judge(path, num_classes=4), "judge"),
-    (JUDGE, READERS[JUDGE], lambda path: write_judge(path, knows_noise=True), "judge"),
-    (NOISY_JUDGE, READERS[NOISY_JUDGE], lambda path: write_judge(path, knows_noise=False), "judge"),
+    (JUDGE, READERS[JUDGE], lambda path: write_judge(path, kind="noisy judge"), "judge"),
+    (NOISY_JUDGE, READERS[NOISY_JUDGE], lambda path: write_judge(path, kind="judge"), "judge"),
+    (SECOND_JUDGE, READERS[SECOND_JUDGE], lambda path: write_judge(path, kind="judge"), "judge"),
+    (SECOND_JUDGE, READERS[SECOND_JUDGE], lambda path: write_judge(path, size=16), "judge"),
     (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, size=16), "test"),
     (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, channels=3), "test"),
     (TEST, ["judge", "evaluate", "guidance"], lambda path: write_split(path, class_names=tuple("abcd")), "test"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from prdc import compute_prdc
+from scipy.stats import betabinom
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
@@ -100,8 +101,45 @@ def test_kernel_distance_is_unbiased_and_its_error_is_the_spread_over_data() -> 
 def test_precision_recall_density_coverage_are_those_of_prdc(k: int) -> None:
     expected = compute_prdc(REAL.double().numpy(), FAKE.double().numpy(), nearest_k=k)
     measured = metrics.precision_recall_density_coverage(REAL, FAKE, k)._asdict()
-    assert measured == pytest.approx({name: float(expected[name]) for name in measured}, rel=1e-4)
-    assert len(set(measured.values())) == 4  # the four differ, so that none can stand in for another
+    for name in ("precision", "recall", "coverage"):
+        assert measured[name] == pytest.approx(float(expected[name]), rel=1e-4)
+    assert len(set(measured.values())) == 5  # the five differ, so that none can stand in for another
+
+
+@pytest.mark.parametrize("good", [0.0, 0.3, 0.7, 1.0])
+def test_clipped_density_and_coverage_are_the_share_of_good_samples(good: float) -> None:
+    samples = torch.cat([normal(round(1000 * good), 16, seed=1), 30 + normal(round(1000 * (1 - good)), 16, seed=2)])
+    found = metrics.precision_recall_density_coverage(normal(1000, 16), samples)
+    assert found.clipped_density == pytest.approx(good, abs=0.05)
+    assert found.clipped_coverage == pytest.approx(good, abs=0.05)
+
+
+def test_neither_typical_samples_nor_outliers_among_real_images_inflate_clipped_density() -> None:
+    """Density itself is about 1 for bad samples near ten real outliers."""
+    real, middle = normal(1000, 16), 0.5 * normal(1000, 16, seed=1)
+    assert metrics.precision_recall_density_coverage(real, middle).clipped_density == 1
+    outliers = torch.cat([real[:990], 30 + 10 * normal(10, 16, seed=2)])
+    near_them = 30 + normal(1000, 16, seed=3)
+    density = compute_prdc(outliers.double().numpy(), near_them.double().numpy(), nearest_k=5)["density"]
+    assert density > 0.9 and metrics.precision_recall_density_coverage(outliers, near_them).clipped_density == 0
+
+
+def test_clipped_coverage_falls_with_every_mode_that_is_dropped() -> None:
+    real, samples = (normal(1000, 4, seed=s) + 20 * (torch.arange(1000) % 4)[:, None] for s in (0, 1))
+    mode = torch.arange(1000) % 4
+    found = [
+        metrics.precision_recall_density_coverage(real, samples[mode < kept].repeat(4, 1)[:1000]).clipped_coverage
+        for kept in (1, 2, 3, 4)
+    ]
+    assert found == pytest.approx([0.25, 0.5, 0.75, 1], abs=0.1)
+
+
+def test_the_coverage_expected_of_good_samples_is_that_of_scipy() -> None:
+    expected = metrics.expected_coverage(5, 300, 250)
+    for m in (0, 1, 4, 5, 100, 250):
+        known = betabinom(m, 5, 295).expect(lambda j: np.minimum(j, 5)) / 5
+        assert float(expected[m]) == pytest.approx(known, abs=1e-9)
+    assert (expected.diff() > 0).all()
 
 
 def test_block_size_does_not_change_results() -> None:

@@ -138,7 +138,7 @@ def test_a_weak_judge_is_told_at_the_top_and_what_rests_on_it_is_marked(undrawn,
         assert "> The judge recognises only" in markdown_of(shapes, name).split("\n## ")[0]
     page = html_of(shapes, "index")
     marked = re.findall(rf">([^<>]+){MARK}", page)
-    assert {"FID", "Class accuracy", "Coverage", "Precision", "Recall", "Density"} <= set(marked)
+    assert {"FID", "Class accuracy", "Coverage", "Precision", "Recall", "Clipped density"} <= set(marked)
     assert MARK not in page.split('<section id="appendix">')[1].split("</section>")[0]
     assert f"Training{MARK}" not in page
 
@@ -148,7 +148,7 @@ def test_features_that_are_not_the_judges_own_do_not_rest_on_it(undrawn, shapes,
     edit_json(shapes / "evaluate/metrics.json", extractor="responses of fixed filters, whitened, 32 dimensions")
     build_all(shapes, params)
     page = html_of(shapes, "index")
-    assert "FID, KID, precision, recall, density and coverage do not rest on it" in page
+    assert "FID, KID, precision, recall, clipped density and coverage do not rest on it" in page
     marked = re.findall(rf">([^<>]+){MARK}", page)
     assert "Class accuracy" in marked and not {"FID", "Coverage", "Precision"} & set(marked)
 

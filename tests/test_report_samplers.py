@@ -165,7 +165,7 @@ def test_exercise_5_follows_the_figures():
     first, second, last = guidance_answer(rows)
     assert "raises class fidelity" in first and "become sharper" in first and "The price is variety" in second
     assert "Unconditional samples (w = 0) are recognised as the class asked for in 10.4 %" in plain(last)
-    strong = {"accuracy": 0.5, "sharpness": 0.2, "coverage": 0.9, "diversity": 1.4}
+    strong = {"accuracy": 0.5, "sharpness": 0.2, "recall": 0.9, "coverage": 0.9, "diversity": 1.4}
     first, second, _ = guidance_answer(changed(rows, "scale == 7.5", **strong))
     assert "lowers it" in first and "become softer" in first and "No price in variety" in second
     assert "within the error" in guidance_answer(changed(rows, "scale == 7.5", accuracy=0.965))[0]

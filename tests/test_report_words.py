@@ -36,6 +36,9 @@ def changed(table: pd.DataFrame, where: str, **values: object) -> pd.DataFrame:
     assert len(rows)
     for column, value in values.items():
         table.loc[rows, column] = value
+    if "accuracy" in values and "recognised" in table:
+        number = len(table["recognised"].iloc[0])
+        table.loc[rows, "recognised"] = literal.recognised(number, values["accuracy"])
     return table
 
 

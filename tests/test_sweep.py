@@ -42,7 +42,7 @@ Path("results/data/card.json").write_text(json.dumps(card))
 Path("results/train/history.csv").write_text(f"step,loss,grad_norm\\n1,{params['timesteps']},0\\n2,0.5,0\\n")
 seed = 0 if params["train"]["seed"] == "auto" else params["train"]["seed"]
 figures = {"n": 4, "calls": 50, "fid": params["timesteps"] + seed, "accuracy": 0.5, "kid": {"mean": 0.1, "std": 0.2}}
-figures |= dict.fromkeys(("precision", "recall", "density", "coverage"))
+figures |= dict.fromkeys(("precision", "recall", "clipped_density", "coverage", "clipped_coverage"))
 Path("results/evaluate/metrics.json").write_text(json.dumps(figures))
 Path("results/evaluate/predictions.csv").write_text(f"label,recognised\\n0,0\\n1,{seed}\\n2,1\\n3,3\\n")
 rows = [("ddpm", 1000, ""), ("ddim", 10, 0.0), ("ddim", 40, 0.0), ("ddim", 50, 1.0), ("unipc", 50, "")]

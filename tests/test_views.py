@@ -93,7 +93,7 @@ def test_every_plot_has_its_x_and_its_y_among_its_columns(drawn):
 
 def test_several_trainings_share_one_pair_of_axes(drawn):
     rows = specification_of(drawn["loss"])["data"]["values"]
-    assert len({row["filename::field"] for row in rows}) == 3
+    assert len({row["filename::field"] for row in rows}) == 4
 
 
 def test_the_confusion_matrix_counts_what_the_table_counts(drawn, finished):

@@ -12,7 +12,8 @@ GOOD_JUDGE = 0.9  # of real test images recognised: below it no figure of the ju
 MARK = "†"
 ELSEWHERE = ("elsewhere", "appendix", "data")  # anchors of sections that rest on no judge, or on another one
 OF_CLASSES = "Class accuracy|Accuracy|Recognised|Effective classes"  # measures that count what the judge recognises
-OF_FEATURES = "FID|KID|Precision|Recall|Density|Coverage|Diversity|Within classes"  # and those that compare features
+# and those that compare features:
+OF_FEATURES = "FID|KID|Precision|Recall|Clipped density|(?:Clipped c|C)overage|Diversity|Within classes"
 
 B = TypeVar("B", bound=Block)
 
@@ -28,12 +29,12 @@ def caution(reports: Reports) -> str:
         "mistakes as the model's. "
     )
     if not features_are_the_judges(reports):
-        return f"{weak}FID, KID, precision, recall, density and coverage do not rest on it."
+        return f"{weak}FID, KID, precision, recall, clipped density and coverage do not rest on it."
     return (
-        f"{weak}FID, KID, precision, recall, density and coverage compare images in its features, which miss what it "
-        "cannot tell apart: blurred or shapeless samples can score as well as real images. Trust the pictures first, "
-        "and compare these figures only between runs with the same judge. `judge.extractor=fixed` compares by features "
-        "that no judge has learned; more `judge.steps` or more images may help."
+        f"{weak}FID, KID, precision, recall, clipped density and coverage compare images in its features, which miss "
+        "what it cannot tell apart: blurred or shapeless samples can score as well as real images. Trust the pictures "
+        "first, and compare these figures only between runs with the same judge. `judge.extractor=fixed` compares by "
+        "features that no judge has learned; more `judge.steps` or more images may help."
     )
 
 

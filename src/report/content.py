@@ -102,8 +102,9 @@ def table(frame: pd.DataFrame, columns: Sequence[Column], caption: str) -> Table
 
 
 def with_values(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Column]:
-    """The columns that have a value in some row: few samples leave a measure empty everywhere."""
-    return [column for column in columns if frame[column[0]].notna().any()]
+    """The columns that have a value in some row: few samples leave a measure empty everywhere, and a study may be older
+    than a measure."""
+    return [column for column in columns if column[0] in frame and frame[column[0]].notna().any()]
 
 
 def _sort_value(value: float) -> float | None:

@@ -14,7 +14,19 @@ from PIL import Image
 from diffusion.choices import DATA_SETS
 from report.content import Picture
 
-NAMES = ("class", "actual", "predicted", "sampler", "schedule", "subset", "mixture", "kind", "model", "bound")
+NAMES = (
+    "class",
+    "actual",
+    "predicted",
+    "sampler",
+    "schedule",
+    "subset",
+    "mixture",
+    "kind",
+    "model",
+    "bound",
+    "recognised",
+)
 FIGURES = "figures"
 MNIST = ("mnist", "mnist5k")  # data sets whose images are those of MNIST
 SHORT_DIGEST = 12  # characters of a model's digest that pages show and links carry

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 MISSING = "–"
 NB = "\N{NO-BREAK SPACE}"
+Z95 = 1.959964  # standard deviations on either side that hold 95 % of a normal distribution
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -104,6 +105,21 @@ def share_error(share: float, n: float) -> float:
         return math.nan
     smoothed = (share * n + 1) / (n + 2)
     return math.sqrt(smoothed * (1 - smoothed) / n)
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """The interval of a share among n that covers the true one in 95 of 100 cases (Wilson 1927); NaN where n is 0."""
+    if not (n > 0 and 0 <= share <= 1):
+        return math.nan, math.nan
+    middle, weight = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n), Z95 / (1 + Z95**2 / n)
+    half = weight * math.sqrt(share * (1 - share) / n + (Z95 / (2 * n)) ** 2)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def share_of(share: float | None, n: float) -> str:
+    """A share among n as a percentage with its interval: 97.1 % (95.9 to 98.0)."""
+    low, high = (math.nan, math.nan) if share is None else wilson(share, n)
+    return percent(share) if math.isnan(low) else f"{percent(share)} ({100 * low:.1f}{NB}to{NB}{100 * high:.1f})"
 
 
 def differ(a: float, b: float, error_a: float, error_b: float) -> bool:

@@ -288,6 +288,7 @@ class Gan(Training, Net):
 class Compare(Section):
     num_samples: JudgedImages
     ddim_steps: Distinct[Timesteps]
+    classifier_steps: Steps
     importance_samples: Few
     batch_sizes: Distinct[Batch]
     repeats: Few

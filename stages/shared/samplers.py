@@ -16,8 +16,8 @@ from diffusion.samplers.table import SETTING_COLUMNS, SamplerSetting
 from stages.shared.sheets import write_sheet
 
 SHEET_COLUMNS = 16
-PRDC = ("precision", "recall", "density", "coverage")
-QUALITY = ("fid", "kid", "kid_std", "accuracy", *PRDC)
+PRDC = ("precision", "recall", "clipped_density", "coverage", "clipped_coverage")
+QUALITY = ("fid", "kid", "kid_std", "accuracy", *PRDC, "recognised")
 QUALITY_COLUMNS = (*SETTING_COLUMNS, "subset", "n", *QUALITY)
 
 

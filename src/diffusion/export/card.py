@@ -17,7 +17,7 @@ from diffusion.tensors import Description, one_line
 
 RECORDS = ("train/model.json", "data/card.json", "judge/metrics.json", "evaluate/metrics.json")
 Records = dict[str, dict[str, Any]]  # by RECORDS
-MEASURES = ("precision", "recall", "density", "coverage")
+MEASURES = ("precision", "recall", "clipped_density", "coverage", "clipped_coverage")
 
 
 def records_of(model: Path, reports: Path) -> Records | None:

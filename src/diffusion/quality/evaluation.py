@@ -15,12 +15,12 @@ from diffusion.quality.judge import Judge
 from diffusion.randomness import generator_for
 
 ROUNDING = 1e-5  # of a feature vector: single precision, in batches of any size
-MIN_SAMPLES = 500  # for FID, precision, recall, density, coverage: with fewer they show n rather than quality
+MIN_SAMPLES = 500  # for FID and what neighbours show: with fewer they show n rather than quality
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How close n samples are to the test split; None where n is under 500 (precision ... coverage: k = 5)."""
+    """How close n samples are to the test split; None where n is under 500 (precision ... clipped coverage: k = 5)."""
 
     n: int
     fid: float | None
@@ -28,8 +28,9 @@ class Quality:
     kid_std: float
     precision: float | None
     recall: float | None
-    density: float | None
+    clipped_density: float | None
     coverage: float | None
+    clipped_coverage: float | None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Verdict(Quality):
 
     accuracy: float
     diversity: float | None  # None where no class has two samples, or the real images of every class are alike
+    recognised: str  # a character per sample: x where it is recognised as the class asked for, else a dot
     confusion: Tensor  # (K, K): row = the label asked for, column = the class recognised
     predictions: Tensor  # (n,): the class recognised in every sample
 
@@ -109,7 +111,7 @@ class Reference:
         kid, kid_std = metrics.kernel_distance(features, self.test_features, generator)
         enough = len(features) >= MIN_SAMPLES
         fid = metrics.frechet_distance(features, self.test_features) if enough else None
-        prdc = metrics.precision_recall_density_coverage(self.test_features, features) if enough else [None] * 4
+        prdc = metrics.precision_recall_density_coverage(self.test_features, features) if enough else [None] * 5
         return Quality(len(features), fid, kid, kid_std, *prdc)
 
     def coverage_within_classes(self, features: Tensor, labels: Tensor) -> float | None:
@@ -156,6 +158,7 @@ def verdict(reference: Reference, images: Tensor, labels: Tensor) -> Verdict:
         **asdict(reference.quality(seen.features)),
         accuracy=accuracy(predictions, labels),
         diversity=metrics.within_class_diversity(seen.features, labels) / reference.diversity if defined else None,
+        recognised="".join(".x"[right] for right in (predictions == labels).tolist()),
         confusion=confusion_matrix(predictions, labels, seen.logits.shape[1]),
         predictions=predictions,
     )

@@ -2,7 +2,8 @@
 
 These are its own penultimate ones, or those of an extractor that goes with it.
 
-A second one, trained on x_t at all noise levels, decides what is still recognisable under noise.
+A second judge, of another architecture, says which findings do not rest on the first. A third one, trained on x_t at
+all noise levels, decides what is still recognisable under noise.
 """
 
 import math
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from diffusion.data import to_float
 from diffusion.nets.classifier import Classifier
+from diffusion.nets.lenet import LeNet
 from diffusion.objective import Draws, Loss
 from diffusion.processes import spread
 from diffusion.quality.classification import accuracy
@@ -30,11 +32,14 @@ BATCH_SIZE = 256
 LABEL_SMOOTHING = 0.05
 MAX_ROTATION, MAX_STRETCH, MAX_SHIFT = math.radians(12), 0.12, 0.1  # of the judge's training images
 MAX_ZOOM, MAX_CONTRAST, MAX_BRIGHTNESS, MAX_TINT = 0.2, 0.3, 0.2, 0.1  # ... if it has few of them
-KINDS = ("judge", "noisy judge")  # of files: the second knows noise
+JUDGE, NOISY, SECOND = "judge", "noisy judge", "second judge"  # kinds of files
 EXTRACTOR = "extractor."  # the prefix of its tensors in a file
 
 
-def judge_loss(net: Classifier, *, precision: str, varied: bool = False) -> Loss:
+Net = Classifier | LeNet
+
+
+def judge_loss(net: Net, *, precision: str, varied: bool = False) -> Loss:
     """The loss of a judge on images and their labels; one that knows noise sees x_t, log-SNR uniform in [-10, 10].
 
     With `varied` the images differ in size and colours too.
@@ -100,7 +105,7 @@ class Judge:
     Its features are the 128 penultimate ones, unless it has an extractor beside it.
     """
 
-    net: Classifier
+    net: Net
     device: torch.device
     extractor: Extractor | None = None
 
@@ -116,27 +121,34 @@ class Judge:
         return self.net.arguments["in_channels"], size, size
 
     @property
+    def kind(self) -> str:
+        """One of KINDS."""
+        if isinstance(self.net, LeNet):
+            return SECOND
+        return NOISY if self.net.knows_noise else JUDGE
+
+    @property
     def features_in_words(self) -> str:
         """What its features are, for a report."""
         return "penultimate features of the judge" if self.extractor is None else self.extractor.words
 
     @staticmethod
-    def load(path: Path, device: torch.device, knows_noise: bool = False) -> "Judge":
-        """Load what `save` wrote: the judge of clean images, or the one that `knows_noise`.
+    def load(path: Path, device: torch.device, kind: str = JUDGE) -> "Judge":
+        """Load what `save` wrote: a judge of this kind.
 
         Raises ValueError if the file is missing, damaged or holds anything else.
         """
 
         def build(tensors: Tensors, description: Description) -> "Judge":
             own, other = parted(tensors, EXTRACTOR)
-            net = with_weights(Classifier(**description["classifier"]), own)
+            net = with_weights(KINDS[kind](**description["classifier"]), own)
             if "extractor" not in description:
                 return Judge(net, device)
             judge = Judge(net, device, Extractor.built(description["extractor"], other))
             judge.see(torch.zeros(1, *judge.shape))  # stops here if the extractor is one of other images
             return judge
 
-        return load_model(path, KINDS[knows_noise], build)[0]
+        return load_model(path, kind, build)[0]
 
     def save(self, path: Path) -> None:
         """Write the weights with the arguments that build the classifier, and the extractor if it has one."""
@@ -144,7 +156,7 @@ class Judge:
         if self.extractor is not None:
             tensors |= {EXTRACTOR + name: tensor for name, tensor in self.extractor.state_dict().items()}
             description |= {"extractor": self.extractor.description}
-        save_model(path, KINDS[self.net.knows_noise], tensors, description)
+        save_model(path, self.kind, tensors, description)
 
     @torch.no_grad()
     def see(self, images: Tensor, log_snr: float | None = None) -> Seen:
@@ -199,3 +211,6 @@ def noised_logits(noisy_judge: Judge, x_0: Tensor, eps: Tensor, alpha_bar: float
     """Logits (N, K) on x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps, for alpha_bar in [0, 1]."""
     log_snr = math.log(alpha_bar / (1 - alpha_bar)) if 0 < alpha_bar < 1 else math.copysign(math.inf, alpha_bar - 0.5)
     return noisy_judge.see(math.sqrt(alpha_bar) * x_0 + math.sqrt(1 - alpha_bar) * eps, log_snr).logits
+
+
+KINDS: dict[str, type[Classifier] | type[LeNet]] = {JUDGE: Classifier, NOISY: Classifier, SECOND: LeNet}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NEIGHBOURS = 5  # the k of precision, recall, density and coverage
+NEIGHBOURS = 5  # the k of precision, recall, densities and coverages
 MAX_ELEMENTS = 2**22  # of one block of distances: 32 MiB
 
 
@@ -22,12 +22,13 @@ class KernelDistance(NamedTuple):
 
 
 class Prdc(NamedTuple):
-    """Fidelity (precision, density) and diversity (recall, coverage) of fake samples."""
+    """Fidelity (precision, clipped density) and diversity (recall, coverage, clipped coverage) of fake samples."""
 
     precision: float
     recall: float
-    density: float
+    clipped_density: float
     coverage: float
+    clipped_coverage: float
 
 
 class Neighbours(NamedTuple):
@@ -118,25 +119,37 @@ def kernel_distance(
 def precision_recall_density_coverage(
     real: Tensor, fake: Tensor, k: int = NEIGHBOURS, max_elements: int = MAX_ELEMENTS
 ) -> Prdc:
-    """Whether samples lie in the k-nearest-neighbour balls of the other set.
+    """Whether samples lie in the k-nearest-neighbour balls of the other set; every measure is a share.
 
-    Precision and recall: Kynkaanniemi et al. 2019, eq. 2; density and coverage: Naeem et al. 2020, eq. 4 and 5.
+    Precision and recall: Kynkaanniemi et al. 2019, eq. 2; coverage: Naeem et al. 2020, eq. 5. Clipped density and
+    coverage: Salvy et al. 2026 (arXiv 2507.01761), by which a share g of good samples among hopeless ones scores g:
+
+    - Clipped density: a sample counts by the balls around real images that it lies in, over k and at most 1, in balls
+      whose radius is at most the median one, so that an outlier among real images does not welcome anything. The mean
+      is divided by that of real images in the balls of the others, and is at most 1.
+    - Clipped coverage: a real image counts by the samples in its ball, over k and at most 1. The mean is turned into
+      the share of good samples from which it is expected.
+
     Raises ValueError unless both sets have more than k samples.
     """
     real, fake = _features(real, k + 1), _features(fake, k + 1)
     radius_real, radius_fake = (_kth_neighbour_distance(x, k, max_elements) for x in (real, fake))
-    balls_around_fake = torch.zeros(len(fake), dtype=torch.long, device=fake.device)
-    recalled = covered = 0
+    clipped = radius_real.clamp(max=radius_real.quantile(0.5))
+    balls_around_fake, clipped_balls = torch.zeros(2, len(fake), dtype=torch.long, device=fake.device)
+    in_ball, recalled = torch.zeros_like(radius_real), 0
     for rows, distance in _distance_blocks(real, fake, max_elements):
         inside = distance < radius_real[rows, None]
         balls_around_fake += inside.sum(0)
-        covered += int(inside.any(1).sum())
+        clipped_balls += (distance <= clipped[rows, None]).sum(0)
+        in_ball[rows] = inside.sum(1).double()
         recalled += int((distance < radius_fake).any(1).sum())
+    of_real = _share_of(_balls_around(real, clipped, max_elements), k)
     return Prdc(
         precision=(balls_around_fake > 0).double().mean().item(),
         recall=recalled / len(real),
-        density=balls_around_fake.double().mean().item() / k,
-        coverage=covered / len(real),
+        clipped_density=min(1.0, _share_of(clipped_balls, k) / of_real),
+        coverage=(in_ball > 0).double().mean().item(),
+        clipped_coverage=_good_share(_share_of(in_ball, k), k, len(real), len(fake)),
     )
 
 
@@ -232,6 +245,47 @@ def _distance_blocks(a: Tensor, b: Tensor, max_elements: int) -> Iterator[tuple[
 def _kth_neighbour_distance(x: Tensor, k: int, max_elements: int) -> Tensor:
     """The distance (N,) of every row to its k-th nearest other row; the row itself is the nearest of all."""
     return torch.cat([d.kthvalue(k + 1, dim=1).values for _, d in _distance_blocks(x, x, max_elements)])
+
+
+def _balls_around(x: Tensor, radius: Tensor, max_elements: int) -> Tensor:
+    """In how many balls (N,) of the given radii (N,) around other rows every row lies."""
+    balls = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    for rows, distance in _distance_blocks(x, x, max_elements):
+        inside = distance <= radius[rows, None]
+        inside.diagonal(rows.start).fill_(False)
+        balls += inside.sum(0)
+    return balls
+
+
+def _share_of(counts: Tensor, k: int) -> float:
+    """The mean of counts over k, of which none counts more than 1."""
+    return (counts.double() / k).clamp(max=1).mean().item()
+
+
+def _good_share(value: float, k: int, num_real: int, num_fake: int) -> float:
+    """The smallest share of good samples from which a mean of clipped coverage of `value` or more is expected."""
+    expected = expected_coverage(k, num_real, num_fake)
+    return min(int(torch.searchsorted(expected, value)), num_fake) / num_fake
+
+
+def expected_coverage(k: int, num_real: int, num_fake: int) -> Tensor:
+    """The expected mean (num_fake + 1,), float64, of clipped coverage by 0, 1, ... num_fake good samples.
+
+    The k-th neighbour of a real image has a probability mass of Beta(k, N - k) within its distance, so the number of
+    good samples there is beta-binomial.
+    """
+    m, j = torch.arange(num_fake + 1.0, dtype=torch.float64)[:, None], torch.arange(float(k), dtype=torch.float64)
+    others = num_real - k
+
+    def log_beta(a: Tensor | float, b: Tensor | float) -> Tensor:
+        a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
+        return a.lgamma() + b.lgamma() - (a + b).lgamma()
+
+    rest = (m - j).clamp(min=0)
+    log_choose = (m + 1).lgamma() - (j + 1).lgamma() - (rest + 1).lgamma()
+    log_probability = log_choose + log_beta(k + j, others + rest) - log_beta(k, others)
+    probability = log_probability.exp() * (j <= m)
+    return 1 - ((k - j) * probability).sum(1) / k
 
 
 def _mean_pairwise_distance(x: Tensor, max_elements: int) -> float:

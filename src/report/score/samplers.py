@@ -62,6 +62,7 @@ def samplers_table(made: pd.DataFrame, known: pd.DataFrame) -> Table:
         ("fid", "FID, all", number),
         ("kid", "KID, all", number),
         ("accuracy", "Accuracy, all", percent),
+        ("recall", "Recall, all", fixed),
         ("coverage", "Coverage, all", fixed),
     ]
     caption = (

@@ -7,12 +7,13 @@ import pandas as pd
 
 from report.claims import OPEN, Claim, agreement, claims_table
 from report.content import Section
+from report.paired import pairs
 from report.reading import Reports
 from report.spine import exercises, samplers, schedules
 from report.spine.guidance_words import CONDITIONAL, change, ends
 from report.spine.training import PURE_NOISE_AMPLITUDE
 from report.studies import EXERCISES
-from report.wording import differ, fixed, number, percent, share_error, spread, whole
+from report.wording import fixed, number, percent, spread, whole
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section:
@@ -86,8 +87,8 @@ def guidance_claims(rows: pd.DataFrame) -> Iterator[Claim]:
 
 
 def _eta_one(ddpm: pd.Series, last: pd.Series) -> Claim:
-    errors = [share_error(row["accuracy"], row["n"]) for row in (ddpm, last)]
-    same = samplers.quality_change(ddpm, last) == "same" and not differ(ddpm["accuracy"], last["accuracy"], *errors)
+    recognised = pairs(ddpm["recognised"], last["recognised"])
+    same = samplers.quality_change(ddpm, last) == "same" and recognised.movement == "stays"
     text = (
         f"with {whole(last['steps'])} steps KID {_kid(last)} and class accuracy {percent(last['accuracy'])}; DDPM with "
         f"{whole(ddpm['steps'])}: {_kid(ddpm)} and {percent(ddpm['accuracy'])} (n = {whole(ddpm['n'])} each). On the "

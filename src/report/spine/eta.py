@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from report.content import Block, Column, table
+from report.content import Block, Column, table, with_values
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.wording import fixed, movement, number, percent, whole
@@ -41,6 +41,7 @@ def eta_blocks(reports: Reports, eta: pd.DataFrame) -> list[Block]:
         ("diversity", "Diversity", fixed),
         ("kid", "KID", number),
         ("accuracy", "Class accuracy", percent),
+        ("recall", "Recall", fixed),
     ]
     caption = (
         "η in DDIM. Two runs: same start noise and classes, other noise in the steps, root mean square over pixels. "
@@ -54,4 +55,4 @@ def eta_blocks(reports: Reports, eta: pd.DataFrame) -> list[Block]:
         "rows are equal, the sampler is deterministic.",
         "Pairs of runs for each eta",
     )
-    return [sheet, table(eta, columns, caption)]
+    return [sheet, table(eta, with_values(eta, columns), caption)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.content import Column, Picture, Table, table
+from report.content import Column, Picture, Table, table, with_values
 from report.looks import SPACINGS, STUDENT, sampler_label, sampler_look
 from report.plots.samplers import Panel, quality_by_calls
 from report.reading import Reports
@@ -133,9 +133,11 @@ def frontier_table(rows: pd.DataFrame) -> Table:
         ("fid", "FID", number),
         ("fid_std", "± seeds", lambda value: number(value, 2)),
         ("accuracy", "Class accuracy", percent),
-        ("precision", "Precision", fixed),
         ("recall", "Recall", fixed),
-        ("density", "Density", fixed),
+        ("precision", "Precision", fixed),
+        ("clipped_density", "Clipped density", fixed),
         ("coverage", "Coverage", fixed),
     ]
-    return table(shown, columns, "Every sampler and timestep spacing (`make frontier`), by NFE and FID.")
+    return table(
+        shown, with_values(shown, columns), "Every sampler and timestep spacing (`make frontier`), by NFE and FID."
+    )

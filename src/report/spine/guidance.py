@@ -1,18 +1,20 @@
 """Exercise 5: what the guidance scale does to fidelity, coverage, diversity, sharpness and saturation."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from report.classes import MANY, class_sheet, confusion_blocks
 from report.content import Block, Column, Folded, Gallery, Section, Table, table, with_values
+from report.paired import pairs
 from report.plots.confusion import confusion_matrix
 from report.plots.guidance import fidelity_coverage, measures_by_scale
 from report.reading import Reports
 from report.spine.autoguidance import auto_blocks
 from report.spine.guidance_limits import limit_blocks
-from report.spine.guidance_words import guidance_answer
-from report.wording import fixed, listing, percent, whole
+from report.spine.guidance_words import CONDITIONAL, guidance_answer
+from report.wording import fixed, listing, number, percent, share_of, whole
 
 CURVES = {
     "accuracy": "class accuracy",
@@ -41,14 +43,25 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
 
 def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
     """A row per scale."""
+    plain = rows.iloc[(rows["scale"] - CONDITIONAL).abs().argmin()]
+    rows = rows.assign(p=[pairs(plain["recognised"], other).p for other in rows["recognised"]])
     columns: list[Column] = [
         ("scale", "w", lambda value: f"{value:g}"),
         ("n", "n", whole),
-        ("accuracy", "Class accuracy", percent),
         ("fid", "FID", lambda value: fixed(value, 1)),
+        ("accuracy", "Class accuracy", partial(share_of, n=rows["n"].iloc[0])),
+        ("p", "p", lambda value: number(value, 2)),
         *(
-            (key, key.capitalize(), fixed)
-            for key in ("precision", "recall", "density", "coverage", "diversity", "sharpness")
+            (key, key.capitalize().replace("_", " "), fixed)
+            for key in (
+                "recall",
+                "precision",
+                "clipped_density",
+                "coverage",
+                "clipped_coverage",
+                "diversity",
+                "sharpness",
+            )
         ),
         ("saturation", "Saturation", percent),
         ("calls_per_image", "NFE", whole),
@@ -56,14 +69,15 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
     floor = {key: value for key, value in verdict["floor"].items() if value is not None}
     real = (
         f"; real images at n = {whole(verdict['n'])}: "
-        f"{listing([f'{key} {fixed(value)}' for key, value in floor.items()])}"
+        f"{listing([f'{key} {fixed(value)}'.replace('_', ' ') for key, value in floor.items()])}"
         if floor
         else ""
     )
     caption = (
         "Diversity: feature distance within a class; sharpness: gradient energy; both over those of real images. "
         "Saturation: share of pixels of the predicted x₀ beyond ±1 before clipping. NFE: network evaluations per "
-        f"image. Same start noise at every w{real}."
+        f"image. Same start noise at every w{real}. Class accuracy: in brackets the Wilson interval of 95 %; p: "
+        f"McNemar's exact test of it against w = {plain['scale']:g}, pair by pair."
     )
     return table(rows, with_values(rows, columns), caption)
 

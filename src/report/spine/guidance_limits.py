@@ -1,5 +1,6 @@
 """Exercise 5: guidance in an interval of log-SNR alone, and rescaled, beside guidance everywhere."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ from report.content import Block, Column, Picture, Table, Text, table, with_valu
 from report.plots.guidance import fidelity_by_limit
 from report.reading import Reports
 from report.spine.guidance_words import CONDITIONAL, change
-from report.wording import fixed, listing, number, percent, whole
+from report.wording import fixed, listing, number, percent, share_of, whole
 
 
 def limit_blocks(reports: Reports, rows: pd.DataFrame, guidance: dict[str, Any]) -> list[Block]:
@@ -50,8 +51,9 @@ def limits_table(shown: pd.DataFrame, names: dict[str, str]) -> Table:
         ("scale", "w", lambda value: f"{value:g}"),
         ("limit", "Guided", names.__getitem__),
         ("calls_per_image", "NFE", number),
-        *((key, heading, percent) for key, heading in (("accuracy", "Class accuracy"), ("saturation", "Saturation"))),
-        *((key, key.capitalize(), fixed) for key in ("precision", "coverage", "diversity", "sharpness")),
+        ("accuracy", "Class accuracy", partial(share_of, n=shown["n"].iloc[0])),
+        *((key, key.capitalize(), fixed) for key in ("recall", "precision", "coverage", "diversity", "sharpness")),
+        ("saturation", "Saturation", percent),
     ]
     caption = f"Guidance that costs less and saturates less, n = {whole(shown['n'].iloc[0])} each, same start noise."
     return table(shown, with_values(shown, columns), caption)

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from report.wording import fixed, listing, movement, percent, share_error, whole
+from report.paired import pairs, pairs_in_words
+from report.wording import fixed, listing, movement, percent, share_of, whole
 
 TOLERANCE = 0.02
 CONDITIONAL = 1.0  # the scale of conditional sampling without guidance
@@ -23,19 +24,17 @@ def guidance_answer(rows: pd.DataFrame) -> list[str]:
         first = weak.iloc[0]
         kind = "Unconditional samples (w = 0)" if first["scale"] == 0 else f"Samples at w = {first['scale']:g}"
         sentences.append(
-            f"{kind} are recognised as the class asked for in {percent(first['accuracy'])} of n = {whole(first['n'])} "
-            "cases."
+            f"{kind} are recognised as the class asked for in {share_of(first['accuracy'], first['n'])} of "
+            f"n = {whole(first['n'])} cases."
         )
     return sentences or ["One scale alone shows no trend: add more to `guidance.scales`."]
 
 
 def change(weak: pd.Series, strong: pd.Series, measure: str) -> str:
-    """`rises`, `falls` or `stays`: by more than 0.02, and for accuracy also more than two standard errors."""
-    tolerance = TOLERANCE
+    """`rises`, `falls` or `stays`: by more than 0.02, and accuracy by McNemar's test: rows share start noise."""
     if measure == "accuracy":
-        errors = (share_error(row["accuracy"], row["n"]) for row in (weak, strong))
-        tolerance = 2 * sum(error**2 for error in errors) ** 0.5
-    return movement(weak[measure], strong[measure], tolerance, "rises", "falls", "stays")
+        return pairs(weak["recognised"], strong["recognised"]).movement
+    return movement(weak[measure], strong[measure], TOLERANCE, "rises", "falls", "stays")
 
 
 def _fidelity_sentence(weak: pd.Series, strong: pd.Series) -> str:
@@ -45,21 +44,27 @@ def _fidelity_sentence(weak: pd.Series, strong: pd.Series) -> str:
         "stays": "leaves class fidelity where it was, within the error",
     }[change(weak, strong, "accuracy")]
     sharper = {"rises": "sharper", "falls": "softer", "stays": "about as sharp"}[change(weak, strong, "sharpness")]
+    shares = [share_of(row["accuracy"], row["n"]) for row in (weak, strong)]
+    scales = [f"w = {row['scale']:g}" for row in (weak, strong)]
+    found = pairs_in_words(pairs(weak["recognised"], strong["recognised"]), *scales)
     return (
-        f"Guidance with w = {strong['scale']:g} instead of {weak['scale']:g} {verb} ({percent(weak['accuracy'])} to "
-        f"{percent(strong['accuracy'])} recognised as the class asked for, n = {whole(strong['n'])} each), and images "
-        f"become {sharper} (gradient energy {fixed(weak['sharpness'])} to {fixed(strong['sharpness'])} of that of real "
-        "images)."
+        f"Guidance with w = {strong['scale']:g} instead of {weak['scale']:g} {verb} ({shares[0]} to {shares[1]} "
+        f"recognised as the class asked for, n = {whole(strong['n'])} each; {found}), and images become {sharper} "
+        f"(gradient energy {fixed(weak['sharpness'])} to {fixed(strong['sharpness'])} of that of real images)."
     )
 
 
 def _cost_sentence(weak: pd.Series, strong: pd.Series) -> str:
     parts = [
         f"{name} {change(weak, strong, key)} from {fixed(weak[key])} to {fixed(strong[key])}"
-        for key, name in (("coverage", "coverage"), ("diversity", "diversity within a class"))
+        for key, name in (("recall", "recall"), ("coverage", "coverage"), ("diversity", "diversity within a class"))
         if pd.notna(weak[key]) and pd.notna(strong[key])
     ]
-    falls = [key for key in ("coverage", "diversity") if pd.notna(weak[key]) and change(weak, strong, key) == "falls"]
+    falls = [
+        key
+        for key in ("recall", "coverage", "diversity")
+        if pd.notna(weak[key]) and change(weak, strong, key) == "falls"
+    ]
     opening = "The price is variety" if falls else "No price in variety was measured"
     pixels = (
         f"{percent(strong['saturation'])} of the predicted pixels lie beyond the range of images before clipping, "

@@ -7,13 +7,14 @@ from typing import Any
 from report.content import Tile
 from report.reading import Reports
 from report.spine.recommended import UNGUIDED, recommended, setting_of
-from report.wording import duration, fixed, number, percent, ratio, spread, whole
+from report.wording import duration, fixed, number, percent, ratio, share_of, spread, whole
 
 
 def headline(reports: Reports) -> str:
     """FID with its n and floor, and how many samples show what was asked for, in both settings."""
     best, plain = recommended(reports), reports.record("evaluate/metrics.json")
-    recognised = f"The judge recognises {percent(best['accuracy'])} of them as the class asked for."
+    recall = "" if best["recall"] is None else f" Recall is {fixed(best['recall'])}."
+    recognised = f"The judge recognises {share_of(best['accuracy'], best['n'])} of them as the class asked for.{recall}"
     made = f"In the recommended setting ({setting_of(best)}) {whole(best['n'])} images"
     without = f"From the same noise {UNGUIDED}, by {setting_of(plain)}"
     if best["fid"] is None:
@@ -22,7 +23,9 @@ def headline(reports: Reports) -> str:
     else:
         found = f"score an FID of {number(best['fid'])}, {_against_floor(best['fid'], best['fid_floor'])}"
         beside = f"FID is {number(plain['fid'])}"
-    return f"{made} {found}. {recognised} {without}, {beside}, and {percent(plain['accuracy'])} are recognised."
+    recalled = "" if plain["recall"] is None else f", with a recall of {fixed(plain['recall'])}"
+    beside += f", and {share_of(plain['accuracy'], plain['n'])} are recognised{recalled}"
+    return f"{made} {found}. {recognised} {without}, {beside}."
 
 
 def tiles(reports: Reports) -> list[Tile]:
@@ -41,6 +44,7 @@ def tiles(reports: Reports) -> list[Tile]:
     return [
         first,
         tile("Class accuracy", percent(best["accuracy"]), percent(plain["accuracy"]), percent(judge["accuracy"])),
+        tile("Recall", fixed(best["recall"]), fixed(plain["recall"]), fixed(floor.get("recall"))),
         tile("Coverage", fixed(best["coverage"]), fixed(plain["coverage"]), fixed(floor.get("coverage"))),
         Tile("Training", duration(train["seconds"]), f"{train['parameters'] / 1e6:.1f} million parameters"),
     ]

@@ -28,8 +28,9 @@ MEASURES = {
     "accuracy": Measure("Class accuracy, %", 0.01, True),
     "precision": Measure("Precision", 1, True),
     "recall": Measure("Recall", 1, True),
-    "density": Measure("Density", 1, True),
+    "clipped_density": Measure("Clipped density", 1, True),
     "coverage": Measure("Coverage", 1, True),
+    "clipped_coverage": Measure("Clipped coverage", 1, True),
 }
 
 
@@ -100,11 +101,10 @@ def run_of(runs: pd.DataFrame, schedule: str, timesteps: int) -> pd.Series:
 
 def _with_errors(figures: dict[str, Any]) -> dict[str, float]:
     """The measures of a verdict, and their standard errors where these are known."""
-    values = {name: figures[name] for name in MEASURES} | {"kid": figures["kid"]["mean"]}
+    values = {name: figures.get(name) for name in MEASURES} | {"kid": figures["kid"]["mean"]}
     errors: dict[str, float | None] = dict.fromkeys(MEASURES)
     errors |= {"fid": figures["fid_floor"]["std"], "kid": figures["kid"]["std"]}
-    errors |= {
-        name: share_error(values[name], figures["n"]) for name in ("accuracy", "precision") if values[name] is not None
-    }
+    shares = {name: figures[name] for name in ("accuracy", "precision") if figures[name] is not None}
+    errors |= {name: share_error(share, figures["n"]) for name, share in shares.items()}
     row = values | {f"{name}_error": error for name, error in errors.items()}
     return {name: math.nan if value is None else value for name, value in row.items()}

@@ -5,16 +5,18 @@ from typing import Any
 import pandas as pd
 
 from report.classes import with_legend
-from report.content import Block, Column, Picture, Section, Table, table
+from report.content import Block, Column, Folded, Picture, Section, Table, Text, table, with_values
 from report.looks import sampler_label, sampler_look
+from report.paired import pairs, pairs_in_words
 from report.plots.names import names_for_pictures
 from report.plots.samplers import Panel, quality_by_calls, speed_quality
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports, png_size
+from report.second import second_answer, second_table
 from report.spine import frontier
 from report.spine.eta import eta_answer, eta_blocks
 from report.studies import FRONTIER, in_place
-from report.wording import differ, duration, fixed, listing, number, percent, spread, whole
+from report.wording import differ, duration, fixed, listing, number, percent, share_of, spread, whole
 
 SAMPLERS_KEY = ["sampler", "steps", "eta", "times"]
 COMPARED_STEPS = 50
@@ -31,6 +33,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
         samplers_table(rows),
         samplers_picture(reports, rows),
         calls,
+        *second_blocks(reports),
         *in_place(FRONTIER, frontier.findings, reports, params),
         *eta_blocks(reports, eta),
         *film_blocks(reports),
@@ -41,8 +44,9 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
 def joined(reports: Reports) -> pd.DataFrame:
     """A row per sampler setting: quality on the first images (comparable) and on all, and the clock.
 
-    Columns: sampler, steps, eta, times, label, n, kid, kid_std, accuracy, n_all, fid_all, kid_all, kid_std_all,
-    accuracy_all, those of benchmark/timing.csv, and `busy`, whether other processes spoilt that clock.
+    Columns: sampler, steps, eta, times, label, n, kid, kid_std, accuracy, recognised, n_all, fid_all, kid_all,
+    kid_std_all, accuracy_all, recall_all, recognised_all, those of benchmark/timing.csv, and `busy`, whether other
+    processes spoilt that clock.
     """
     quality, clock = reports.table("evaluate/samplers.csv"), reports.table("benchmark/timing.csv")
     first, whole_set = (quality[quality["subset"] == subset].drop(columns="subset") for subset in ("first", "all"))
@@ -82,14 +86,17 @@ def speed_answer(rows: pd.DataFrame) -> str:
 
 
 def quality_answer(rows: pd.DataFrame) -> str:
-    """Whether the exercise's pair differ in quality by more than two standard errors, on equally many images."""
+    """Whether the exercise's pair differ: in KID by more than two standard errors, in class accuracy pair by pair."""
     ddpm, ddim = compared(rows)
     figures = f"KID {spread(ddim['kid'], ddim['kid_std'])} against {spread(ddpm['kid'], ddpm['kid_std'])} of DDPM"
-    recognised = f"{percent(ddim['accuracy'])} against {percent(ddpm['accuracy'])} are recognised"
+    recognised = (
+        f"{share_of(ddim['accuracy'], ddim['n'])} against {share_of(ddpm['accuracy'], ddpm['n'])} are recognised"
+    )
+    found = pairs(ddpm["recognised"], ddim["recognised"])
     verdict = {"same": "no difference beyond the error", "worse": "DDIM is worse", "better": "DDIM is better"}
     return (
         f"In quality, on {whole(ddpm['n'])} images each, {verdict[quality_change(ddpm, ddim)]}: {figures}; "
-        f"{recognised} as the class asked for."
+        f"{recognised} as the class asked for ({pairs_in_words(found, 'DDPM', 'DDIM')})."
     )
 
 
@@ -145,6 +152,11 @@ def tradeoff(rows: pd.DataFrame, verdict: dict[str, Any]) -> Panel:
 
 def samplers_table(rows: pd.DataFrame) -> Table:
     """Quality and clock side by side."""
+    base = compared(rows)[1]
+    rows = rows.assign(
+        interval=[share_of(*of_all) for of_all in rows[["accuracy_all", "n_all"]].itertuples(index=False)],
+        p=[pairs(base["recognised_all"], other).p for other in rows["recognised_all"]],
+    )
     columns: list[Column] = [
         ("label", "Sampler", str),
         ("calls", "NFE", whole),
@@ -156,16 +168,34 @@ def samplers_table(rows: pd.DataFrame) -> Table:
         ("accuracy", "Class accuracy", percent),
         ("n_all", "n, all", whole),
         ("kid_all", "KID, all", number),
-        ("accuracy_all", "Accuracy, all", percent),
+        ("fid_all", "FID, all", number),
+        ("interval", "Accuracy, all", str),
+        ("recall_all", "Recall, all", fixed),
+        ("p", "p", lambda value: number(value, 2)),
     ]
-    if rows["fid_all"].notna().any():
-        columns.append(("fid_all", "FID, all", number))
     caption = (
         f"Seconds: median for {whole(rows['images'].iloc[0])} images. Overhead: time over that of the same number of "
         f"bare network evaluations (NFE). KID and class accuracy: the first {whole(rows['n'].iloc[0])} images of every "
-        "sampler, with the same start noise and classes, so that rows compare; “all” are all images drawn with it."
+        "sampler, with the same start noise and classes, so that rows compare; “all” are all images drawn with it, in "
+        "brackets the Wilson interval of 95 %. p: McNemar's exact test of class accuracy against "
+        f"{base['label']}, {whole(base['calls'])} NFE, pair by pair, on the images that both have."
     )
-    return table(rows, columns, caption)
+    return table(rows, with_values(rows, columns), caption)
+
+
+def second_blocks(reports: Reports) -> list[Block]:
+    """Whether the second judge ranks the samplers alike, on all images of each."""
+    quality = reports.table("evaluate/samplers.csv")
+    both = quality[quality["subset"] == "all"].merge(
+        reports.table("evaluate/second.csv"), on=SAMPLERS_KEY, suffixes=("", "_second")
+    )
+    names = [
+        f"{sampler_label(sampler, eta)}, {whole(steps)} steps"
+        for sampler, eta, steps in both[["sampler", "eta", "steps"]].itertuples(index=False)
+    ]
+    rows, floor = both.assign(label=names), reports.record("evaluate/second.json")["floor"]
+    shown = Folded("The same samples by both judges", (second_table(rows, floor, "Sampler"),))
+    return [Text(second_answer(reports, rows, "samplers")), shown]
 
 
 def film_blocks(reports: Reports) -> list[Block]:

@@ -11,7 +11,7 @@ from report.reading import Reports
 from report.spine.headline import spread_of
 from report.spine.recommended import recommended, setting_of
 from report.spine.seeds import error_of_the_headline
-from report.wording import differ, fixed, isolated, number, percent, share_error, whole
+from report.wording import differ, fixed, isolated, number, percent, share_error, share_of, whole
 
 
 def section(reports: Reports, params: dict[str, Any]) -> Section:
@@ -113,14 +113,20 @@ def measures(verdict: dict[str, Any], judge: dict[str, Any]) -> Table:
         ),
         (
             "Class accuracy",
-            percent(verdict["accuracy"]),
-            percent(judge["accuracy"]),
-            "samples recognised as the class asked for",
+            share_of(verdict["accuracy"], verdict["n"]),
+            share_of(judge["accuracy"], judge["n_test"]),
+            "samples recognised as the class asked for; in brackets the Wilson interval of 95 %",
         ),
         ("Precision", fixed(verdict["precision"]), fixed(floor.get("precision")), "samples that look like real images"),
         ("Recall", fixed(verdict["recall"]), fixed(floor.get("recall")), "real images that the model could have made"),
-        ("Density", fixed(verdict["density"]), fixed(floor.get("density")), "precision, weighted by how typical"),
-        ("Coverage", fixed(verdict["coverage"]), fixed(floor.get("coverage")), "real images with a sample near them"),
+        *(
+            (name, fixed(verdict[key]), fixed(floor.get(key)), meaning)
+            for name, key, meaning in (
+                ("Clipped density", "clipped_density", "share of good samples, from how typical they are"),
+                ("Coverage", "coverage", "real images with a sample near them"),
+                ("Clipped coverage", "clipped_coverage", "share of good samples, from how many are near real images"),
+            )
+        ),
     ]
     cells = tuple(tuple(Cell(text) for text in row) for row in rows)
     caption = f"n = {whole(verdict['n'])} samples; floor: real training images against the same test images."
