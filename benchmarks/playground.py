@@ -15,7 +15,7 @@ import torch
 from playwright.sync_api import Page, sync_playwright
 from torch import Tensor
 
-from diffusion.denoiser import Denoiser, clipped, guided, load_denoiser
+from diffusion.denoiser import Denoiser, clipped, guidance, load_denoiser
 from diffusion.samplers.step import final
 from diffusion.samplers.table import SamplerSetting
 
@@ -66,7 +66,7 @@ def compare(page: Page, denoiser: Denoiser, shape: tuple[int, ...], asked: Asked
     others = {"label": asked.label, "scale": asked.scale, "first": first, "last": last, "seed": seed}
     found: dict[str, Any] = page.evaluate(SAMPLE, asked.setting._asdict() | others)
     normals: Iterator[Tensor] = (torch.tensor(draw).reshape(1, *shape) for draw in found["drawn"])
-    wrapped = clipped(guided(denoiser, torch.tensor([asked.label]), asked.scale, asked.interval))
+    wrapped = clipped(guidance(asked.scale, interval=asked.interval)(denoiser, torch.tensor([asked.label])))
     image = final(asked.setting.start(wrapped, denoiser.schedule, normals))
     difference = (torch.tensor(found["image"]).reshape(1, *shape) - image).abs().max().item()
     return Compared(difference, found["seconds"], found["evaluations"])

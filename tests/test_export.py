@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion.denoiser import clipped, guided, load_denoiser, save_denoiser
+from diffusion.denoiser import clipped, guidance, load_denoiser, save_denoiser
 from diffusion.export import __main__ as export
 from diffusion.export.diffusers_folder import PREDICTION_TYPES
 from diffusion.export.table import FORMATS
@@ -85,7 +85,7 @@ def test_diffusers_makes_the_images_of_our_ddim(tmp_path, loaded, schedule, targ
     for steps, scale in ((10, 1.0), (20, 3.0), (T, 0.0)):
         found = pipeline(label.tolist(), steps, scale, latents=start, output_type="pt").images
         with torch.no_grad():
-            walk = by_ddim(steps)(clipped(guided(denoiser, label, scale)), denoiser.schedule, iter([start]))
+            walk = by_ddim(steps)(clipped(guidance(scale)(denoiser, label)), denoiser.schedule, iter([start]))
             ours = final(walk)
         assert (2 * found - 1 - ours).abs().max() < 1e-4
         images.append(ours)
@@ -114,7 +114,13 @@ def test_the_code_in_the_folder_needs_nothing_of_ours(tmp_path):
         code = (folder / name).read_text()
         compile(code, name, "exec")
         assert "from diffusion." not in code and "import diffusion" not in code
-    assert set(PREDICTION_TYPES) == set(TARGETS)
+    assert set(PREDICTION_TYPES) == set(TARGETS) - {"flow"}
+
+
+def test_a_target_that_diffusers_scheduler_lacks_is_refused(tmp_path):
+    model = model_file(tmp_path / "model.safetensors", "flow", "flow")
+    with pytest.raises(ValueError, match="target: 'flow' is none of DDIMScheduler's .allowed: eps, x0, v"):
+        exported(model, "diffusers", tmp_path / "folder")
 
 
 def test_weights_come_back_with_their_description(tmp_path):

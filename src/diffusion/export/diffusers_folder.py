@@ -40,9 +40,16 @@ where the number does not divide T, which the pipeline refuses.
 
 
 def write(denoiser: Denoiser, description: Description, folder: Path) -> None:
-    """Write what `DiffusionPipeline.from_pretrained` reads. Raises ValueError for another network than the U-Net."""
+    """Write what `DiffusionPipeline.from_pretrained` reads.
+
+    Raises ValueError for another network than the U-Net, and for a target that DDIMScheduler does not know.
+    """
     if not isinstance(denoiser.net, unet.UNet):
         raise ValueError(f"net: {description['net']['net']!r} has no code for diffusers (allowed: unet)")
+    if denoiser.target not in PREDICTION_TYPES:
+        raise ValueError(
+            f"target: {denoiser.target!r} is none of DDIMScheduler's (allowed: {', '.join(PREDICTION_TYPES)})"
+        )
     names = {str(label): name for label, name in enumerate(description["class_names"])}
     index = {
         "_class_name": ["pipeline", "ClassPipeline"],

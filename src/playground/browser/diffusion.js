@@ -80,6 +80,7 @@ const TARGETS = {
   eps: (x_t, eps, signal, noise) => sum([1 / signal, x_t], [-noise / signal, eps]),
   x0: (x_t, x_0) => x_0,
   v: (x_t, v, signal, noise) => sum([signal, x_t], [-noise, v]),
+  flow: (x_t, u, signal, noise) => sum([1 / (signal + noise), x_t], [-noise / (signal + noise), u]),
 };
 
 /** A network with the schedule and the target that give its output a meaning. */
