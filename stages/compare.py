@@ -17,6 +17,7 @@ from diffusion.denoiser import refuse_other_images
 from diffusion.generation import ImageModel, of_denoiser, of_one_call
 from diffusion.quality.classification import effective_number
 from diffusion.quality.evaluation import Reference, verdict
+from diffusion.quality.metrics import Prdc
 from diffusion.randomness import generator_for
 from diffusion.runtime import describe_machine, stopwatch
 from diffusion.samplers.ddim import by_ddim
@@ -27,7 +28,6 @@ from stages.shared.command import run
 from stages.shared.judged import open_judged
 from stages.shared.model_record import write_model_record
 from stages.shared.outputs import write_json, write_table
-from stages.shared.samplers import PRDC
 from stages.shared.second import OPINION, opinion, opinion_floor, second_reference
 from stages.shared.sheets import write_rows
 
@@ -35,7 +35,7 @@ FLOOR_DRAWS = 5
 SCORE_DRAWS = 3  # trainings of a classifier on real images
 SHOWN_PER_CLASS = 2
 ENOUGH_SECONDS = 10.0  # of one row of the clock, which is not repeated beyond them
-QUALITY = ("fid", "kid", "kid_std", "accuracy", *PRDC, "sharpness", "classifier_score")
+QUALITY = ("fid", "kid", "kid_std", "accuracy", *Prdc._fields, "sharpness", "classifier_score")
 MODES = ("coverage_within", "classes", "effective_classes")
 CLOCK = ("model", "calls", "batch", "images_per_second", "slowest", "fastest", "repeats")
 
