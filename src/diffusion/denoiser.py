@@ -18,6 +18,7 @@ from diffusion.runtime import autocast, freeze
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
 from diffusion.tensors import Description, Tensors, class_names_of, load_model, save_model, with_weights
+from diffusion.transfer import sent
 
 Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: a number, or (B,) if unguided) -> x_0
 Interval = tuple[float, float]  # of log-SNR
@@ -65,7 +66,7 @@ class Denoiser:
         """
         scale = EMBEDDED_TIMES / self.schedule.timesteps
         if isinstance(t, Tensor):
-            time = (scale * t).to(x_t.device, torch.float32, non_blocking=True).expand(len(x_t))
+            time = sent((scale * t).to(torch.float32), x_t.device).expand(len(x_t))
         else:
             time = torch.full((len(x_t),), scale * t, device=x_t.device)
         with autocast(x_t.device, self.precision):
