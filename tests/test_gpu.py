@@ -1,7 +1,7 @@
-"""What can be checked of a GPU without one: that nothing in a hot loop copies to it or waits for it.
+"""What can be checked of a GPU without one: that nothing in a hot loop copies to it or waits for it; and with one.
 
-Tensors of the GPU have a device and no content, those of the CPU are real. The backward pass would need a real GPU and
-is left out, as is the adaptive solver, whose steps SciPy chooses on the CPU.
+Without one, tensors of the GPU have a device and no content, those of the CPU are real. The backward pass would need a
+real GPU and is left out there, as is the adaptive solver, whose steps SciPy chooses on the CPU.
 """
 
 from functools import partial
@@ -27,6 +27,7 @@ from diffusion.nets.lenet import LeNet
 from diffusion.nets.unet import UNet
 from diffusion.quality.judge import NOISY, Judge, judge_loss
 from diffusion.randomness import image_noise
+from diffusion.runtime import place
 from diffusion.samplers.film import filmed
 from diffusion.samplers.inpainting import inpainted, left_half
 from diffusion.samplers.ode import flow
@@ -231,3 +232,32 @@ def test_likelihoods_send_the_times_of_their_images_and_never_wait(gpu, times):
             decoder = by_shares(schedule, greys)
             found = variational_bound(denoise, schedule, images, decoder, normals, torch.rand(4, 3)).total()
     assert found.device.type == "cuda" and not watched.found and bool(watched.sent) == (times == "of each image")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: `make gpu`")
+@pytest.mark.parametrize("build", NETS)
+def test_a_real_gpu_trains_and_samples_without_a_wait_and_draws_what_a_cpu_draws(monkeypatch, build):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    net = place(build(), GPU)
+    optimiser = Optimiser(net.parameters(), 1e-3, num_steps=20)
+    loss = denoising_loss(denoiser_of(net), dropout=0.1, times="cosine", weighting="min_snr")
+    update = steps_of(net, loss, optimiser)
+    for step in range(5):
+        update(step)
+    model = of_denoiser(denoiser_of(net.eval()), SHAPE, SamplerSetting("ddim", 20, 1.0).start)
+    labels = zeros(4, dtype=torch.long)
+
+    def drawn(model, labels):
+        with torch.no_grad():
+            return model.sample(labels, image_noise(0, "sample", range(4), SHAPE, labels.device))
+
+    drawn(model, labels)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        update(5)
+        images = drawn(model, labels)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    optimiser.refuse_not_finite()
+    on_cpu = of_denoiser(denoiser_of(net.cpu()), SHAPE, SamplerSetting("ddim", 20, 1.0).start)
+    assert (images.cpu() - drawn(on_cpu, labels.cpu())).abs().max() < 1e-3
