@@ -66,6 +66,7 @@ def main() -> None:
     print(f"\n{'precision':10} {'compiled':9} {'training/s':>11} {'sampling/s':>11} {'utilised %':>11} {'MiB':>7}")
     rows = []
     for precision, compiled in product(PRECISIONS, COMPILED):
+        torch.compiler.reset()  # the graphs of the line before hold memory
         changed = params.changed([f"precision={precision}", f"train.compile={str(compiled).lower()}"])
         row, denoiser = measured(changed, data, device, SECONDS / len(PRECISIONS) / len(COMPILED))
         rows.append(row)

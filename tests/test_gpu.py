@@ -13,9 +13,13 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from diffusion.baselines.gan import GanModel, discriminator_loss
+from diffusion.baselines.gan_nets import Discriminator
+from diffusion.baselines.vae import VaeModel, vae_loss
+from diffusion.baselines.vae_net import Vae
 from diffusion.denoiser import Conditional, Denoiser, clipped, guidance
 from diffusion.generation import of_denoiser, of_latents, of_one_call
-from diffusion.latents.autoencoder import decode
+from diffusion.latents.autoencoder import decode, reconstruction_loss
 from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.latents.model import text_unet
 from diffusion.likelihood.bounds import by_shares, grey_aware, variational_bound
@@ -114,29 +118,39 @@ def batch(denoiser, number=4):
     return clipped(Conditional(denoiser, zeros(number, dtype=torch.long))), repeat(zeros(number, *SHAPE))
 
 
-@pytest.mark.parametrize("build", NETS)
-def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(gpu, build):
+def denoisers(net):
+    return denoising_loss(denoiser_of(net), dropout=0.1, times="cosine", weighting="min_snr")
+
+
+def vaes(net):
+    return vae_loss(VaeModel(net), kl_weight=1.0, kl_warmup_steps=2)
+
+
+def discriminators(net):
+    made = GanModel(lambda z, label: zeros(len(z), *SHAPE))
+    return discriminator_loss(made, net, latent=2, r1_weight=1.0, r1_every=16)
+
+
+TRAININGS = [
+    *((build, denoisers) for build in NETS),
+    (partial(Classifier, 8, 1, 10), partial(judge_loss, precision="fp32", varied=True)),
+    (partial(Classifier, 8, 1, 10, knows_noise=True), partial(judge_loss, precision="fp32")),
+    (partial(Autoencoder, 8, 1, 2, [8]), partial(reconstruction_loss, kl_weight=1.0, precision="fp32")),
+    (partial(Vae, 8, 1, 10, 2, 2, 1, [8], 1), vaes),
+    (partial(Discriminator, 8, 1, 10, 1, [8], 1), discriminators),
+]
+
+
+@pytest.mark.parametrize(("build", "loss_of"), TRAININGS)
+def test_a_training_step_copies_nothing_to_the_gpu_and_never_waits(gpu, build, loss_of):
     with GPU:
         net = build()
     optimiser = Optimiser(net.parameters(), 1e-3, num_steps=2)
     optimiser.gradient, optimiser.descend = lambda loss: torch.zeros(()), lambda loss, gradient: {}
-    loss = denoising_loss(denoiser_of(net), dropout=0.1, times="cosine", weighting="min_snr")
-    update = steps_of(net, loss, optimiser)
+    update = steps_of(net, loss_of(net), optimiser)
     with Watched() as watched:
         scalars = update(1)
-    assert scalars["loss"].device.type == "cuda" and not watched.found and not watched.sent
-
-
-@pytest.mark.parametrize("build", [partial(Classifier, 8, 1, 10), partial(Classifier, 8, 1, 10, knows_noise=True)])
-def test_nor_does_that_of_a_judge(gpu, build):
-    with GPU:
-        net = build()
-    optimiser = Optimiser(net.parameters(), 1e-3, num_steps=2)
-    optimiser.gradient, optimiser.descend = lambda loss: torch.zeros(()), lambda loss, gradient: {}
-    update = steps_of(net, judge_loss(net, precision="fp32", varied=True), optimiser)
-    with Watched() as watched:
-        update(1)
-    assert not watched.found and not watched.sent
+    assert all(scalar.device.type == "cuda" for scalar in scalars.values()) and not watched.found and not watched.sent
 
 
 def steps_of(net, loss, optimiser):
@@ -240,8 +254,7 @@ def test_a_real_gpu_trains_and_samples_without_a_wait_and_draws_what_a_cpu_draws
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     net = place(build(), GPU)
     optimiser = Optimiser(net.parameters(), 1e-3, num_steps=20)
-    loss = denoising_loss(denoiser_of(net), dropout=0.1, times="cosine", weighting="min_snr")
-    update = steps_of(net, loss, optimiser)
+    update = steps_of(net, denoisers(net), optimiser)
     for step in range(5):
         update(step)
     model = of_denoiser(denoiser_of(net.eval()), SHAPE, SamplerSetting("ddim", 20, 1.0).start)
