@@ -14,7 +14,7 @@ PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 CHAPTERS := score latent baselines
 
 .DEFAULT_GOAL := spine
-.PHONY: spine all $(CHAPTERS) playground moved demo test reproducible bench profile load photographs frontier distill peers study sweep lesson deps lock clean help
+.PHONY: spine all $(CHAPTERS) playground moved demo test reproducible bench gpu profile load photographs frontier distill peers study sweep lesson deps lock clean help
 
 spine: .venv/.installed
 	dvc repro
@@ -53,6 +53,9 @@ reproducible: .venv/.installed
 bench: .venv/.installed
 	python -m benchmarks.bench
 	python -m benchmarks.processes
+
+gpu: .venv/.installed-dev
+	python -m benchmarks.gpu
 
 profile: .venv/.installed
 	python -m benchmarks.operations
@@ -140,6 +143,7 @@ help:
 	@echo "  make study STUDY=density   bits per dimension of all of MNIST, by a likelihood model (an hour)"
 	@echo "Benchmarks"
 	@echo "  make bench      images per second of training and sampling, overhead of the samplers, one process against several"
+	@echo "  make gpu        on a machine with a GPU: its tests, the smoke pipeline, make bench, ten minutes of training: reports/gpu"
 	@echo "  make profile    where the time of training, sampling and judging goes, by operation"
 	@echo "  make load       memory and seconds for 50,000 images, all of MNIST, 10,000 samples, 50 classes (minutes)"
 	@echo "  make photographs photographs of mixed sizes that prepare reads in a second, in one lane and two"

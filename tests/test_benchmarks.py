@@ -1,6 +1,7 @@
 """Long measurements: their results are of the code in git, and the race with other libraries is fair."""
 
 import json
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pytest
 import torch
 import yaml
 
-from benchmarks import libraries, peers
+from benchmarks import gpu, libraries, peers
 from diffusion.data import Dataset
 from diffusion.samplers.table import SamplerSetting
 from report.studies import other_params
-from stages.params.params import Params
+from stages.params.params import AllParams, Params
 from studies.frontier import SAMPLING_SEEDS, known_rows, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,3 +111,26 @@ def test_the_committed_frontier_and_students_are_of_one_model_and_the_page_says_
     (warning,) = other_params(about["params"], Params.load(ROOT).model_dump()) or [None]
     assert about["model_md5"] in {out["md5"] for out in lock} or warning
     assert warning is None or warning.text in (ROOT / "reports/README.md").read_text(encoding="utf-8")
+
+
+def test_without_a_gpu_make_gpu_says_so_in_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match=r"^error: gpu: PyTorch finds no GPU on this machine .*$"):
+        gpu.main()
+
+
+def test_the_preset_that_make_gpu_trains_by_is_measured_as_here_on_a_cpu(monkeypatch):
+    for name, result in (("reset_peak_memory_stats", None), ("max_memory_allocated", 3 * 2**20)):
+        monkeypatch.setattr(torch.cuda, name, lambda _, result=result: result)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(gpu, "utilisation", lambda _: nullcontext([50.0, 100.0]))
+    for name, fewer in (("WARM_UP", 1), ("QUEUED", 1), ("SAMPLING_STEPS", 2), ("COMPARED", 4)):
+        monkeypatch.setattr(gpu, name, fewer)
+    smaller = ["model.channels=[8,16]", "train.batch_size=4", "sampling.batch_size=4", "precision=fp32"]
+    preset = (ROOT / "presets/gpu.args").read_text().replace("-S ", "").split()
+    params = AllParams.load(ROOT).changed([*preset, *smaller])
+    monkeypatch.setattr(gpu.time, "monotonic", count().__next__)  # a second passes whenever one looks
+    row, denoiser = gpu.measured(params, DATA, torch.device("cpu"), 3.0)
+    assert (row.precision, row.compiled, row.utilisation, row.memory) == ("fp32", False, 75.0, 3)
+    assert row.training > 0 and row.sampling > 0 and not denoiser.net.training
+    assert gpu.difference_from_cpu(denoiser, DATA.shape) == 0

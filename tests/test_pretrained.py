@@ -9,7 +9,7 @@ from test_latent import CPU, latents
 from test_latent import described as small_latent
 
 from diffusion.denoiser import guidance
-from diffusion.latents import pretrained
+from diffusion.latents import pretrained, text
 from diffusion.latents.model import described, load_latent, save_latent, text_unet
 from diffusion.latents.pretrained import (
     LANGUAGE_MODELS,
@@ -19,6 +19,8 @@ from diffusion.latents.pretrained import (
     refuse_classes_read_alike,
 )
 from diffusion.latents.text import PAD, PretrainedEncoder
+from diffusion.samplers.step import final
+from diffusion.samplers.table import SamplerSetting
 from diffusion.tensors import save_tensors
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -114,11 +116,11 @@ def test_letters_that_it_does_not_know_and_classes_that_it_reads_alike_are_refus
 def saved_with(folder, path):
     """The file of a small model whose text encoder is the language model in a folder."""
     description, _, autoencoder = small_latent()
-    text = described({"encoder": "pretrained", "folder": str(folder), "width": 64, "layers": 1, "heads": 4})
-    net = text_unet(description["net"], text, 0)
+    described_text = described({"encoder": "pretrained", "folder": str(folder), "width": 64, "layers": 1, "heads": 4})
+    net = text_unet(description["net"], described_text, 0)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    save_latent(path, net.state_dict(), autoencoder, description | {"text": text})
+    save_latent(path, net.state_dict(), autoencoder, description | {"text": described_text})
     return net
 
 
@@ -134,6 +136,20 @@ def test_a_models_file_names_the_language_model_and_does_not_hold_it(folder, tmp
     assert outputs.isfinite().all() and tokens.shape == (3, 32)
     other = guidance(1.0)(model.denoiser, model.tokens(["abd", "never in a caption", ""]))(latents(), 9.0)
     assert (outputs - other).abs().amax((1, 2, 3))[0] > 1e-4 and torch.equal(outputs[1:], other[1:])
+
+
+def test_a_sampler_has_its_captions_read_once(folder, tmp_path, monkeypatch):
+    """With guidance and, outside of its interval, without: once each, not in every step."""
+    read, reads = text.without_padding, []
+    monkeypatch.setattr(text, "without_padding", lambda tokens: reads.append(len(tokens)) or read(tokens))
+    saved_with(folder, tmp_path / "m.safetensors")
+    denoiser = load_latent(tmp_path / "m.safetensors", CPU, "fp32")[0].denoiser
+    tokens = torch.tensor([[1, 2, PAD], [3, PAD, PAD], [PAD, PAD, PAD]])
+    denoise = guidance(3.0, interval=(-2.0, 2.0))(denoiser, tokens)
+    final(SamplerSetting("ddim", 10, 0.0).start(denoise, denoiser.schedule, iter([latents()])))
+    assert sorted(reads) == [3, 6]
+    del denoise, tokens
+    assert not denoiser.net.text.known  # nothing piles up
 
 
 def test_another_language_model_is_refused(folder, tmp_path):

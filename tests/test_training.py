@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -455,3 +456,24 @@ def test_compile_is_asked_for_by_its_param_alone_and_leaves_names_of_weights_as_
         trained.append(learners["denoiser"].ema.state_dict())
     assert modes == ["reduce-overhead"] and list(trained[0]) == list(trained[1])
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+
+
+@pytest.mark.skipif("COMPILE" not in os.environ, reason="compiling takes two minutes; COMPILE=1 asks for it")
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_compiled_training_is_the_same_up_to_rounding(shards):
+    images = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = Dataset(images, torch.arange(64) % 10, tuple("0123456789"))
+    changes = [f"shards={shards}", "model.channels=[8,16]", "train.steps=4", "train.batch_size=8"]
+    params = AllParams.load(ROOT).changed(changes)
+    from torch._dynamo.utils import counters  # takes a second
+
+    counters.clear()
+    histories = []
+    for compiled in (False, True):
+        assert not counters["frames"]
+        asked = params.changed([f"train.compile={str(compiled).lower()}"])
+        update, learners = training_of(asked, data, torch.device("cpu"), "fp32")
+        histories.append([progress.means for progress in fit(update, state_of(learners), 4, 1)])
+    assert counters["frames"]["ok"] > 0
+    for eager, compiled in zip(*histories, strict=True):
+        assert compiled == pytest.approx(eager, rel=1e-3)

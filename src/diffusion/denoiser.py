@@ -18,6 +18,7 @@ from diffusion.runtime import autocast, freeze
 from diffusion.schedule import NoiseSchedule, noise_schedule, per_sample
 from diffusion.target import TARGETS
 from diffusion.tensors import Description, Tensors, class_names_of, load_model, save_model, with_weights
+from diffusion.transfer import sent
 
 Denoise = Callable[[Tensor, Tensor | float], Tensor]  # (x_t (B, ...), t: a number, or (B,) if unguided) -> x_0
 Interval = tuple[float, float]  # of log-SNR
@@ -65,7 +66,7 @@ class Denoiser:
         """
         scale = EMBEDDED_TIMES / self.schedule.timesteps
         if isinstance(t, Tensor):
-            time = (scale * t).to(x_t.device, torch.float32, non_blocking=True).expand(len(x_t))
+            time = sent((scale * t).to(torch.float32), x_t.device).expand(len(x_t))
         else:
             time = torch.full((len(x_t),), scale * t, device=x_t.device)
         with autocast(x_t.device, self.precision):
@@ -111,11 +112,11 @@ def guided(conditional: Conditional, reference: Conditional, scale: float, resca
         raise ValueError(f"guidance scale: {scale} is not possible (allowed: 0 or more)")
     if scale in (0, 1):
         return conditional if scale else reference
-    denoiser = conditional.denoiser
+    denoiser, predictions = conditional.denoiser, _predictions(conditional, reference)
     assert (denoiser.target, denoiser.schedule.name) == (reference.denoiser.target, reference.denoiser.schedule.name)
 
     def denoise(x_t: Tensor, t: Tensor | float) -> Tensor:
-        good, bad = _predictions(conditional, reference, x_t, t)
+        good, bad = predictions(x_t, t)
         prediction = bad + scale * (good - bad)
         if rescale:
             wanted, found = (x.std(dim=(1, 2, 3), keepdim=True) for x in (good, prediction))
@@ -125,12 +126,17 @@ def guided(conditional: Conditional, reference: Conditional, scale: float, resca
     return denoise
 
 
-def _predictions(a: Conditional, b: Conditional, x_t: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
-    """What both predict at x_t, in one evaluation of a doubled batch where they share a network."""
-    if a.denoiser is b.denoiser:
-        both = a.denoiser.predict(torch.cat([x_t, x_t]), t, torch.cat([a.condition, b.condition]))
+def _predictions(a: Conditional, b: Conditional) -> Callable[[Tensor, Tensor | float], tuple[Tensor, Tensor]]:
+    """(x_t, t) -> what both predict, in one evaluation of a doubled batch where they share a network."""
+    if a.denoiser is not b.denoiser:
+        return lambda x_t, t: (a.denoiser.predict(x_t, t, a.condition), b.denoiser.predict(x_t, t, b.condition))
+    conditions = torch.cat([a.condition, b.condition])
+
+    def predict(x_t: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        both = a.denoiser.predict(torch.cat([x_t, x_t]), t, conditions)
         return both[: len(x_t)], both[len(x_t) :]
-    return a.denoiser.predict(x_t, t, a.condition), b.denoiser.predict(x_t, t, b.condition)
+
+    return predict
 
 
 def within(interval: Interval, schedule: NoiseSchedule, inside: Denoise, outside: Denoise) -> Denoise:

@@ -11,6 +11,7 @@ from diffusion.denoiser import Conditional, Denoiser, Wrap, clipped
 from diffusion.processes import spread
 from diffusion.randomness import image_noise
 from diffusion.samplers.step import Walk, final
+from diffusion.transfer import sent
 
 Watch = Callable[[Sequence[Tensor]], Iterable[Tensor]]  # the same batches, with their progress shown, as by tqdm
 Normals = Callable[[int, str, Sequence[int], Sequence[int], torch.device], Iterator[Tensor]]  # as `image_noise`
@@ -42,7 +43,7 @@ class ImageModel:
 
         def batch(indices: Tensor) -> tuple[Tensor]:
             draws = normals(seed, purpose, indices.tolist(), self.shape, self.device)
-            images = self.sample(conditions[indices.to(conditions.device)].to(self.device), draws)
+            images = self.sample(sent(conditions[indices.to(conditions.device)], self.device), draws)
             return (to_uint8(images).cpu(),)
 
         batches = torch.arange(len(conditions)).split(batch_size)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from diffusion.transfer import sent
+
 DRAWS_AHEAD = 16
 
 
@@ -21,10 +23,11 @@ def image_noise(
     """Endless standard normal draws (len(indices), *shape), fp32: first the start noise, then one draw per step.
 
     The draws of image k come from a generator of its own, so they do not depend on the batch that it is part of. They
-    are made on the CPU, `DRAWS_AHEAD` steps at a time: the same numbers on every device, and few calls of generators.
+    are made on the CPU, `DRAWS_AHEAD` steps at a time: the same numbers on every device, few calls of generators, and
+    no wait for a GPU, which works on the steps before meanwhile.
     """
     generators = [generator_for(seed, purpose, index) for index in indices]
-    yield torch.stack([torch.randn(*shape, generator=g) for g in generators]).to(device)
+    yield sent(torch.stack([torch.randn(*shape, generator=g) for g in generators]), torch.device(device))
     while True:
         ahead = torch.stack([torch.randn(DRAWS_AHEAD, *shape, generator=g) for g in generators], dim=1)
-        yield from ahead.to(device)
+        yield from sent(ahead, torch.device(device))

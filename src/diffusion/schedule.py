@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffusion.transfer import sent
+
 LINEAR_BETA_START, LINEAR_BETA_END, LINEAR_TIMESTEPS = 1e-4, 0.02, 1000
 MAX_BETA = 0.999
 MAX_SIGMA = 200.0  # sqrt(1 / SNR) from which on spacings that are even in sigma or log-SNR begin
@@ -119,7 +121,7 @@ def per_sample(coefficient: Tensor, x: Tensor) -> Tensor:
     which kernels of every device read from the CPU."""
     if coefficient.ndim == 0:
         return coefficient.to(x.dtype)
-    return coefficient.to(x.device, x.dtype, non_blocking=True).view(-1, *[1] * (x.ndim - 1))
+    return sent(coefficient.to(x.dtype), x.device).view(-1, *[1] * (x.ndim - 1))
 
 
 def from_betas(name: str, beta: Tensor) -> NoiseSchedule:

@@ -24,6 +24,7 @@ from diffusion.objective import Draws, Loss
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, with_weights
+from diffusion.transfer import sent
 
 HALF_BIN = 1 / 255  # half the distance between neighbouring pixel values, in units of [-1, 1]
 MIN_LOG_SCALE = -7.0
@@ -134,7 +135,7 @@ def bounds(model: VaeModel, images: Tensor, labels: Tensor, num_samples: int, se
     """Bounds of uint8 images (N, C, H, W) with labels (N,), from `num_samples` latents each, on the CPU."""
     device, parts = next(model.net.parameters()).device, []
     for index in torch.arange(len(images)).split(batch_size):
-        x, label = to_float(images[index]).to(device), labels[index].to(device)
+        x, label = to_float(sent(images[index], device)), sent(labels[index], device)
         posterior, prior = model.posterior(x, label), model.prior(label)
         noise = image_noise(seed, "vae/bounds", index.tolist(), posterior.mean.shape[1:], device)
         weights = torch.stack(

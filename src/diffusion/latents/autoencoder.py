@@ -12,6 +12,7 @@ from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.objective import Draws, Loss
 from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
+from diffusion.transfer import sent
 
 BATCH_SIZE = 256
 
@@ -36,7 +37,7 @@ def reconstruction_loss(net: Autoencoder, *, kl_weight: float, precision: str) -
 @torch.no_grad()
 def encode(net: Autoencoder, images: Tensor) -> Tensor:
     """Standardised latents (N, c, h, w) fp32 of uint8 images (N, C, H, W), batch by batch, on the network's device."""
-    return torch.cat([net.encode(to_float(batch.to(net.mean.device))) for batch in images.split(BATCH_SIZE)])
+    return torch.cat([net.encode(to_float(sent(batch, net.mean.device))) for batch in images.split(BATCH_SIZE)])
 
 
 @torch.no_grad()

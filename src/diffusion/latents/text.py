@@ -8,9 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from diffusion.latents.pretrained import LanguageModel
 from diffusion.nets.attention import Context, CrossAttention
+from diffusion.transfer import sent
 
 PAD = 0
 
@@ -72,22 +74,30 @@ class TransformerLayer(nn.Module):
 class PretrainedEncoder(nn.Module):
     """The last hidden states of a frozen language model, which is no part of this module's weights.
 
-    It is opened by the first caption, so that a network can be built without it.
+    It is opened by the first caption, so that a network can be built without it. The context of a tensor is kept as
+    long as the tensor lives: a sampler, which passes the same one in every step, waits for a GPU to read it once.
     """
 
     def __init__(self, width: int, language: Callable[[], LanguageModel]) -> None:
         super().__init__()
         self.width, self.language = width, language
+        self.known = WeakTensorKeyDictionary()
 
     def forward(self, tokens: Tensor) -> Context:
         """The context (B, 2 + L, width) of captions (B, L), between the language model's own start and end."""
+        found = self.known.get(tokens)
+        if found is None:
+            found = self.known[tokens] = self._context(tokens)
+        return found
+
+    def _context(self, tokens: Tensor) -> Context:
         embed = self.language().embed
         found = [embed(row) for row in without_padding(tokens)]
         context = torch.zeros(len(found), 2 + tokens.shape[1], self.width)
         for place, states in zip(context, found, strict=True):
             place[: len(states)] = states
         mask = F.pad(tokens != PAD, (2, 0), value=True)  # the start, the words, one end
-        return Context(context.to(tokens.device), mask)
+        return Context(sent(context, tokens.device), mask)
 
 
 def without_padding(tokens: Tensor) -> list[tuple[int, ...]]:

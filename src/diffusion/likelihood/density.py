@@ -22,6 +22,7 @@ from diffusion.likelihood.greys import Greys
 from diffusion.processes import spread
 from diffusion.randomness import generator_for, image_noise
 from diffusion.schedule import NoiseSchedule
+from diffusion.transfer import sent
 
 BATCH_SIZE = 32  # the decoder and grey awareness hold 256 numbers for every pixel of a batch
 ERROR_LEVELS, ERROR_IMAGES = 25, 64
@@ -84,9 +85,9 @@ class Density:
         device = self.denoiser.device
 
         def of(indices: Tensor) -> tuple[Tensor, ...]:
-            label = labels[indices].to(device)
+            label = sent(labels[indices], device)
             normals = image_noise(self.seed, "score/bits", indices.tolist(), images.shape[1:], device)
-            x, decode = images[indices].to(device), self.decode_to(label)
+            x, decode = sent(images[indices], device), self.decode_to(label)
             batch = self.denoise_to(label), self.denoiser.schedule, x, decode, normals
             return tuple(part.cpu() for part in figures(indices.tolist(), batch))
 

@@ -26,8 +26,12 @@ class Greys:
         return cls(to_float(torch.arange(GREYS, dtype=torch.uint8, device=images.device)), log_share)
 
     def log_weights(self, seen: Tensor, scale: Tensor, std: Tensor) -> Tensor:
-        """log(share_k N(seen; scale * value_k, std^2)) (..., GREYS) up to a constant, for pixels (...)."""
-        return self.log_share - ((seen[..., None] - scale * self.value) / std[..., None]).square() / 2
+        """log(share_k N(seen; scale * value_k, std^2)) (..., GREYS) up to a constant, for pixels (...).
+
+        A std that is a scalar may stay on the CPU, as in `per_sample`.
+        """
+        std = std[..., None] if std.ndim else std
+        return self.log_share - ((seen[..., None] - scale * self.value) / std).square() / 2
 
     def expected(self, seen: Tensor, std: Tensor) -> Tensor:
         """The expected grey value (...) of pixels (...) seen with normal errors of this standard deviation."""

@@ -83,6 +83,7 @@ class Block(nn.Module):
 
 def embed_log_snr(log_snr: Tensor) -> Tensor:
     """Sines and cosines (B, 32) of log-SNR (B,), with periods from 60 down to 2."""
-    frequency = torch.linspace(math.log(2 * math.pi / 60), math.log(math.pi), NOISE_FREQUENCIES).exp()
-    angle = log_snr[:, None] * frequency.to(log_snr.device)
+    ends = math.log(2 * math.pi / 60), math.log(math.pi)
+    frequency = torch.linspace(*ends, NOISE_FREQUENCIES, device=log_snr.device).exp()
+    angle = log_snr[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=1)

@@ -26,6 +26,7 @@ from diffusion.quality.extractor import Extractor
 from diffusion.randomness import generator_for
 from diffusion.runtime import autocast, freeze
 from diffusion.tensors import Description, Tensors, load_model, save_model, with_weights
+from diffusion.transfer import sent
 
 MAX_LOG_SNR = 10.0
 BATCH_SIZE = 256
@@ -167,10 +168,10 @@ class Judge:
         self._refuse_other_images(images)
         batches = images.split(BATCH_SIZE)
         parts = spread(lambda batch: self._see_batch(batch, log_snr), batches, len(batches), self.device)
-        return Seen(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        return Seen(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
-    def _see_batch(self, batch: Tensor, log_snr: float | None) -> Seen:
-        x = to_float(batch).to(self.device)
+    def _see_batch(self, batch: Tensor, log_snr: float | None) -> tuple[Tensor, Tensor]:
+        x = to_float(sent(batch, self.device))
         levels = None  # of noise, where the judge knows it
         if log_snr is not None:
             levels = torch.full((len(x),), log_snr, device=self.device).clamp(-MAX_LOG_SNR, MAX_LOG_SNR)
@@ -178,7 +179,7 @@ class Judge:
         logits = self.net.head(features)
         if self.extractor is not None:
             features = self.extractor(x)
-        return Seen(features.cpu(), logits.cpu())
+        return features, logits
 
     def _refuse_other_images(self, images: Tensor) -> None:
         channels, size, _ = self.shape
