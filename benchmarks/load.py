@@ -28,6 +28,7 @@ from PIL import Image
 from diffusion.data import Dataset, classes_in_turn, load_split, save_split
 from diffusion.denoiser import save_denoiser
 from diffusion.nets.classifier import Classifier
+from diffusion.nets.lenet import LeNet
 from diffusion.nets.table import build_net
 from diffusion.quality.judge import Judge
 from stages import evaluate, guidance, prepare, train
@@ -43,7 +44,7 @@ LINKED = 1000  # a multiple of FOLDER_CLASSES; a file may have 65,000 names
 LARGE = ["data.dataset=folder", "data.root=images", "data.channels=3", "data.test_limit=100", "train.steps=200"]
 MEBI = 2**20
 DATA, RESULTS = Path("data"), Path("results")
-MODEL, JUDGE = Path("model.safetensors"), Path("judge.safetensors")
+MODEL, EARLY, JUDGE, SECOND = (Path(f"{name}.safetensors") for name in ("model", "early", "judge", "second_judge"))
 
 
 class Load(NamedTuple):
@@ -71,12 +72,12 @@ def loads(params: Params, mnist: Path, images: int, samples: int, classes: int) 
     guided = params.changed(["guidance.samples_per_class=50"])
     few, varied = partial(write_inputs, params, images, 10), partial(write_inputs, params, images, classes)
     prepared = partial(prepare.main, out=DATA, results=RESULTS)
-    sampled = {"data": DATA, "model": MODEL, "early": MODEL, "judge": JUDGE, "results": RESULTS}
+    guided_by = {"data": DATA, "model": MODEL, "early": MODEL, "judge": JUDGE, "results": RESULTS}
     return [
         Load("prepare, folder", images, partial(write_folder, images), partial(prepared, folder)),
         Load("prepare, mnist", 70_000, _nothing, partial(prepared, whole)),
-        Load("evaluate, samples", samples, few, partial(evaluate.main, many, **sampled)),
-        Load("guidance, classes", classes, varied, partial(guidance.main, guided, **sampled)),
+        Load("evaluate, samples", samples, few, partial(evaluate.main, many, **guided_by, second=SECOND)),
+        Load("guidance, classes", classes, varied, partial(guidance.main, guided, **guided_by)),
     ]
 
 
@@ -103,14 +104,15 @@ def main() -> None:
 def large_loads(params: Params, number: int) -> list[Load]:
     """What is measured of images that memory need not hold, one after the other in one folder."""
     large = params.changed([*LARGE, f"data.image_size={LARGE_SIZE}"])
-    trained = partial(train.main, large, data=DATA, model=MODEL, results=RESULTS)
-    evaluated = partial(evaluate.main, large, data=DATA, model=MODEL, judge=JUDGE, results=RESULTS)
+    trained = partial(train.main, large, data=DATA, model=MODEL, early=EARLY, results=RESULTS)
+    judges = {"judge": JUDGE, "second": SECOND}
+    evaluated = partial(evaluate.main, large, data=DATA, model=MODEL, early=EARLY, **judges, results=RESULTS)
     prepared = partial(prepare.main, large, out=DATA, results=RESULTS)
     return [
         Load("prepare, large", number, partial(write_links, number), prepared),
         Load("train, mapped", number, _nothing, partial(rate_of, trained)),
         Load("train, in memory", number, _nothing, partial(rate_of, trained, in_memory=True)),
-        Load("evaluate, large", number, write_large_judge, evaluated),
+        Load("evaluate, large", number, write_large_judges, evaluated),
     ]
 
 
@@ -184,13 +186,20 @@ def write_links(number: int) -> None:
             os.link(Path("images", str(k % LINKED % FOLDER_CLASSES), f"{k % LINKED}.png"), path)
 
 
-def write_large_judge() -> None:
-    """Write an untrained judge of such images."""
-    Judge(Classifier(LARGE_SIZE, 3, FOLDER_CLASSES), torch.device("cpu")).save(JUDGE)
+def write_large_judges() -> None:
+    """Write untrained judges of such images."""
+    write_judges(LARGE_SIZE, 3, FOLDER_CLASSES)
+
+
+def write_judges(*shape: int) -> None:
+    """Write untrained judges of images of a size, with so many channels and classes."""
+    for path, net in ((JUDGE, Classifier), (SECOND, LeNet)):
+        Judge(net(*shape), torch.device("cpu")).save(path)
 
 
 def write_inputs(params: Params, images: int, classes: int) -> None:
-    """Write training images, a fifth as many test images, a denoiser and a judge: random pixels, untrained nets."""
+    """Write training images, a fifth as many test images, a denoiser and both judges: random pixels, untrained
+    nets."""
     names = tuple(f"class {k}" for k in range(classes))
     draw = torch.Generator().manual_seed(0)
     for name, number in (("train", images), ("test", images // 5)):
@@ -199,7 +208,7 @@ def write_inputs(params: Params, images: int, classes: int) -> None:
     net = {"image_size": SIZE, "image_channels": 1, "num_classes": classes, **net_arguments(params.model)}
     described = {"schedule": params.schedule, "timesteps": params.timesteps, "target": params.train.target}
     save_denoiser(MODEL, build_net(net).state_dict(), {"net": net, "class_names": names, **described})
-    Judge(Classifier(SIZE, 1, classes), torch.device("cpu")).save(JUDGE)
+    write_judges(SIZE, 1, classes)
 
 
 def _nothing() -> None:

@@ -17,12 +17,15 @@ STAGE = """
 import signal, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 
+from pathlib import Path
+
+from stages.params import params
 from stages.shared import command, interruption
 
 interruption.GRACE_SECONDS = {grace}
 
 class Params:
-    load = lambda root: None
+    load = lambda root: params.Params.load(Path({root!r}))
 
 def wait():
     threading.Event().wait()
@@ -63,7 +66,12 @@ def started(work, *wrapped, **environment):
     """A stage that does this work, once it has begun; `wrapped` is the program that runs it, if we do not."""
     work, comes_out = WORK[work]
     process = subprocess.Popen(
-        [sys.executable, "-c", *wrapped, STAGE.format(work=work, grace=0.1 if not comes_out else DEADLINE_SECONDS)],
+        [
+            sys.executable,
+            "-c",
+            *wrapped,
+            STAGE.format(root=str(ROOT), work=work, grace=0.1 if not comes_out else DEADLINE_SECONDS),
+        ],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

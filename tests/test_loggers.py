@@ -23,7 +23,8 @@ def results(tmp_path, monkeypatch):
     def trained(logger):
         write_params(tmp_path, smoke_params() | {"logger": logger})
         results = tmp_path / f"results of {logger}"
-        train.main(Params.load(tmp_path), data=tmp_path / "data", model=results / "model.safetensors", results=results)
+        model, early = results / "model.safetensors", results / "early.safetensors"
+        train.main(Params.load(tmp_path), data=tmp_path / "data", model=model, early=early, results=results)
         return results
 
     return trained

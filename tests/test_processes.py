@@ -23,10 +23,12 @@ from test_batches import SHAPE
 from test_failures import (
     AUTOENCODER,
     COMMANDS,
+    EARLY,
     GO_BACK,
     GRADES,
     JUDGE,
     MODEL,
+    SECOND_JUDGE,
     TEST,
     TRAIN,
     write_autoencoder,
@@ -297,8 +299,10 @@ def test_images_verdicts_and_bounds_are_the_same_in_any_number_of_processes(in_p
 def test_a_stage_that_samples_writes_the_same_in_two_processes(in_processes, copy, name):
     found = []
     write = copy("models")
-    write_model(write / MODEL)
-    write_judge(write / JUDGE)
+    for model in (MODEL, EARLY):
+        write_model(write / model)
+    for judge in (JUDGE, SECOND_JUDGE):
+        write_judge(write / judge)
     for count in (1, 2):
         folder = shutil.copytree(write, write.with_name(f"in {count}"))
         assert in_processes(count, folder, run_stage, name) == [0] * count, errors(folder, count)
