@@ -43,7 +43,7 @@ LAST_STAGE = "evaluate"
 COLLECTED = ("results/data", "results/train", "results/evaluate")
 SHARED = ("seed", "data", "judge", "evaluate", TRAINING_SEED)  # params, or sections, that no grid may vary
 FOLLOWED = {"seed", "schedule", "timesteps", "data", "judge", "model", "train", "sampling", "evaluate"}
-Measure = Literal["fid", "kid", "accuracy", "precision", "recall", "clipped_density", "coverage"]
+Measure = Literal["fid", "kid", "accuracy", "precision", "recall", "clipped_density", "coverage", "clipped_coverage"]
 Scalar = bool | int | float | str
 Values = Annotated[list[Scalar | list[Scalar]], Field(min_length=1)]
 

@@ -21,7 +21,7 @@ from playground.page import build
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE, TIMESTEPS, NAMES = (3, 8, 8), 50, HOSTILE[:3]
-SCHEDULES = ("linear", "cosine", "sigmoid", "linear_zero_snr")
+SCHEDULES = ("linear", "cosine", "sigmoid", "linear_zero_snr", "flow")
 
 
 @pytest.fixture(scope="module")

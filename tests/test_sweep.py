@@ -159,7 +159,7 @@ def test_a_wrong_file_is_refused_in_one_line_before_any_work(tmp_path, monkeypat
 @pytest.mark.parametrize("name", ["exercises", "seeds"])
 def test_the_sweeps_of_the_project_are_possible_with_the_default_params(name):
     runs = Sweep.load(ROOT / f"studies/{name}.yaml").runs(name, Params.load(ROOT))
-    assert len(runs) == {"exercises": 4, "seeds": 5}[name]
+    assert len(runs) == {"exercises": 5, "seeds": 5}[name]
 
 
 def test_a_blocks_values_are_combined_and_texts_are_quoted():

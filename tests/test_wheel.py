@@ -28,7 +28,7 @@ def unpacked(tmp_path_factory):
 
 def test_it_holds_the_library_and_the_pages(unpacked):
     packages = {path.name for path in unpacked.iterdir() if path.suffix != ".dist-info"}
-    assert packages == {"diffusion", "report"}
+    assert packages == {"diffusion", "playground", "report"}
     for package in packages:
         files = [path.relative_to(ROOT / "src") for path in (ROOT / "src" / package).rglob("*") if path.is_file()]
         missing = [path for path in files if path.suffix != ".pyc" and not (unpacked / path).is_file()]
