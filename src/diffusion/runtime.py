@@ -48,8 +48,12 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context to call a network in: weights stay fp32, convolutions and matrix products run in `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    """The context to call a network in: weights stay fp32, convolutions and matrix products run in `precision`.
+
+    Without PyTorch's cache of converted weights: all threads share it, so that what a lane computes would depend, in its
+    last digits, on when the others leave their contexts.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
 def place(net: Net, device: torch.device) -> Net:
