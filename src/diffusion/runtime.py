@@ -50,8 +50,8 @@ def pick_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context to call a network in: weights stay fp32, convolutions and matrix products run in `precision`.
 
-    Without PyTorch's cache of converted weights: all threads share it, so that what a lane computes would depend, in its
-    last digits, on when the others leave their contexts.
+    Without PyTorch's cache of converted weights: all threads share it, so the last digits of what a lane computes would
+    depend on when the others leave their contexts.
     """
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
