@@ -29,5 +29,6 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 def memory_keys(stage: str, params: Params) -> str:
     """The keys that decide how much memory a stage takes, with their values, largest effect first; "" if none does."""
-    named = chain.from_iterable(OF_NET[params.model.kind] if key == NET else (key,) for key in KEYS.get(stage, ()))
+    of_net = OF_NET.get(params.model.kind, ())
+    named = chain.from_iterable(of_net if key == NET else (key,) for key in KEYS.get(stage, ()))
     return ", ".join(f"{key} = {attrgetter(key)(params)}" for key in named)
