@@ -1,6 +1,8 @@
 """Data larger than memory: the same bytes as in memory, and little of them resident."""
 
+import hashlib
 import re
+import time
 import weakref
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import torch
 from benchmarks.load import Load, measure
 from diffusion import mapping, tensors
 from diffusion.data import Dataset, load_split, moments, save_split
-from diffusion.mapping import bytes_of, rows_of, scratch
+from diffusion.mapping import blocks_of, bytes_of, give_back, rows_of, scratch
+from diffusion.sources.splits import _checksum
+from stages.prepare import duplicates
 
 MEBI = 2**20
 DRAW = torch.Generator().manual_seed(0)
@@ -44,18 +48,53 @@ def test_a_damaged_split_is_refused_before_it_is_mapped(tmp_path, all_is_large):
         load_split(path)
 
 
-def test_no_thread_keeps_a_mapping(all_is_large, monkeypatch):
-    monkeypatch.setattr(mapping, "Thread", lambda **_: type("Idle", (), {"start": lambda self: None})())
+def test_blocks_are_the_rows_in_their_order(monkeypatch):
+    monkeypatch.setattr(mapping, "BLOCK_BYTES", 1000)
+    blocks = [*blocks_of(IMAGES)]
+    assert torch.equal(torch.cat(blocks), IMAGES) and max(block.nbytes for block in blocks) == 20 * 48
+    assert len([*blocks_of(torch.zeros(2, 2000))]) == 2
+
+
+def test_checksum_and_duplicates_know_no_blocks(monkeypatch):
+    parts = [Dataset(IMAGES[:1000], LABELS[:1000], ("a",)), Dataset(IMAGES[900:], LABELS[900:], ("a",))]
+    whole = hashlib.sha256(b"".join(part.images.numpy().tobytes() + part.labels.numpy().tobytes() for part in parts))
+    monkeypatch.setattr(mapping, "BLOCK_BYTES", 1000)
+    assert _checksum(parts) == whole.hexdigest()
+    assert duplicates(*(part.images for part in parts)) == 100
+
+
+def test_nothing_keeps_a_mapping(all_is_large, monkeypatch):
     made = []
     monkeypatch.setattr(mapping.mmap, "mmap", lambda *a, _mmap=mapping.mmap.mmap: made.append(_mmap(*a)) or made[-1])
     images = scratch((10, 4))
     reference = weakref.ref(made.pop())
+    give_back()
     assert reference() is not None
     del images
-    assert reference() is None
+    assert soon(lambda: reference() is None)  # the thread may have had it in hand
 
 
-def test_what_is_written_to_a_mapped_file_stays_in_memory(tmp_path):
+def test_what_is_read_now_and_then_is_given_back(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(64 * MEBI))
+    content = bytes_of(tmp_path / "a")
+    before = resident_of_files()
+    with mapping._lock:  # the thread waits for it
+        assert not content.any() and resident_of_files() > before + 48 * MEBI
+    assert soon(lambda: resident_of_files() < before + 8 * MEBI)
+
+
+def resident_of_files():
+    return 1024 * int(re.search(r"RssFile:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
+def soon(holds, seconds=10):
+    end = time.monotonic() + seconds
+    while not (found := holds()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
+
+
+def test_what_is_written_to_a_mapped_file_does_not_reach_it(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     bytes_of(tmp_path / "a")[0] = 0
     assert (tmp_path / "a").read_bytes() == b"abc"
