@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from benchmarks.load import Load, measure
@@ -105,9 +106,28 @@ def test_a_full_disk_is_an_error_and_no_death(all_is_large):
         scratch((2**60,))
 
 
+def test_a_file_written_in_blocks_is_that_of_safetensors(tmp_path, monkeypatch):
+    monkeypatch.setattr(mapping, "BLOCK_BYTES", 1000)
+    many = {
+        "images": IMAGES,
+        "labels": LABELS,
+        'ä "quoted"\\\n\x7f': torch.randn(3, generator=DRAW).to(torch.bfloat16),
+        "scalar": torch.tensor(0.5, dtype=torch.float64),
+        "none": torch.empty(0, 3),
+        "truth": torch.tensor([True, False, True]),
+        "half": torch.ones(7, 1, dtype=torch.float16),
+    }
+    for described in ({}, {"description": '{"a": "ö\x1f\\u2028\u2028/"}'}):
+        for some in ({"images": IMAGES}, many):
+            safetensors.torch.save_file(some, tmp_path / "theirs", described)
+            with open(tmp_path / "ours", "wb") as file:
+                tensors.save_file(some, file, described)
+            assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
 def write_large():
     pixels = scratch((NUMBER, 3, 64, 64))
-    for block in pixels.split(1024):
+    for block in blocks_of(pixels):
         block.random_(0, 256)
     save_split(Path("data/train.safetensors"), Dataset(pixels, torch.zeros(NUMBER, dtype=torch.long), ("a",)), {})
 
@@ -121,3 +141,7 @@ def read_large():
 
 def test_reading_400_mebibytes_leaves_few_of_them_resident():
     assert measure(Load("read", NUMBER, write_large, read_large)).peak < 250 * MEBI
+
+
+def test_writing_400_mebibytes_leaves_few_of_them_resident():
+    assert measure(Load("write", NUMBER, Path, write_large)).peak < 250 * MEBI
