@@ -158,8 +158,10 @@ def nearest_neighbours(
 ) -> Neighbours:
     """The nearest row of b for every row of a, by Euclidean distance of the flattened rows.
 
-    a (N, ...) and b (M, ...) go through `to_float` block by block. Raises ValueError if one of them is empty.
+    a (N, ...) and b (M, ...) go through `to_float` block by block: `block` rows, or fewer where these have more than
+    MAX_ELEMENTS. Raises ValueError if one of them is empty.
     """
+    block = max(1, min(block, MAX_ELEMENTS // max(1, a[:1].numel())))
     found = [_nearest(to_float(rows), b.flatten(1), block, to_float) for rows in a.flatten(1).split(block)]
     return Neighbours(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
