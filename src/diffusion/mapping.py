@@ -21,7 +21,7 @@ from torch import Tensor
 
 LARGE = 2**28  # bytes of a tensor from which on a mapped file is better than memory
 BLOCK_BYTES = 2**24  # of rows that are looked at together
-AROUND_BYTES = 2**16  # that the system makes resident with a byte that is read
+AROUND_BYTES = 2**21  # that the system may make resident with a byte that is read: a huge page
 EVERY_SECONDS = 0.1  # in which a training reads some thousand images
 
 _mappings: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
@@ -67,7 +67,7 @@ def blocks_of(rows: Tensor) -> Iterator[Tensor]:
 def rows_of(images: Tensor, indices: Tensor) -> Tensor:
     """The rows of uint8 images (N, ...) at `indices`, as `scratch` has room for them."""
     rows = scratch((len(indices), *images.shape[1:]))
-    number = BLOCK_BYTES // (AROUND_BYTES + _row_bytes(rows))  # of rows that lie anywhere
+    number = 4 * BLOCK_BYTES // (AROUND_BYTES + _row_bytes(rows))  # of rows that lie anywhere
     for target, chosen in zip(_blocks(rows, number), _blocks(indices, number), strict=True):
         torch.index_select(images, 0, chosen, out=target)
     return rows
