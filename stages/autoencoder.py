@@ -12,6 +12,7 @@ from diffusion.latents.autoencoder_net import Autoencoder
 from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
+from diffusion.transfer import all_sent
 from stages.params.params import LatentParams
 from stages.shared.command import run
 from stages.shared.machine import machine_of
@@ -72,7 +73,7 @@ def training_of(params: LatentParams, data: Dataset, device: torch.device, preci
     loss = reconstruction_loss(net, kl_weight=settings.kl_weight, precision=precision)
     optimiser = Optimiser(net.parameters(), settings.learning_rate, settings.steps, warmup_steps=WARMUP_STEPS)
     learners = {"autoencoder": Learner(net, loss, optimiser)}
-    items, labels = data.images.to(device), data.labels.to(device)
+    items, labels = all_sent(data.images, device), data.labels.to(device)
     update = training_step(
         learners,
         items,

@@ -12,6 +12,7 @@ from diffusion.data import Dataset
 from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
+from diffusion.transfer import all_sent
 from stages.params.params import BaselineParams
 from stages.shared.command import run
 from stages.shared.together import in_processes
@@ -61,7 +62,7 @@ def training_of(params: BaselineParams, data: Dataset, device: torch.device, pre
             Ema(generator, settings.ema_decay),
         ),
     }
-    items, labels = data.images.to(device), data.labels.to(device)
+    items, labels = all_sent(data.images, device), data.labels.to(device)
     update = training_step(
         learners,
         items,

@@ -14,6 +14,7 @@ from diffusion.quality.judge import JUDGE, NOISY, SECOND, Judge, Net, judge_loss
 from diffusion.runtime import place
 from diffusion.training.loop import Learner, Update, state_of, training_step
 from diffusion.training.optimiser import Optimiser
+from diffusion.transfer import all_sent
 from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.machine import machine_of
@@ -100,7 +101,7 @@ def training_of(
         warmup_steps=round(WARMUP_SHARE * settings.steps),
     )
     learners = {kind: Learner(net, judge_loss(net, precision=precision, varied=settings.augment), optimiser)}
-    items, labels = train.images.to(device), train.labels.to(device)
+    items, labels = all_sent(train.images, device), train.labels.to(device)
     update = training_step(
         learners,
         items,

@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.data import Dataset, examples, moments, save_sheet, save_split
+from diffusion.mapping import blocks_of
 from diffusion.randomness import generator_for
 from diffusion.sources.splits import Splits, load_splits
 from stages.params.data_rules import misfits_of_chapters, refuse_misfit
@@ -75,7 +76,7 @@ def duplicates(train: Tensor, test: Tensor) -> int:
 
 
 def _digests(images: Tensor) -> Iterator[bytes]:
-    return (blake2b(image.numpy().data, digest_size=16).digest() for image in images)
+    return (blake2b(image.numpy().data, digest_size=16).digest() for block in blocks_of(images) for image in block)
 
 
 def _figures(part: Dataset) -> dict[str, float]:

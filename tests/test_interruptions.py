@@ -80,10 +80,10 @@ def die(name, folder, kill, root):
             os.kill(os.getpid(), at)
         return descend(self, loss, gradient)
 
-    def save_or_die(tensors, path, *rest):
-        save_file(tensors, path, *rest)
+    def save_or_die(tensors, file, *rest):
+        save_file(tensors, file, *rest)
         if here == ["half a checkpoint"]:
-            os.truncate(path, os.path.getsize(path) // 2)
+            file.truncate(file.tell() // 2)
             os.kill(os.getpid(), at)
 
     def replace_or_die(source, target):

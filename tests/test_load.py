@@ -79,6 +79,13 @@ def test_images_are_turned_into_floats_a_block_at_a_time():
     assert largest.bytes <= PIXELS.nbytes  # as floats they are four times as many
 
 
+def test_a_block_of_large_images_has_fewer_of_them():
+    images = torch.zeros(1024, 3, 64, 64, dtype=torch.uint8)
+    with Largest() as largest:
+        metrics.nearest_neighbours(images, images[:600], to_float=to_float)
+    assert largest.bytes <= 8 * metrics.MAX_ELEMENTS
+
+
 @pytest.fixture
 def params():
     preset = (ROOT / load.PRESET).read_text().replace("-S ", "").split()

@@ -1,7 +1,6 @@
 """The metrics against outside references, closed forms, and themselves at another block size."""
 
 import math
-from functools import reduce
 
 import numpy as np
 import pytest
@@ -58,19 +57,6 @@ def test_frechet_distance_of_a_set_to_itself_and_of_degenerate_sets_is_zero() ->
     flat = REAL @ normal(16, 3, seed=2) @ normal(3, 16, seed=3)  # dependent features: eigenvalues round below zero
     assert metrics.frechet_distance(REAL, REAL) == pytest.approx(0, abs=1e-8)
     assert metrics.frechet_distance(flat, flat) == pytest.approx(0, abs=1e-4)
-
-
-def test_moments_of_parts_are_those_of_the_whole() -> None:
-    """In parts of different sizes and means, for 50,000 samples of which a tenth is held at a time."""
-    parts = [normal(n, 16, seed=n) * scale + shift for n, scale, shift in ((5000, 1, 0), (2, 3, 100), (44_998, 2, -5))]
-    whole = metrics.Moments.of(torch.cat(parts))
-    merged = reduce(metrics.Moments.merged, map(metrics.Moments.of, parts))
-    assert merged.number == whole.number == 50_000
-    assert torch.allclose(merged.mean, whole.mean, rtol=1e-12)
-    assert torch.allclose(merged.covariance, whole.covariance, rtol=1e-10)
-    of_test = metrics.Moments.of(REAL)
-    both = [metrics.frechet_distance_of_moments(moments, of_test) for moments in (merged, whole)]
-    assert both[0] == pytest.approx(both[1], rel=1e-10)
 
 
 def test_frechet_distance_is_symmetric() -> None:

@@ -410,6 +410,15 @@ def test_processes_are_one_for_every_gpu(monkeypatch):
         together.processes_of(16, torch.device("cuda"))
 
 
+def test_processes_on_a_device_that_only_one_can_use_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"^processes: 2 is not possible on mps \(allowed here: auto, or up to 1\)$"):
+        together.processes_of(2, torch.device("mps"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    refusal = r"^device: mps is not possible in 2 processes \(allowed under torchrun: cpu, cuda\)$"
+    with pytest.raises(ValueError, match=refusal), processes.joined(torch.device("mps")):
+        pass
+
+
 def test_by_torchrun_or_by_the_params_a_stage_gives_the_same_bytes(in_processes, copy):
     """As a user starts it: once by hand, and once by DVC's command with `processes: 2`."""
     one, by_hand, by_params = map(copy, ("one", "by hand", "by params"))

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from diffusion.files import whole_file
-from diffusion.mapping import rows_of
+from diffusion.mapping import blocks_of, rows_of
 from diffusion.tensors import load_tensors, save_tensors
 
 GREY = 128
-BLOCK = 1024  # images that are looked at together, where there may be more than memory holds
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ def gather(batches: Iterable[Tensor]) -> Tensor:
 
 def moments(images: Tensor) -> tuple[float, float]:
     """Mean and standard deviation of all pixels of uint8 images, on the scale of [-1, 1], exact up to rounding."""
-    counts = sum(block.flatten().bincount(minlength=256) for block in images.split(BLOCK)).double()
+    of_blocks = [block.flatten().bincount(minlength=256) for block in blocks_of(images)]
+    counts = torch.stack(of_blocks).sum(0).double()
     values = torch.arange(256, dtype=torch.float64) / 127.5 - 1
     mean = (counts * values).sum() / counts.sum()
     variance = (counts * (values - mean) ** 2).sum() / counts.sum()

@@ -23,6 +23,7 @@ from torch.distributed.rendezvous import rendezvous
 from diffusion.files import written_by_first
 from diffusion.lanes import in_lanes
 
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}  # what carries tensors, by device
 LOOPBACK = ("lo", "lo0")
 JOIN_SECONDS = 300.0  # until all processes are there; what each imports may come from a slow disk
 WAIT = timedelta(minutes=30)  # for the others at a meeting: the first may be writing
@@ -62,10 +63,13 @@ def joined(device: torch.device) -> Iterator[None]:
     """In the block this is one of the processes that torchrun's variables tell of, with a GPU of its own on `cuda`.
 
     Files are written by the first process (see `diffusion.files`). Raises ValueError if the processes do not find each
-    other within JOIN_SECONDS, or there are fewer GPUs than processes.
+    other within JOIN_SECONDS, there are fewer GPUs than processes, or the device is one that only one process can use.
     """
     global _group
     number, local = int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", 0))
+    if device.type not in BACKENDS:
+        allowed = ", ".join(BACKENDS)
+        raise ValueError(f"device: {device} is not possible in {number} processes (allowed under torchrun: {allowed})")
     if os.environ.get("LOCAL_WORLD_SIZE") == str(number):  # all on this machine
         for name in (name for _, name in socket.if_nameindex() if name in LOOPBACK):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
@@ -75,9 +79,8 @@ def joined(device: torch.device) -> Iterator[None]:
             raise ValueError(f"processes: no GPU is left for process {local} of {torch.cuda.device_count()} GPUs")
         torch.cuda.set_device(local)
     store, me = _meeting_place(number)
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     with _answered():
-        dist.init_process_group(backend, store=store, rank=me, world_size=number, timeout=WAIT)
+        dist.init_process_group(BACKENDS[device.type], store=store, rank=me, world_size=number, timeout=WAIT)
     _group = _Group(me, number, store)
     try:
         with written_by_first(me == 0, meet):

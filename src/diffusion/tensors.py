@@ -1,21 +1,19 @@
 """Tensors and models on disk: safetensors with a JSON description, written atomically."""
 
 import json
-import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from diffusion.files import whole_file
-from diffusion.mapping import LARGE, bytes_of
+from diffusion.mapping import LARGE, blocks_of, bytes_of
 from diffusion.memory import is_shortage
 
 DESCRIPTION = "description"
@@ -31,12 +29,27 @@ Net = TypeVar("Net", bound=nn.Module)
 def save_tensors(path: Path, tensors: Tensors, description: Description) -> None:
     """Write tensors and a JSON-serialisable description. Raises OSError as `whole_file` does."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as partial:
-        try:
-            save_file(contiguous, partial, {DESCRIPTION: json.dumps(description, sort_keys=True)})
-        except SafetensorError as error:
-            raise _as_os_error(error) from error
+    with whole_file(path) as partial, open(partial, "wb") as file:
+        save_file(contiguous, file, {DESCRIPTION: json.dumps(description, sort_keys=True)})
         partial.chmod(0o644)
+
+
+def save_file(tensors: Tensors, file: BinaryIO, metadata: dict[str, str]) -> None:
+    """Write contiguous tensors on the CPU: the bytes that `safetensors.torch.save_file` writes, block by block, so that
+    tensors which are mapped need not fit into memory."""
+    empty = {name: torch.empty(0, dtype=tensor.dtype) for name, tensor in tensors.items()}
+    header = json.loads(save(empty, metadata)[8:])  # in the order of the file, with the names of the dtypes
+    names = [name for name in header if name in tensors]
+    last = 0
+    for name in names:
+        first, last = last, last + tensors[name].nbytes
+        header[name] |= {"shape": list(tensors[name].shape), "data_offsets": [first, last]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in names:
+        for block in blocks_of(tensors[name].view(-1).view(torch.uint8)):
+            file.write(block.numpy().data)
 
 
 def load_tensors(path: Path) -> tuple[Tensors, Description]:
@@ -171,9 +184,3 @@ def _largest(value: Any) -> float:
 def one_line(error: Exception) -> str:
     """The message of an error as part of a line."""
     return " ".join(str(error).split())[:200]
-
-
-def _as_os_error(error: SafetensorError) -> Exception:
-    """The operating system's error that safetensors quotes in its message; the error itself if it quotes none."""
-    quoted = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(quoted[1]), os.strerror(int(quoted[1]))) if quoted else error

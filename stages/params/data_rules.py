@@ -9,9 +9,10 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from diffusion.data import BLOCK, Dataset
+from diffusion.data import Dataset
 from diffusion.latents.captions import choose_held_out, class_words
 from diffusion.latents.properties import KINDS, OF_STROKES, kind_of
+from diffusion.mapping import blocks_of
 from stages.params.keys import Keys, LatentKeys
 from stages.params.params import BaselineParams, LatentParams, ScoreParams
 from stages.params.rules import Conflict, in_one_line
@@ -38,7 +39,7 @@ def unusable(train: Dataset, test: Dataset) -> Iterator[str]:
     if test.labels.bincount().max() < 2:
         yield "data: no class has two test images, to measure diversity by (data.test_limit or data.root leave too few)"
     for name, part in (("training", train), ("test", test)):
-        if all((block == part.images[0]).all() for block in part.images.split(BLOCK)):
+        if all((block == part.images[0]).all() for block in blocks_of(part.images)):
             yield f"data: all {len(part.images)} {name} images are the same (allowed: images that differ)"
 
 

@@ -18,6 +18,7 @@ from diffusion.runtime import place
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import Learner, Update, training_step
 from diffusion.training.optimiser import Ema, Optimiser
+from diffusion.transfer import all_sent
 from stages.params.keys import Model, Train
 from stages.params.params import Params
 from stages.shared.training import Learners
@@ -50,7 +51,7 @@ def denoiser_training(
     denoiser = Denoiser(called, noise_schedule(params.schedule, params.timesteps), train.target, precision)
     loss = denoising_loss(denoiser, dropout=train.label_dropout, times=train.times, weighting=train.weighting)
     learners = {"denoiser": learner_of(net, augmented(loss) if augmented else loss, train)}
-    items, conditions = items.to(device), conditions.to(device)
+    items, conditions = all_sent(items, device), conditions.to(device)
     update = training_step(
         learners,
         items,

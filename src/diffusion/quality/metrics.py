@@ -48,51 +48,20 @@ class Memorisation(NamedTuple):
     first_percentile_test: float
 
 
-class Moments(NamedTuple):
-    """What the Frechet distance needs to know of features: of any number of them in the memory of a few.
-
-    Moments of parts give those of the whole, so that parts may come one after the other or from several processes.
-    """
-
-    number: int
-    mean: Tensor  # (D,), float64
-    covariance: Tensor  # (D, D), unbiased
-
-    @classmethod
-    def of(cls, features: Tensor) -> "Moments":
-        """Those of features (N, D). Raises ValueError for fewer than 2 samples."""
-        features = _features(features, 2)
-        return cls(len(features), features.mean(0), torch.atleast_2d(features.T.cov()))
-
-    def merged(self, other: "Moments") -> "Moments":
-        """Those of both sets together (Chan et al. 1979, eq. 2.1)."""
-        number = self.number + other.number
-        apart = other.mean - self.mean
-        scatter = (self.number - 1) * self.covariance + (other.number - 1) * other.covariance
-        scatter = scatter + self.number * other.number / number * torch.outer(apart, apart)
-        return Moments(number, self.mean + other.number / number * apart, scatter / (number - 1))
-
-
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Squared Frechet distance of the Gaussians fitted to two sets of features (FID, Heusel et al. 2017, eq. 6).
 
-    Raises ValueError for fewer than 2 samples. It depends on the number of samples: compare with a floor of the same
-    number.
+    The trace of (S1 S2)^1/2 is the sum of the roots of the eigenvalues of the symmetric S1^1/2 S2 S1^1/2. Raises
+    ValueError for fewer than 2 samples. It depends on the number of samples: compare with a floor of the same number.
     """
-    return frechet_distance_of_moments(Moments.of(a), Moments.of(b))
-
-
-def frechet_distance_of_moments(a: Moments, b: Moments) -> float:
-    """The squared Frechet distance of the Gaussians with these moments.
-
-    The trace of (S1 S2)^1/2 is the sum of the roots of the eigenvalues of the symmetric S1^1/2 S2 S1^1/2.
-    """
-    values, vectors = torch.linalg.eigh(a.covariance)
+    a, b = _features(a, 2), _features(b, 2)
+    covariance_a, covariance_b = (torch.atleast_2d(features.T.cov()) for features in (a, b))
+    values, vectors = torch.linalg.eigh(covariance_a)
     root_a = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    product = root_a @ b.covariance @ root_a
+    product = root_a @ covariance_b @ root_a
     root_trace = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()
-    mean_term = (a.mean - b.mean).square().sum()
-    distance = mean_term + torch.trace(a.covariance + b.covariance) - 2 * root_trace
+    mean_term = (a.mean(0) - b.mean(0)).square().sum()
+    distance = mean_term + torch.trace(covariance_a + covariance_b) - 2 * root_trace
     return distance.clamp(min=0).item()
 
 
@@ -158,8 +127,10 @@ def nearest_neighbours(
 ) -> Neighbours:
     """The nearest row of b for every row of a, by Euclidean distance of the flattened rows.
 
-    a (N, ...) and b (M, ...) go through `to_float` block by block. Raises ValueError if one of them is empty.
+    a (N, ...) and b (M, ...) go through `to_float` block by block: `block` rows, or fewer where these have more than
+    MAX_ELEMENTS. Raises ValueError if one of them is empty.
     """
+    block = max(1, min(block, MAX_ELEMENTS // max(1, a[:1].numel())))
     found = [_nearest(to_float(rows), b.flatten(1), block, to_float) for rows in a.flatten(1).split(block)]
     return Neighbours(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 

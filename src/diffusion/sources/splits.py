@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion.data import Dataset
+from diffusion.mapping import blocks_of
 from diffusion.sources.contents import Watch
 from diffusion.sources.table import DATASETS
 
@@ -92,6 +93,7 @@ def _limited(part: Dataset, limit: int, key: str, generator: torch.Generator) ->
 def _checksum(parts: list[Dataset]) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.images.numpy().data)
+        for block in blocks_of(part.images):
+            digest.update(block.numpy().data)
         digest.update(part.labels.numpy().data)
     return digest.hexdigest()

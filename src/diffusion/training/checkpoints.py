@@ -176,15 +176,19 @@ def _flush_names(folder: Path) -> None:
 
 
 def _digest(path: Path) -> str:
+    return _sha256(path).hex()[:16]
+
+
+def _sha256(path: Path) -> bytes:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def fingerprint(*parts: object, files: Iterable[Path] = ()) -> str:
     """A short name that identifies everything a training depends on: JSON-serialisable parts and the bytes of files."""
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for path in sorted(files):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(_sha256(path))
     return digest.hexdigest()[:16]
 
 
