@@ -84,7 +84,8 @@ def guidance() -> pd.DataFrame:
         (7.5, 0.998, 0.38, 0.59, 1.21, 0.41, 40),
     ]
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(n=500, recall=table["coverage"], recognised=[recognised(500, a) for a in table["accuracy"]])
+    table = table.assign(n=500, recall=table["coverage"], recognised=[recognised(500, a) for a in table["accuracy"]])
+    return table.assign(**{f"{name}_second": table[name] for name in ("accuracy", "recall", "recognised")})
 
 
 def limited() -> pd.DataFrame:
@@ -231,7 +232,7 @@ def bits() -> pd.DataFrame:
 
 def prompts() -> pd.DataFrame:
     """Rows of sample_latent/prompts.csv."""
-    shares = {"accuracy": 0.91, "thickness": 0.72, "slant": 0.7, "width": 0.66, "held_out": 0.75}
+    shares = {"accuracy": 0.91, "recall": None, "thickness": 0.72, "slant": 0.7, "width": 0.66, "held_out": 0.75}
     rows = [{"group": "unseen", "scale": scale, "n": 300} | shares for scale in (1.0, 2.0, 4.0)]
     rows[1] |= {"accuracy": 0.95, "width": 0.68}
     return pd.DataFrame([*rows, rows[0] | {"group": "seen"}])

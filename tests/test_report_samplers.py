@@ -162,13 +162,20 @@ def test_a_sampler_has_one_colour_in_every_picture(reports, monkeypatch):
 
 def test_exercise_5_follows_the_figures():
     rows = literal.guidance()
-    first, second, last = guidance_answer(rows)
+    first, judges, second, last = guidance_answer(rows)
+    assert "by that test, and rank all of them alike." in judges
     assert "raises class fidelity" in first and "become sharper" in first and "The price is variety" in second
     assert "Unconditional samples (w = 0) are recognised as the class asked for in 10.4 %" in plain(last)
     strong = {"accuracy": 0.5, "sharpness": 0.2, "recall": 0.9, "coverage": 0.9, "diversity": 1.4}
-    first, second, _ = guidance_answer(changed(rows, "scale == 7.5", **strong))
+    first, judges, second, _ = guidance_answer(changed(rows, "scale == 7.5", **strong))
+    assert "they rank 1 of these the other way around, so that order rests on the judge." in judges
     assert "lowers it" in first and "become softer" in first and "No price in variety" in second
     assert "within the error" in guidance_answer(changed(rows, "scale == 7.5", accuracy=0.965))[0]
+    blind = rows.assign(recognised_second="x" * 500, accuracy_second=1.0)
+    assert "recognises 100.0 % and 100.0 %. Of 3 pairs of scales both judges tell 0 apart" in plain(
+        guidance_answer(blind)[1]
+    )
+    assert "neither confirms nor contradicts" in guidance_answer(blind)[1]
 
 
 def test_limits_of_guidance_are_compared_with_guidance_everywhere(reports):
