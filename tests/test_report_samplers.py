@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from literal_reports import SCHEDULES, VERDICT
-from run_reports import edit_json, reports_in
+from run_reports import edit_json, reports_in, write_json
 from test_report_words import changed, plain
 
 from report import claims as verdicts
@@ -108,12 +108,17 @@ def test_a_row_that_is_best_of_few_and_of_more_evaluations_is_told_once():
 def test_students_are_compared_with_their_teacher(reports):
     literal.write_frontier(reports)
     measured = {"seed": 0, "train": {"steps": 1200}}
-    _, students, _, table = frontier_blocks(reports, measured)
+    _, students, mean_flow, _, table = frontier_blocks(reports, measured)
     assert "4 NFE: FID 14.10 ± 0.20, 1.16 times the teacher's, and 95.0 %" in plain(students.text)
     assert "; 1 NFE: FID 30.50 ± 0.20, 2.50 times the teacher's" in plain(students.text)
-    assert "in 10 min 12 s" in plain(students.text)
+    assert "in 10 min 12 s" in plain(students.text) and "95.0 % class accuracy, recall 0.92." in plain(students.text)
+    assert "After 5,000 training steps in 10 min 40 s: 1 NFE: FID 61.00 ± 0.20, 2.00 times" in plain(mean_flow.text)
     rows = [[cell.text for cell in row[:4]] for row in table.rows]
     assert ["4", "distilled student", "uniform in t", "14.1"] in rows and "teacher" not in str(rows)
+    assert ["1", "MeanFlow", "uniform in t", "61.0"] in rows
+    record = reports.record("frontier/distilled.json")
+    write_json(reports.folder / "frontier/distilled.json", {key: record[key] for key in ("model_md5", "seconds")})
+    assert len(frontier_blocks(reports, measured)) == 4  # a study of before MeanFlow
 
 
 def test_a_frontier_of_another_model_says_so(reports):
