@@ -19,13 +19,12 @@ import torch
 from torch import nn
 
 from diffusion.data import Dataset
-from diffusion.denoiser import Denoiser, save_denoiser
+from diffusion.denoiser import Denoiser, load_denoiser, save_denoiser
 from diffusion.distillation import distillation_loss
 from diffusion.mean_flow import PATH, mean_flow_loss, with_intervals, with_steps
 from diffusion.nets.table import build_net
 from diffusion.runtime import describe_machine, place
 from diffusion.samplers.table import SamplerSetting
-from diffusion.schedule import noise_schedule
 from diffusion.tensors import load_tensors
 from diffusion.training.loop import Learner, training_step
 from diffusion.training.optimiser import Ema, Optimiser
@@ -62,10 +61,9 @@ def main(params: Params, *, data: Path, card: Path, model: Path, judge: Path, st
         net = train_mean_flow(description["net"], reference.train, params.seed, teacher.device, teacher.precision)
     description |= {"schedule": PATH, "target": PATH}
     for num_steps in MEAN_FLOW_STEPS:
-        plain = with_steps(net, num_steps)
-        save_denoiser(students / f"mean_flow_{num_steps}.safetensors", plain.state_dict(), description)
-        schedule = noise_schedule(PATH, params.timesteps)
-        compared.append(("mean_flow", num_steps, Denoiser(plain, schedule, PATH, teacher.precision)))
+        path = students / f"mean_flow_{num_steps}.safetensors"
+        save_denoiser(path, with_steps(net, num_steps).state_dict(), description)
+        compared.append(("mean_flow", num_steps, load_denoiser(path, teacher.device, teacher.precision)[0]))
 
     def rows() -> Iterator[list[object]]:
         for name, num_steps, denoiser in compared:
