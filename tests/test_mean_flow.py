@@ -145,6 +145,19 @@ def test_the_known_average_velocity_of_a_point_has_no_loss(monkeypatch):
     assert other["loss"] > 1e-3
 
 
+def test_the_known_average_velocity_of_a_gaussian_is_where_the_loss_is_least(monkeypatch):
+    """The velocity of one image is not that of all, but of its mean given z_s the target is the average velocity."""
+    x_0 = 0.5 * random_images(2048, 1, 8, 8, seed=4)
+
+    def slope(scale):
+        net = Exact(of_gaussian)
+        net.scale.data.fill_(scale)
+        found, _ = loss_of(net, x_0, monkeypatch, MOVING=1.0, POWER=0.0)
+        return torch.autograd.grad(found, [net.scale])[0].item()
+
+    assert abs(slope(1.0)) < 0.05 * abs(slope(1.5)) and slope(0.5) < 0 < slope(1.5)
+
+
 def test_no_gradient_flows_through_the_target(monkeypatch):
     """The gradient of a squared error whose target is held: 2 (u - target) du/dscale."""
     x_0 = torch.full((8, 1, 8, 8), POINT)
