@@ -158,6 +158,20 @@ def test_the_known_average_velocity_of_a_gaussian_is_where_the_loss_is_least(mon
     assert abs(slope(1.0)) < 0.05 * abs(slope(1.5)) and slope(0.5) < 0 < slope(1.5)
 
 
+def test_a_quarter_of_every_part_of_a_batch_moves(monkeypatch):
+    x_0, found = random_images(8, 1, 8, 8), []
+
+    def noted(net, z, velocity, r, s, condition, precision):
+        found.append((len(z), bool((r < s).all())))
+        return torch.zeros_like(z)
+
+    monkeypatch.setattr("diffusion.mean_flow.change_along_path", noted)
+    for rows in (slice(0, 4), slice(4, 8)):
+        draws = Draws(0, "mean_flow", 0, x_0.device, 8, rows)
+        mean_flow_loss(Exact(of_point))(x_0[rows], LABELS[:4], draws)
+    assert found == [(1, True), (1, True)]
+
+
 def test_no_gradient_flows_through_the_target(monkeypatch):
     """The gradient of a squared error whose target is held: 2 (u - target) du/dscale."""
     x_0 = torch.full((8, 1, 8, 8), POINT)

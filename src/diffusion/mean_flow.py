@@ -29,9 +29,10 @@ from diffusion.runtime import autocast
 from diffusion.schedule import per_sample
 
 PATH = "flow"  # the schedule and the target of networks `with_steps`
-MOVING = 0.25  # the share of a batch with r < s (table 1a); r = s, plain flow matching, holds the rest in place
-TIME_MEAN, TIME_STD = -0.4, 1.0  # of the logit of r and s (table 1d)
-SOFTENING, POWER = 1e-3, 1.0  # of the adaptive weight 1 / (squared error + SOFTENING)^POWER (eq. 22, table 1e)
+# as the paper has them for ImageNet (table 1)
+MOVING = 0.25  # the share of a batch with r < s; in the rest r = s, which is plain flow matching
+TIME_MEAN, TIME_STD = -0.4, 1.0  # of the logits of r and s, which are normal
+SOFTENING, POWER = 1e-3, 1.0  # of the adaptive weight 1 / (squared error + SOFTENING)^POWER
 
 
 class IntervalEmbedding(nn.Module):
@@ -125,7 +126,7 @@ def mean_flow_loss(net: nn.Module, precision: str = "fp32") -> Loss:
         eps = draws.normal(x_0.shape[1:], of="noise")
         times = (TIME_MEAN + TIME_STD * draws.normal((2,), of="t")).sigmoid()
         row = draws.share(torch.arange(draws.batch_size, device=x_0.device))
-        moving = row < MOVING * draws.batch_size
+        moving = row * MOVING % 1 < MOVING  # every fourth, so that every part of a batch has its share
         s, r = times.amax(dim=1), times.amin(dim=1)
         s, r = torch.where(moving, s, times[:, 0]), torch.where(moving, r, times[:, 0])
         velocity = eps - x_0
