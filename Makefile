@@ -135,7 +135,7 @@ help:
 	@echo "Studies, with results in git (they start from the models of a finished run)"
 	@echo "  make lesson                the lesson's own settings (hours on a CPU): reports/lesson"
 	@echo "  make frontier              every sampler, 5 to 1,000 network evaluations (an hour or more): reports/frontier"
-	@echo "  make distill               students of the default model for 8, 4, 2 and 1 evaluations: reports/frontier"
+	@echo "  make distill               students of the default model for 8, 4, 2 and 1 evaluations, and MeanFlow: reports/frontier"
 	@echo "  make sweep SWEEP=studies/NAME.yaml  a grid of params with training seeds, as DVC experiments: reports/NAME"
 	@echo "             seeds: five seeds of the default; exercises: T = 200, cosine and flow beside it (half an hour each)"
 	@echo "  make study STUDY=larger    latents against pixels, at the size of the data and at twice that (an hour)"

@@ -22,29 +22,32 @@ from stages.params.params import Params
 from stages.shared.command import run
 from stages.shared.judged import open_early, open_judged
 from stages.shared.outputs import CONFUSION, confusion_rows, write_table
+from stages.shared.second import second_reference
 from stages.shared.sheets import per_class, write_sheet
 from stages.shared.together import in_processes
 
+SECOND = ("accuracy", "recall", "recognised")  # of the second judge's verdict
 FIGURES = (
     *("n", "accuracy", "fid", "kid", "precision", "recall", "clipped_density", "coverage", "clipped_coverage"),
     *("diversity", "sharpness", "saturation", "calls_per_image", "recognised"),
+    *(f"{name}_second" for name in SECOND),
 )
 Measure = Callable[..., tuple[Tensor, Verdict, list[float | None]]]  # as `sample_and_judge`, of a name and options
 
 
-def main(params: Params, *, data: Path, model: Path, early: Path, judge: Path, results: Path) -> None:
-    """Sample every class of --model at every guidance scale, judge, write to --results.
+def main(params: Params, *, data: Path, model: Path, early: Path, judge: Path, second: Path, results: Path) -> None:
+    """Sample every class of --model at every guidance scale, judge by --judge and --second, write to --results.
 
     Scales that evaluate both halves are measured twice more: guided within `guidance.interval` alone, and with
     `guidance.rescale`. Then the model is guided by --early, from the same noise.
     """
     settings = params.guidance
     denoiser, reference = open_judged(params, data, model, judge)
-    bad = open_early(params, early, reference)
+    bad, other = open_early(params, early, reference), second_reference(reference, second)
     names = reference.train.class_names
     labels = classes_in_turn(len(names) * settings.samples_per_class, len(names))
     measure = partial(
-        sample_and_judge, denoiser, bad, reference, labels, settings.num_steps, params.sampling.batch_size
+        sample_and_judge, denoiser, bad, reference, other, labels, settings.num_steps, params.sampling.batch_size
     )
 
     rows, confusions, classes, firsts = [], [], [], {}
@@ -101,13 +104,14 @@ def sample_and_judge(
     denoiser: Denoiser,
     early: Denoiser,
     reference: Reference,
+    second: Reference,
     labels: Tensor,
     steps: int,
     batch_size: int,
     name: str,
     **guidance_options: Any,
 ) -> tuple[Tensor, Verdict, list[float | None]]:
-    """Images uint8 (N, C, H, W) of labels (N,), the verdict on them, and FIGURES.
+    """Images uint8 (N, C, H, W) of labels (N,), the verdict on them, and FIGURES, SECOND by the second judge.
 
     Options go to `guidance`; the start noise is the same whatever they are. Evaluations of `early` count as well.
     """
@@ -121,8 +125,9 @@ def sample_and_judge(
     with record_evaluations(denoiser, early) as seen:
         watch = partial(tqdm, desc=name, unit="batch")
         images = model.images(labels, reference.seed, "guidance", batch_size, watch)
-    result = verdict(reference, images, labels)
+    result, of_second = verdict(reference, images, labels), verdict(second, images, labels).as_dict()
     figures = result.as_dict() | {
+        **{f"{name}_second": of_second[name] for name in SECOND},
         "sharpness": reference.sharpness(images),
         "saturation": total(sum(beyond)) / total(len(beyond)),
         "calls_per_image": total(sum(seen)) / len(images),

@@ -1,14 +1,21 @@
-"""Progressive distillation: targets in closed form, and a student that learns what its teacher does."""
+"""Progressive distillation: targets in closed form, and a student that learns what its teacher does; the study."""
+
+import csv
+import json
 
 import torch
+from pipeline import ROOT
+from test_failures import write_judge, write_model, write_split
 
-from diffusion.denoiser import Conditional, Denoiser, clipped
+from diffusion.denoiser import Conditional, Denoiser, clipped, load_denoiser
 from diffusion.distillation import ddim_step, distillation_loss, one_step_x_0
 from diffusion.samplers.step import final
 from diffusion.samplers.table import SamplerSetting
 from diffusion.schedule import noise_schedule
 from diffusion.training.loop import Learner, fit, state_of, training_step
 from diffusion.training.optimiser import Ema, Optimiser
+from stages.params.params import Params
+from studies import distill, frontier
 
 SCHEDULE = noise_schedule("linear", 100)
 
@@ -65,3 +72,30 @@ def test_a_student_learns_what_two_steps_of_its_teacher_do():
     losses = [progress.means["loss"] for progress in fit(update, state_of(learners), 100, 10)]
     difference = sampled(Denoiser(ema.net, SCHEDULE, "v"), 1) - sampled(teacher, 2)
     assert losses[-1] < 0.01 * losses[0] and difference.abs().mean() < 0.01
+
+
+def test_the_study_trains_and_judges_students_and_mean_flow(tmp_path, monkeypatch):
+    monkeypatch.setattr(distill, "UPDATES", {2: 1, 1: 1})
+    for name, value in (("MEAN_FLOW_UPDATES", 2), ("TEACHER_STEPS", 3), ("BATCH_SIZE", 4)):
+        monkeypatch.setattr(distill, name, value)
+    for name, value in (("NUM_SAMPLES", 20), ("SAMPLING_SEEDS", 1)):
+        monkeypatch.setattr(frontier, name, value)
+    for split in ("train", "test"):
+        write_split(tmp_path / f"data/{split}.safetensors")
+    write_model(tmp_path / "model.safetensors")
+    write_judge(tmp_path / "judge.safetensors")
+    (tmp_path / "card.json").write_text(json.dumps({"dataset": "digits", "checksum": None}))
+    files = {name: tmp_path / f"{name}.safetensors" for name in ("model", "judge")}
+    folders = {name: tmp_path / name for name in ("data", "students", "report")}
+    distill.main(Params.load(ROOT).changed(["device=cpu"]), card=tmp_path / "card.json", **files, **folders)
+
+    rows = list(csv.DictReader((tmp_path / "report/distilled.csv").open()))
+    found = [(row["model"], row["calls"], row["n"]) for row in rows]
+    few = [(model, calls, "20") for model in ("student", "mean_flow") for calls in "21"]
+    assert found == [("teacher", "3", "20"), *few]
+    record = json.loads((tmp_path / "report/distilled.json").read_text())
+    assert record["updates"] == {"2": 1, "1": 1} and record["mean_flow"]["updates"] == 2
+    assert {"seconds", "cpu_seconds"} <= set(record) & set(record["mean_flow"])
+    made, description = load_denoiser(tmp_path / "students/mean_flow_1.safetensors", torch.device("cpu"), "fp32")
+    assert (description["schedule"], description["target"]) == ("flow", "flow")
+    assert made.predict(random_images(2, 1, 8, 8), made.schedule.timesteps, torch.tensor([0, 1])).abs().max() > 0

@@ -118,6 +118,20 @@ def test_coverage_within_classes_sees_a_class_of_copies(reference: Reference, sp
     assert reference.coverage_within_classes(features[:400], train.labels[:400]) is None
 
 
+def test_recall_can_be_asked_for_among_some_of_the_real_images(
+    reference: Reference, splits: tuple[Dataset, Dataset]
+) -> None:
+    train, test = splits
+    features = reference.judge.see(train.images[train.labels != 3][:600]).features  # samples of all classes but one
+    with_it, without_it = (
+        reference.recall_of(features, torch.where(rows)[0]) for rows in (test.labels == 3, test.labels != 3)
+    )
+    assert without_it > 0.8 and with_it < 0.5 * without_it
+    every = torch.arange(len(test.images))
+    assert reference.recall_of(features, every) == reference.quality(features).recall
+    assert reference.recall_of(features[:499], every) is None and reference.recall_of(features, every[:5]) is None
+
+
 def test_noise_is_judged_bad(reference: Reference) -> None:
     noise = torch.rand(500, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     seen = verdict(reference, noise, torch.arange(500) % 10)

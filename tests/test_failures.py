@@ -82,7 +82,7 @@ READERS = {  # the stages that read a file
     VAE: ["compare"],
     JUDGE: ["evaluate", "guidance", "score", "sample_latent", "compare"],
     NOISY_JUDGE: ["schedules"],
-    SECOND_JUDGE: ["evaluate", "compare"],
+    SECOND_JUDGE: ["evaluate", "guidance", "compare"],
     AUTOENCODER: ["train_latent"],
     GRADES: ["train_latent", "sample_latent"],
     LATENT: ["sample_latent"],

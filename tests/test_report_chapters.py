@@ -17,6 +17,7 @@ from report.reading import Reports
 from report.score import inpainting, inversion, known_scores, likelihood, likelihood_study, samplers
 from report.score.claims import score_claims
 from report.studies import DENSITY, in_place
+from report.wording import MISSING
 
 
 @pytest.fixture
@@ -113,6 +114,7 @@ def test_latents_are_compared_with_pixels(latents, page_params):
     )
     assert "classifies 97.5 % of 1,000 reconstructed test images correctly, 98.6 % of the real ones" in sentence
     edit_json(latents.folder / "sample_latent/metrics.json", fid=None, reconstructed={"fid": None})
+    assert ", recall 0.90 against 0.90 (n = 1,000 and 1,000)" in sentence
     assert "pixel space): class accuracy 93.0 %" in plain(comparison.quality_answer(latents, params))
 
 
@@ -147,6 +149,15 @@ def test_prompts_hold_only_where_they_do():
     assert "each property at least 60.0 %) is met" in sentence
     missed = changed(literal.prompts(), "group == 'unseen'", width=0.5, accuracy=0.8)
     assert "is missed by width and class" in prompts.prompts_answer(missed)
+
+
+def test_accuracy_of_prompts_stands_beside_recall_or_the_reason_for_none():
+    rows = literal.prompts()
+    assert "; n = 300 is too few for a recall; the held-out" in plain(prompts.prompts_answer(rows))
+    assert "; recall 0.81; the held-out" in plain(prompts.prompts_answer(rows.assign(recall=0.81)))
+    shown = prompts.prompts_table(rows)
+    column = shown.headings.index("Recall")
+    assert {row[column].text for row in shown.rows} == {MISSING} and "none below 500 samples" in shown.caption
 
 
 def test_the_page_suggests_a_prompt_of_its_own_data(reports):

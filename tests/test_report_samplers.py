@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from literal_reports import SCHEDULES, VERDICT
-from run_reports import edit_json, reports_in
+from run_reports import edit_json, reports_in, write_json
 from test_report_words import changed, plain
 
 from report import claims as verdicts
@@ -108,12 +108,17 @@ def test_a_row_that_is_best_of_few_and_of_more_evaluations_is_told_once():
 def test_students_are_compared_with_their_teacher(reports):
     literal.write_frontier(reports)
     measured = {"seed": 0, "train": {"steps": 1200}}
-    _, students, _, table = frontier_blocks(reports, measured)
+    _, students, mean_flow, _, table = frontier_blocks(reports, measured)
     assert "4 NFE: FID 14.10 ± 0.20, 1.16 times the teacher's, and 95.0 %" in plain(students.text)
     assert "; 1 NFE: FID 30.50 ± 0.20, 2.50 times the teacher's" in plain(students.text)
-    assert "in 10 min 12 s" in plain(students.text)
+    assert "in 10 min 12 s" in plain(students.text) and "95.0 % class accuracy, recall 0.92." in plain(students.text)
+    assert "After 5,000 training steps in 10 min 40 s: 1 NFE: FID 61.00 ± 0.20, 2.00 times" in plain(mean_flow.text)
     rows = [[cell.text for cell in row[:4]] for row in table.rows]
     assert ["4", "distilled student", "uniform in t", "14.1"] in rows and "teacher" not in str(rows)
+    assert ["1", "MeanFlow", "uniform in t", "61.0"] in rows
+    record = reports.record("frontier/distilled.json")
+    write_json(reports.folder / "frontier/distilled.json", {key: record[key] for key in ("model_md5", "seconds")})
+    assert len(frontier_blocks(reports, measured)) == 4  # a study of before MeanFlow
 
 
 def test_a_frontier_of_another_model_says_so(reports):
@@ -162,13 +167,20 @@ def test_a_sampler_has_one_colour_in_every_picture(reports, monkeypatch):
 
 def test_exercise_5_follows_the_figures():
     rows = literal.guidance()
-    first, second, last = guidance_answer(rows)
+    first, judges, second, last = guidance_answer(rows)
+    assert "by that test, and rank all of them alike." in judges
     assert "raises class fidelity" in first and "become sharper" in first and "The price is variety" in second
     assert "Unconditional samples (w = 0) are recognised as the class asked for in 10.4 %" in plain(last)
     strong = {"accuracy": 0.5, "sharpness": 0.2, "recall": 0.9, "coverage": 0.9, "diversity": 1.4}
-    first, second, _ = guidance_answer(changed(rows, "scale == 7.5", **strong))
+    first, judges, second, _ = guidance_answer(changed(rows, "scale == 7.5", **strong))
+    assert "they rank 1 of these the other way around, so that order rests on the judge." in judges
     assert "lowers it" in first and "become softer" in first and "No price in variety" in second
     assert "within the error" in guidance_answer(changed(rows, "scale == 7.5", accuracy=0.965))[0]
+    blind = rows.assign(recognised_second="x" * 500, accuracy_second=1.0)
+    assert "recognises 100.0 % and 100.0 %. Of 3 pairs of scales both judges tell 0 apart" in plain(
+        guidance_answer(blind)[1]
+    )
+    assert "neither confirms nor contradicts" in guidance_answer(blind)[1]
 
 
 def test_limits_of_guidance_are_compared_with_guidance_everywhere(reports):

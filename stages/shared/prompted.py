@@ -31,6 +31,7 @@ class Prompts(NamedTuple):
     labels: Tensor  # (N,)
     grades: Tensor  # (N, 3)
     combination: Tensor  # (N,) the held-out combination, -1 for none
+    rows: Tensor  # (N,) of the test images
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +56,9 @@ class Prompted:
 
     @property
     def shares(self) -> list[str]:
-        """What is counted of images: whether they show the class, each property, and the one that was held out."""
-        return ["accuracy", *self.captions.properties, "held_out"]
+        """What is measured of images: whether they show the class, their recall, and whether they show each property,
+        and the one that was held out."""
+        return ["accuracy", "recall", *self.captions.properties, "held_out"]
 
     def draw(self, texts: Sequence[str], steps: int, scale: float, purpose: str, batch_size: int) -> Tensor:
         """Images uint8 (N, C, H, W), on the CPU, of texts by guided DDIM, under a progress bar."""
@@ -73,7 +75,8 @@ class Prompted:
     def real(self) -> Prompts:
         """What the real test images show, without texts."""
         test, grades = self.reference.test, self.captions.test_grades
-        return Prompts([], test.labels, grades, self.captions.unseen(test.labels, grades))
+        rows = torch.arange(len(test.images))
+        return Prompts([], test.labels, grades, self.captions.unseen(test.labels, grades), rows)
 
     def prompts(self, number: int, seen: bool) -> Prompts:
         """`number` captions of test images in their order, starting over after the last: of those with a held-out
@@ -91,7 +94,7 @@ class Prompted:
             caption(self.captions.properties, words[label], of_image, wording=index % len(WORDINGS))
             for index, (label, of_image) in enumerate(zip(labels.tolist(), grades.tolist(), strict=True))
         ]
-        return Prompts(texts, labels, grades, real.combination[chosen])
+        return Prompts(texts, labels, grades, real.combination[chosen], chosen)
 
     def class_texts(self, number: int) -> list[str]:
         """Captions that name nothing but the class, by the shares of the classes."""
@@ -100,11 +103,13 @@ class Prompted:
         return [caption(properties, words[label], (0, 0, 0), without=tuple(properties)) for label in labels]
 
     def judge(self, images: Tensor, prompts: Prompts) -> tuple[list[float | None], Tensor]:
-        """The `shares` of the images that show what their prompt says, and the grades measured (N, 3)."""
+        """The `shares` of the images, with the recall of the test images that their prompts describe, and the grades
+        measured (N, 3)."""
         found = self.captions.measured(images, prompts.labels)
         right = found == prompts.grades
         asked = prompts.combination >= 0
         held = right[asked, torch.tensor(self.captions.columns)[prompts.combination[asked]]]
-        classes = self.reference.judge.see(images).logits.argmax(1)
-        shares = [accuracy(classes, prompts.labels), *right.double().mean(dim=0).tolist()]
+        seen = self.reference.judge.see(images)
+        recall = self.reference.recall_of(seen.features, prompts.rows.unique())
+        shares = [accuracy(seen.logits.argmax(1), prompts.labels), recall, *right.double().mean(dim=0).tolist()]
         return [*shares, held.double().mean().item() if len(held) else None], found

@@ -123,6 +123,13 @@ class Reference:
             return None
         return mean(metrics.precision_recall_density_coverage(*pair).coverage for pair in enough)
 
+    def recall_of(self, features: Tensor, rows: Tensor) -> float | None:
+        """The recall of the test images in `rows` (R,) by samples with these features (N, D); None where n is under 500
+        or the test images are 5 or fewer."""
+        enough = len(features) >= MIN_SAMPLES and len(rows) > metrics.NEIGHBOURS
+        measured = metrics.precision_recall_density_coverage
+        return measured(self.test_features[rows], features).recall if enough else None
+
     def floor(self, num_samples: int, draws: int = 5) -> Floor:
         """Quality of `num_samples` random training images, or all if there are fewer: mean and spread of draws."""
         number = min(num_samples, len(self.train.images))

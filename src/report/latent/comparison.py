@@ -11,6 +11,8 @@ from report.plots.sheet import labelled_sheet
 from report.reading import Reports
 from report.wording import duration, fixed, number, percent, ratio, whole
 
+MEASURES = ("fid", "accuracy", "recall", "precision", "coverage")
+
 
 def section(reports: Reports, params: dict[str, Any]) -> Section:
     """The autoencoder, then both spaces side by side."""
@@ -58,8 +60,8 @@ def quality_answer(reports: Reports, params: dict[str, Any]) -> str:
     clock = [reports.record(f"{stage}/timing.json")["seconds"] for stage in ("train_latent", "train")]
     judge = latent["judge"]
     figures = (
-        f"class accuracy {percent(latent['accuracy'])} against {percent(pixel['accuracy'])} (n = {whole(latent['n'])} "
-        f"and {whole(pixel['n'])})"
+        f"class accuracy {percent(latent['accuracy'])} against {percent(pixel['accuracy'])}, recall "
+        f"{fixed(latent['recall'])} against {fixed(pixel['recall'])} (n = {whole(latent['n'])} and {whole(pixel['n'])})"
     )
     if latent["fid"] is not None and pixel["fid"] is not None:
         figures = f"FID {number(latent['fid'])} against {number(pixel['fid'])} in pixel space, {figures}"
@@ -94,7 +96,7 @@ def spaces_table(reports: Reports, params: dict[str, Any]) -> Table:
                 "rate": timing["images_per_second"],
                 "sample": 1000 * sample,
                 "n": quality["n"],
-                **{measure: quality[measure] for measure in ("fid", "accuracy", "precision", "coverage")},
+                **{measure: quality[measure] for measure in MEASURES},
             }
         )
     columns: list[Column] = [
@@ -108,10 +110,11 @@ def spaces_table(reports: Reports, params: dict[str, Any]) -> Table:
         ("n", "n", whole),
         ("fid", "FID", number),
         ("accuracy", "Class accuracy", percent),
+        ("recall", "Recall", fixed),
         ("precision", "Precision", fixed),
         ("coverage", "Coverage", fixed),
     ]
-    frame = pd.DataFrame(rows).astype({"fid": float, "precision": float, "coverage": float})
+    frame = pd.DataFrame(rows).astype(dict.fromkeys(MEASURES, float))
     card = reports.record("captions/card.json")
     caption = (
         "Class-conditional samples (in latents by captions that name the class alone), DDIM with "

@@ -9,7 +9,7 @@ from report.latent.views import VIEWS
 from report.page import CURRENT, Page
 from report.reading import Reports
 from report.studies import LARGER
-from report.wording import number, percent, whole
+from report.wording import fixed, number, percent, whole
 
 
 def headline(reports: Reports) -> str:
@@ -18,7 +18,7 @@ def headline(reports: Reports) -> str:
     return (
         "A denoiser of an autoencoder's latents is conditioned on captions by cross-attention. In combinations never "
         f"seen in training, {percent(row['accuracy'])} of its images show the class that the prompt names and "
-        f"{percent(row['held_out'])} the property that was held out."
+        f"{percent(row['held_out'])} the property that was held out; {prompts.recall_in_words(row)}."
     )
 
 
@@ -30,6 +30,7 @@ def tiles(reports: Reports) -> list[Tile]:
         Tile("Training images per second", f"{number(ratio['training'])} ×", "those of pixel space"),
         Tile("Samples per second", f"{number(ratio['sample'])} ×", "decoding included"),
         Tile("Class accuracy", percent(latent["accuracy"]), f"pixel space {percent(pixel['accuracy'])}"),
+        Tile("Recall", fixed(latent["recall"]), f"pixel space {fixed(pixel['recall'])}"),
         Tile("Held-out property", percent(row["held_out"]), f"chance {percent(prompts.CHANCE)}, n = {whole(row['n'])}"),
     ]
 

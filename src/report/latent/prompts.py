@@ -11,10 +11,10 @@ from report.plots.confusion import confusion_matrix, confusions
 from report.plots.grid import picture_grid
 from report.plots.sheet import labelled_sheet
 from report.reading import Reports
-from report.wording import NB, listing, percent, share_error, whole
+from report.wording import NB, fixed, listing, percent, share_error, whole
 
 GRADES = ["0", "1", "2"]
-BESIDE = {"group", "scale", "n", "accuracy", "held_out"}  # columns that are no property
+BESIDE = {"group", "scale", "n", "accuracy", "recall", "held_out"}  # columns that are no property
 CLASS_GOAL, PROPERTY_GOAL, CHANCE = 0.85, 0.6, 1 / 3
 GROUPS = {"unseen": "never seen in training", "seen": "seen in training", "reconstructed": "real images, reconstructed"}
 
@@ -52,8 +52,16 @@ def prompts_answer(prompts: pd.DataFrame) -> str:
     return (
         f"For combinations of class and property that no caption of the training had, at w = {row['scale']:g}: class "
         f"{percent(row['accuracy'])}, {listing(words)} correct (chance {percent(CHANCE)} a property, n = "
-        f"{whole(row['n'])}); the held-out property itself is correct in {percent(row['held_out'])}. {verdict}."
+        f"{whole(row['n'])}); {recall_in_words(row)}; the held-out property itself is correct in "
+        f"{percent(row['held_out'])}. {verdict}."
     )
+
+
+def recall_in_words(row: pd.Series) -> str:
+    """What share of the real images that the prompts describe the samples recall, or why that is not known."""
+    if pd.isna(row["recall"]):
+        return f"n = {whole(row['n'])} is too few for a recall"
+    return f"recall {fixed(row['recall'])}"
 
 
 def best(prompts: pd.DataFrame) -> pd.Series:
@@ -80,6 +88,7 @@ def prompts_table(prompts: pd.DataFrame) -> Table:
         ("scale", "w", lambda value: "" if np.isnan(value) else f"{value:g}"),
         ("n", "n", whole),
         ("accuracy", "Class", percent),
+        ("recall", "Recall", fixed),
         *((name, name.capitalize(), percent) for name in properties(prompts)),
         ("held_out", "Held-out property", percent),
     ]
@@ -87,7 +96,8 @@ def prompts_table(prompts: pd.DataFrame) -> Table:
     caption = (
         "Share of images that show what the prompt asked for, by the judge and by the measures that the captions come "
         f"from; prompts are full captions of test images. Standard error at most {percent(error)}. The last row is "
-        "what real images keep through the autoencoder."
+        "what real images keep through the autoencoder. Recall: of the test images that prompts describe; none below "
+        "500 samples, where it would show n."
     )
     return table(prompts, columns, caption)
 

@@ -76,7 +76,8 @@ def shares_table(rows: pd.DataFrame) -> Table:
     error = share_error(0.5, float(rows["n"].min()))
     caption = (
         "Share of images that show the class, and the one property that their prompt names, by the judge and by the "
-        f"measures that the captions come from. Standard error of the last column at most {percent(error)}."
+        f"measures that the captions come from. Standard error of the last column at most {percent(error)}. "
+        "Recall: none, since no real images belong to prompts that name one property alone."
     )
     return table(rows, columns, caption)
 

@@ -63,8 +63,11 @@ def kinds_table(both: pd.DataFrame) -> Block:
         ("kind", "Guidance", lambda kind: GUIDANCE.get(kind, "none")),
         ("calls_per_image", "NFE", whole),
         ("accuracy", "Class accuracy", percent),
+        ("accuracy_second", "Class accuracy, second judge", percent),
         ("fid", "FID", lambda value: fixed(value, 1)),
-        *((key, key.capitalize(), fixed) for key in ("precision", "recall", "coverage", "diversity", "sharpness")),
+        *((key, key.capitalize(), fixed) for key in ("precision", "recall")),
+        ("recall_second", "Recall, second judge", fixed),
+        *((key, key.capitalize(), fixed) for key in ("coverage", "diversity", "sharpness")),
     ]
     caption = (
         f"Both kinds of guidance, n = {whole(shown['n'].iloc[0])} each, same start noise. NFE counts evaluations of "

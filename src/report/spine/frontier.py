@@ -1,30 +1,35 @@
 """Network evaluations against quality: the committed results of `make frontier` and `make distill`."""
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from report.content import Column, Picture, Table, table, with_values
-from report.looks import SPACINGS, STUDENT, sampler_label, sampler_look
+from report.looks import MEAN_FLOW, SPACINGS, STUDENT, sampler_label, sampler_look
 from report.plots.samplers import Panel, quality_by_calls
 from report.reading import Reports
 from report.studies import FRONTIER, Findings
 from report.wording import differ, duration, fixed, nfe, number, percent, ratio, spread, whole
 
 FEW, MORE = 10, 20  # network evaluations that are compared with DDPM's
-STUDENT_NAME = "distilled student"
+TRAINED_FOR_FEW = {"student": ("distilled student", STUDENT), "mean_flow": ("MeanFlow", MEAN_FLOW)}  # by `model`
 MEASURES = {"fid": "FID (lower is better)", "precision": "precision", "coverage": "coverage"}
 
 
 def findings(reports: Reports, params: dict[str, Any]) -> Findings:
-    """Text, picture and table of every sampler at several numbers of evaluations, and of students if there are any."""
+    """Text, picture and table of every sampler at several numbers of evaluations, and of models that were trained for
+    few if there are any."""
     rows = averaged(reports.table("frontier/frontier.csv"))
     shown, texts = best_spacings(rows), [answer(rows)]
     if students_belong(reports, FRONTIER.about(reports)):
-        distilled = averaged(reports.table("frontier/distilled.csv")).assign(label=STUDENT_NAME)
-        texts.append(students_answer(distilled, reports.record("frontier/distilled.json")["seconds"]))
-        students = distilled[distilled["model"] == "student"].sort_values("calls")
-        shown, rows = pd.concat([shown, students]), pd.concat([rows, students])
+        distilled, about = averaged(reports.table("frontier/distilled.csv")), reports.record("frontier/distilled.json")
+        texts.append(students_answer(distilled, about["seconds"]))
+        if "mean_flow" in about:
+            texts.append(mean_flow_answer(distilled, about["mean_flow"]))
+        for model, (name, _) in TRAINED_FOR_FEW.items():
+            few = distilled[distilled["model"] == model].sort_values("calls").assign(label=name)
+            shown, rows = pd.concat([shown, few]), pd.concat([rows, few])
     return Findings(tuple(texts), (frontier_picture(reports, shown), frontier_table(rows)))
 
 
@@ -85,16 +90,44 @@ def students_answer(rows: pd.DataFrame, seconds: float) -> str:
     (teacher,) = rows[rows["model"] == "teacher"].to_dict("records")
     parts = [
         f"{nfe(row['calls'])}: FID {spread(row['fid'], row['fid_std'])}, "
-        f"{number(ratio(row['fid'], teacher['fid']))} times the teacher's, and "
-        f"{percent(row['accuracy'])} class accuracy"
-        for row in rows[rows["model"] == "student"].sort_values("calls", ascending=False).to_dict("records")
+        f"{number(ratio(row['fid'], teacher['fid']))} times the teacher's, and {fidelity(row)}"
+        for row in by_calls(rows, "student")
     ]
     return (
         f"Students distilled from the model in {duration(seconds)} (`make distill`; each takes in one step what its "
         f"teacher takes in two) against the model with {nfe(teacher['calls'])} (DDIM, FID "
-        f"{spread(teacher['fid'], teacher['fid_std'])}, {percent(teacher['accuracy'])} class accuracy). "
+        f"{spread(teacher['fid'], teacher['fid_std'])}, {fidelity(teacher)}). "
         f"{'; '.join(parts)}."
     )
+
+
+def mean_flow_answer(rows: pd.DataFrame, training: dict[str, Any]) -> str:
+    """How far a model is from students of as many evaluations that was trained for few from the start."""
+    students = {row["calls"]: row for row in by_calls(rows, "student")}
+    parts = []
+    for row in by_calls(rows, "mean_flow"):
+        student = students[row["calls"]]
+        same = not differ(row["fid"], student["fid"], row["fid_std"], student["fid_std"])
+        parts.append(
+            f"{nfe(row['calls'])}: FID {spread(row['fid'], row['fid_std'])}, "
+            f"{number(ratio(row['fid'], student['fid']))} times that of the student with as many"
+            f"{' (no difference beyond the spread of the seeds)' if same else ''}, and {fidelity(row)}"
+        )
+    return (
+        "MeanFlow (Geng et al. 2025) has no teacher: a network of the same size is trained from its first weights to "
+        f"predict the average velocity over an interval of time, which takes one step across it. After "
+        f"{whole(training['updates'])} training steps in {duration(training['seconds'])}: {'; '.join(parts)}."
+    )
+
+
+def by_calls(rows: pd.DataFrame, model: str) -> list[dict[Hashable, Any]]:
+    """The rows of a model, most network evaluations first."""
+    return rows[rows["model"] == model].sort_values("calls", ascending=False).to_dict("records")
+
+
+def fidelity(row: Mapping[Hashable, Any]) -> str:
+    """Class accuracy, and recall, which falls where accuracy is bought with variety."""
+    return f"{percent(row['accuracy'])} class accuracy, recall {fixed(row['recall'])}"
 
 
 def frontier_picture(reports: Reports, shown: pd.DataFrame) -> Picture:
@@ -110,8 +143,9 @@ def frontier_picture(reports: Reports, shown: pd.DataFrame) -> Picture:
         )
         for name, heading in MEASURES.items()
     ]
+    trained = dict(TRAINED_FOR_FEW.values())
     looks = {
-        label: STUDENT if label == STUDENT_NAME else sampler_look(sampler, eta)
+        label: trained.get(label) or sampler_look(sampler, eta)
         for label, sampler, eta in shown[["label", "sampler", "eta"]].itertuples(index=False)
     }
     quality_by_calls(reports.figure("frontier.png"), panels, looks)

@@ -44,17 +44,21 @@ def section(reports: Reports, params: dict[str, Any]) -> Section:
 def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
     """A row per scale."""
     plain = rows.iloc[(rows["scale"] - CONDITIONAL).abs().argmin()]
-    rows = rows.assign(p=[pairs(plain["recognised"], other).p for other in rows["recognised"]])
+    for name in ("recognised", "recognised_second"):
+        rows = rows.assign(**{f"p_{name}": [pairs(plain[name], other).p for other in rows[name]]})
     columns: list[Column] = [
         ("scale", "w", lambda value: f"{value:g}"),
         ("n", "n", whole),
         ("fid", "FID", lambda value: fixed(value, 1)),
         ("accuracy", "Class accuracy", partial(share_of, n=rows["n"].iloc[0])),
-        ("p", "p", lambda value: number(value, 2)),
+        ("p_recognised", "p", lambda value: number(value, 2)),
+        ("accuracy_second", "Class accuracy, second judge", percent),
+        ("p_recognised_second", "p, second judge", lambda value: number(value, 2)),
+        ("recall", "Recall", fixed),
+        ("recall_second", "Recall, second judge", fixed),
         *(
             (key, key.capitalize().replace("_", " "), fixed)
             for key in (
-                "recall",
                 "precision",
                 "clipped_density",
                 "coverage",
@@ -77,7 +81,8 @@ def guidance_table(rows: pd.DataFrame, verdict: dict[str, Any]) -> Table:
         "Diversity: feature distance within a class; sharpness: gradient energy; both over those of real images. "
         "Saturation: share of pixels of the predicted x₀ beyond ±1 before clipping. NFE: network evaluations per "
         f"image. Same start noise at every w{real}. Class accuracy: in brackets the Wilson interval of 95 %; p: "
-        f"McNemar's exact test of it against w = {plain['scale']:g}, pair by pair."
+        f"McNemar's exact test of it against w = {plain['scale']:g}, pair by pair. Both judges see the same "
+        "images."
     )
     return table(rows, with_values(rows, columns), caption)
 

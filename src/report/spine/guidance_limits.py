@@ -52,7 +52,10 @@ def limits_table(shown: pd.DataFrame, names: dict[str, str]) -> Table:
         ("limit", "Guided", names.__getitem__),
         ("calls_per_image", "NFE", number),
         ("accuracy", "Class accuracy", partial(share_of, n=shown["n"].iloc[0])),
-        *((key, key.capitalize(), fixed) for key in ("recall", "precision", "coverage", "diversity", "sharpness")),
+        ("accuracy_second", "Class accuracy, second judge", percent),
+        ("recall", "Recall", fixed),
+        ("recall_second", "Recall, second judge", fixed),
+        *((key, key.capitalize(), fixed) for key in ("precision", "coverage", "diversity", "sharpness")),
         ("saturation", "Saturation", percent),
     ]
     caption = f"Guidance that costs less and saturates less, n = {whole(shown['n'].iloc[0])} each, same start noise."

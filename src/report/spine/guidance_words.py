@@ -1,5 +1,7 @@
 """What guidance changes, in words: each direction follows from the figures and their errors."""
 
+from itertools import combinations
+
 import pandas as pd
 
 from report.paired import pairs, pairs_in_words
@@ -18,7 +20,7 @@ def ends(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
 def guidance_answer(rows: pd.DataFrame) -> list[str]:
     """Sentences on what stronger guidance does."""
     pair = ends(rows)
-    sentences = [] if pair is None else [_fidelity_sentence(*pair), _cost_sentence(*pair)]
+    sentences = [] if pair is None else [_fidelity_sentence(*pair), second_sentence(rows), _cost_sentence(*pair)]
     weak = rows[rows["scale"] < CONDITIONAL].sort_values("scale")
     if len(weak):
         first = weak.iloc[0]
@@ -35,6 +37,28 @@ def change(weak: pd.Series, strong: pd.Series, measure: str) -> str:
     if measure == "accuracy":
         return pairs(weak["recognised"], strong["recognised"]).movement
     return movement(weak[measure], strong[measure], TOLERANCE, "rises", "falls", "stays")
+
+
+def second_sentence(rows: pd.DataFrame) -> str:
+    """Whether a second judge ranks scales from w = 1 on as the first does, by class accuracy and McNemar's test."""
+    above = rows[rows["scale"] >= CONDITIONAL].sort_values("scale")
+    weak, strong = above.iloc[0], above.iloc[-1]
+    movements = [
+        [pairs(a[f"recognised{of}"], b[f"recognised{of}"]).movement for of in ("", "_second")]
+        for a, b in combinations(above.to_dict("records"), 2)
+    ]
+    clear = [both for both in movements if "stays" not in both]
+    opposite = sum(first != second for first, second in clear)
+    opening = (
+        f"A second judge of another architecture recognises {percent(weak['accuracy_second'])} and "
+        f"{percent(strong['accuracy_second'])}. Of {whole(len(movements))} pairs of scales both judges tell "
+        f"{whole(len(clear))} apart by that test"
+    )
+    if not clear:
+        return f"{opening}: it neither confirms nor contradicts the ranking by class accuracy."
+    if not opposite:
+        return f"{opening}, and rank {'it' if len(clear) == 1 else 'all of them'} alike."
+    return f"{opening}; they rank {whole(opposite)} of these the other way around, so that order rests on the judge."
 
 
 def _fidelity_sentence(weak: pd.Series, strong: pd.Series) -> str:
