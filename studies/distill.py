@@ -110,7 +110,9 @@ def train_mean_flow(
     torch.manual_seed(seed)
     net = place(with_intervals(build_net(arguments)), device)
     ema = Ema(net, MEAN_FLOW_EMA_DECAY)
-    optimiser = Optimiser(net.parameters(), MEAN_FLOW_LEARNING_RATE, MEAN_FLOW_UPDATES, warmup_steps=100)
+    optimiser = Optimiser(
+        net.parameters(), MEAN_FLOW_LEARNING_RATE, MEAN_FLOW_UPDATES, weight_decay=0.01, warmup_steps=100
+    )
     learners = {"mean_flow": Learner(net, mean_flow_loss(net, precision), optimiser, ema)}
     update = training_step(learners, images, labels, batch_size=BATCH_SIZE, seed=seed, purpose="mean_flow")
     run_training("MeanFlow", update, learners, MEAN_FLOW_UPDATES, BATCH_SIZE, log_every=25)
