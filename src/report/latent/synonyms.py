@@ -52,12 +52,16 @@ def synonyms_answer(rows: pd.DataFrame, vocabulary: dict[str, int]) -> str:
 
 
 def sheet(reports: Reports, scale: float) -> Picture:
-    """A row for every unheard word, a column for every class."""
-    words = reports.table("sample_latent/synonyms_sheet.csv")["word"].tolist()
-    labelled_sheet(reports.figure("synonyms.png"), reports.path(f"sample_latent/synonyms_{scale:g}.png"), words)
+    """A row for every word of the captions, under it those for the same that none had, a column for every class."""
+    rows = reports.table("sample_latent/synonyms_sheet.csv")
+    labels = [
+        word if words == "captions" else f"– {word}" for word, words in zip(rows["word"], rows["words"], strict=True)
+    ]
+    labelled_sheet(reports.figure("synonyms.png"), reports.path(f"sample_latent/synonyms_{scale:g}.png"), labels)
     caption = (
-        "A word that no caption had in every row, a class in every column, as in “a slim three”, with nothing said of "
-        f"the other properties; w = {scale:g}, not selected."
+        "A word of the captions in a row, and under it, with a dash, words for the same that no training had; a class "
+        "in every column, as in “a slim three”, with nothing said of the other properties; "
+        f"w = {scale:g}, not selected."
     )
     return reports.drawn("synonyms.png", caption, "Samples of words that no caption had")
 
