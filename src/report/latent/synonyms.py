@@ -45,8 +45,9 @@ def synonyms_answer(rows: pd.DataFrame, vocabulary: dict[str, int]) -> str:
         f"{percent(unheard['property'])} of the images show it, in the captions' own words "
         f"{percent(heard['property'])} (chance {percent(CHANCE)}, n = {whole(unheard['n'])} each, w = {scale:g}): "
         f"{percent(ratio)} of what these do, {'which meets' if ratio >= GOAL else 'short of'} the goal of "
-        f"{percent(GOAL)}. By property, with that of the captions' words in brackets: {each}. A vocabulary of the "
-        f"captions, which is all that the own encoder has, refuses {whole(vocabulary['refused'])} of the "
+        f"{percent(GOAL)}. Such a word is read as the captions' adjective that the language model finds it to mean. By "
+        f"property, with that of the captions' words in brackets: {each}. A vocabulary of the captions, which is all "
+        f"that the own encoder has, refuses {whole(vocabulary['refused'])} of the "
         f"{whole(vocabulary['n'])} prompts."
     )
 
