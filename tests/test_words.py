@@ -33,7 +33,7 @@ class Language:
     def embed(self, numbers):
         state = self.known.get(self.read[numbers[0] - 1], self.other)
         states = state + 0.3 * torch.randn(3, self.width, generator=self.draw)
-        states[0], states[2] = 100, -100  # start and end are no part of a word
+        states[::2] = 20 * torch.randn(2, self.width, generator=self.draw)  # start and end are no part of a word
         return states
 
 
