@@ -10,6 +10,7 @@ from diffusion.latents.autoencoder import encode, load_autoencoder, refuse_other
 from diffusion.latents.captions import Captions
 from diffusion.latents.model import Words, described, save_latent, text_unet
 from diffusion.latents.pretrained import refuse_classes_read_alike
+from diffusion.latents.text import PretrainedEncoder
 from diffusion.training.loop import state_of
 from stages.params.params import LatentParams
 from stages.shared.command import run
@@ -39,7 +40,10 @@ def main(params: LatentParams, *, data: Path, captions: Path, autoencoder: Path,
 
     torch.manual_seed(params.seed)
     net = text_unet(description["net"], description["text"], len(description["vocabulary"]))
-    update, learners = denoiser_training(net, latents, tokens, params, settings, *machine)
+    conditions = tokens
+    if isinstance(net.text, PretrainedEncoder):
+        net.text, conditions = net.text.tabled(tokens, device)
+    update, learners = denoiser_training(net, latents, conditions, params, settings, *machine)
     determines = {"seed", "shards", "schedule", "timesteps", "text", "latent", "train_latent"}
     depends_on = params.model_dump(include=determines)
     files = [split, autoencoder, captions / "train.txt"]

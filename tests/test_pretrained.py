@@ -1,5 +1,6 @@
 """Frozen language models as text encoders: what they are given, what they give, and that no other takes their place."""
 
+import copy
 import sys
 from types import SimpleNamespace
 
@@ -92,6 +93,19 @@ def test_a_text_stands_between_the_models_own_start_and_end(folder, name):
     assert found.mask.tolist() == [[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]]
     assert found.tokens.shape == (3, 5, 6) and found.tokens[1, 2:].abs().max() == 0
     assert torch.equal(found.tokens[0, :4], language.model.embedding(torch.tensor([START, 0, 1, END])))
+
+
+def test_a_training_looks_captions_up_where_they_lie_and_reads_none_of_them_back(folder, monkeypatch):
+    language = language_model("pretrained", str(folder))
+    encoder = PretrainedEncoder(6, lambda: language)
+    captions = torch.tensor([[4, 1, 2, PAD, PAD], [3, PAD, PAD, PAD, PAD], [4, 1, 2, PAD, PAD]])
+    expected = encoder(torch.cat([captions, torch.zeros_like(captions[:1])]))
+    tabled, numbers = encoder.tabled(captions, CPU)
+    assert numbers.shape == (3, 1) and numbers[0] == numbers[2] != numbers[1]
+    assert not tabled.state_dict() and not list(tabled.parameters()) and copy.deepcopy(tabled) is tabled
+    monkeypatch.setattr(text, "without_padding", lambda tokens: 1 / 0)
+    found = tabled(torch.cat([numbers, torch.full_like(numbers[:1], PAD)]))  # the last is the null caption
+    assert torch.equal(found.tokens, expected.tokens) and torch.equal(found.mask, expected.mask)
 
 
 def test_contexts_that_are_worked_out_ahead_are_those_of_each_text_alone(folder):

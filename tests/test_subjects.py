@@ -78,5 +78,11 @@ def test_words_that_no_caption_has_are_none_of_those_that_captions_have(kind):
     said = [word for part in properties.values() for text in (*part.adjectives, *part.clauses) for word in text.split()]
     unheard = [word for part in properties.values() for words in part.unheard for word in words]
     assert not {*said} & {*unheard} and len(set(unheard)) == len(unheard)
+    others = [word for part in properties.values() for words in part.paraphrases for word in words]
+    parts = {part for word in unheard for part in word.split("-")} - {part for word in said for part in word.split("-")}
+    assert not {part for word in others for part in word.split("-")} & parts and not {*others} & {*said, *unheard}
+    stems = {part[:5] for part in parts}
+    assert not [word for word in others for part in word.split("-") if part[:5] in stems]  # nor expansive for expanded
+    assert len(set(others)) == len(others) and all(map(all, (part.paraphrases for part in properties.values())))
     adjectives = [word for part in properties.values() for word in part.adjectives]
     assert len(set(adjectives)) == len(adjectives)  # no word speaks of two grades, or two properties

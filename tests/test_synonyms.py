@@ -66,7 +66,15 @@ def test_what_is_counted_is_the_property_that_was_asked_for(written):
     vocabulary = json.loads((results / "synonyms.json").read_text())
     assert vocabulary["refused"] == vocabulary["n"] == 2 * 21
     with Image.open(results / "synonyms_2.png") as sheet:
-        assert sheet.size == (2 * 10 - 2, 21 * 10 - 2)
+        assert sheet.size == (2 * 10 - 2, 30 * 10 - 2)
+    rows = pd.read_csv(results / "synonyms_sheet.csv")
+    assert list(zip(rows["word"], rows["words"], strict=True))[:5] == [
+        ("thin", "captions"),
+        ("slim", "unheard"),
+        ("skinny", "unheard"),
+        ("slender", "unheard"),
+        ("medium", "captions"),
+    ]
 
 
 def test_the_page_sets_unheard_words_beside_those_of_the_captions(written, tmp_path):

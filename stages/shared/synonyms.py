@@ -101,11 +101,15 @@ def refusals(opened: Prompted) -> dict[str, int]:
 
 
 def write_sheets(results: Path, opened: Prompted, settings: SampleLatent, batch_size: int) -> None:
-    """A row for every unheard word, a column for each of the first classes, at every scale."""
-    shown = [asked for asked in prompts_of(opened, unheard=True) if asked.label < SHEET_CLASSES]
+    """A row for every word of the captions, under it those for the same that none had, a column for each of the first
+    classes, at every scale."""
+    asked_in = [(words, asked) for words, unheard in WORDS.items() for asked in prompts_of(opened, unheard)]
+    of_first = [(words, asked) for words, asked in asked_in if asked.label < SHEET_CLASSES]
+    of_first.sort(key=lambda pair: (pair[1].column, pair[1].grade))  # stable: the captions' word comes first
+    shown = [asked for _, asked in of_first]
     texts = [asked.text(opened.captions.class_words) for asked in shown]
     for scale in settings.scales:
         images = opened.draw(texts, settings.num_steps, scale, "synonyms/sheet", batch_size)
         save_sheet(results / f"synonyms_{scale:g}.png", images, min(SHEET_CLASSES, len(opened.captions.class_words)))
-    rows = dict.fromkeys(asked.word for asked in shown)
-    write_table(results / "synonyms_sheet.csv", ["row", "word"], enumerate(rows))
+    rows = dict.fromkeys((asked.word, words) for words, asked in of_first)
+    write_table(results / "synonyms_sheet.csv", ["row", "word", "words"], ([k, *row] for k, row in enumerate(rows)))

@@ -7,7 +7,7 @@ is that x_0 is never clipped, the condition is a row of tokens, and images are d
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from diffusion.denoiser import Denoiser
 from diffusion.latents.autoencoder_net import Autoencoder
-from diffusion.latents.captions import Vocabulary
+from diffusion.latents.captions import Vocabulary, spelled
+from diffusion.latents.meanings import Meanings, in_known_words, said_in, unknown_in
 from diffusion.latents.pretrained import LanguageModel, language_model, refuse_other_language_model
 from diffusion.latents.text import PAD, PretrainedEncoder, TextEncoder, TextUNet, without_padding
 from diffusion.nets.attention import ContextAttention
@@ -59,11 +60,19 @@ class Words:
 
     def numbers(self, text: str) -> list[int]:
         """The numbers of a text. Raises ValueError for what the encoder cannot read."""
-        return self._source.numbers(text)
+        return self._source.numbers(self.understood(text))
+
+    def understood(self, text: str) -> str:
+        """The text as an encoder is given it: a language model's has no word that captions lack but mean."""
+        properties = said_in(self.vocabulary.words) if self.takes_any else None
+        text = spelled(text) if properties else text
+        if properties is None or not unknown_in(text, self.vocabulary.words):
+            return text
+        return in_known_words(text, self.vocabulary.words, self._meanings)
 
     def pieces(self, text: str) -> list[str]:
         """What each of these numbers stands for."""
-        return self._source.pieces(text)
+        return self._source.pieces(self.understood(text))
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """The tokens (N, L) of texts."""
@@ -73,6 +82,13 @@ class Words:
         """Let a language model work out its states of tokens (N, L) that a training is about to use."""
         if self.takes_any:
             opened(self.text).remember(without_padding(tokens))
+
+    @cached_property
+    def _meanings(self) -> Meanings:
+        properties = said_in(self.vocabulary.words)
+        assert properties is not None
+        adjectives = {word for part in properties.values() for word in part.adjectives}
+        return Meanings(opened(self.text), properties, [w for w in self.vocabulary.words if w not in adjectives])
 
     @property
     def _source(self) -> Vocabulary | LanguageModel:

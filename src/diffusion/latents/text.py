@@ -4,6 +4,7 @@ A caption is a row of token numbers, padded with 0 (`PAD`); the null caption, wh
 """
 
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,16 @@ class PretrainedEncoder(nn.Module):
             found = self.known[tokens] = self._context(tokens)
         return found
 
+    def tabled(self, tokens: Tensor, device: torch.device) -> tuple["TabledEncoder", Tensor]:
+        """An encoder of the captions in tokens (N, L) alone, on a device, and the number (N, 1) that each has there.
+
+        For a training, which meets the same captions again and again. Number 0 is the null caption (PAD).
+        """
+        null = torch.full_like(tokens[:1], PAD)
+        distinct, places = torch.cat([null, tokens]).unique(dim=0, return_inverse=True)  # sorted, so null comes first
+        context = self._context(distinct)
+        return TabledEncoder(Context(sent(context.tokens, device), sent(context.mask, device))), places[1:, None]
+
     def _context(self, tokens: Tensor) -> Context:
         embed = self.language().embed
         found = [embed(row) for row in without_padding(tokens)]
@@ -98,6 +109,25 @@ class PretrainedEncoder(nn.Module):
             place[: len(states)] = states
         mask = F.pad(tokens != PAD, (2, 0), value=True)  # the start, the words, one end
         return Context(sent(context, tokens.device), mask)
+
+
+class TabledEncoder(nn.Module):
+    """The contexts of the captions of a training, in place of the `PretrainedEncoder` that made them.
+
+    A batch is looked up where the table lies, so that no step waits for a GPU to tell what captions it has.
+    """
+
+    def __init__(self, table: Context) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, numbers: Tensor) -> Context:
+        """The context (B, 2 + L, width) of captions by their numbers (B, 1)."""
+        return Context(self.table.tokens[numbers[:, 0]], self.table.mask[numbers[:, 0]])
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: an average of weights, which is a copy of the network, needs no second table."""
+        return self
 
 
 def without_padding(tokens: Tensor) -> list[tuple[int, ...]]:

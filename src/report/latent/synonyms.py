@@ -45,19 +45,24 @@ def synonyms_answer(rows: pd.DataFrame, vocabulary: dict[str, int]) -> str:
         f"{percent(unheard['property'])} of the images show it, in the captions' own words "
         f"{percent(heard['property'])} (chance {percent(CHANCE)}, n = {whole(unheard['n'])} each, w = {scale:g}): "
         f"{percent(ratio)} of what these do, {'which meets' if ratio >= GOAL else 'short of'} the goal of "
-        f"{percent(GOAL)}. By property, with that of the captions' words in brackets: {each}. A vocabulary of the "
-        f"captions, which is all that the own encoder has, refuses {whole(vocabulary['refused'])} of the "
+        f"{percent(GOAL)}. Such a word is read as the captions' adjective that the language model finds it to mean. By "
+        f"property, with that of the captions' words in brackets: {each}. A vocabulary of the captions, which is all "
+        f"that the own encoder has, refuses {whole(vocabulary['refused'])} of the "
         f"{whole(vocabulary['n'])} prompts."
     )
 
 
 def sheet(reports: Reports, scale: float) -> Picture:
-    """A row for every unheard word, a column for every class."""
-    words = reports.table("sample_latent/synonyms_sheet.csv")["word"].tolist()
-    labelled_sheet(reports.figure("synonyms.png"), reports.path(f"sample_latent/synonyms_{scale:g}.png"), words)
+    """A row for every word of the captions, under it those for the same that none had, a column for every class."""
+    rows = reports.table("sample_latent/synonyms_sheet.csv")
+    labels = [
+        word if words == "captions" else f"– {word}" for word, words in zip(rows["word"], rows["words"], strict=True)
+    ]
+    labelled_sheet(reports.figure("synonyms.png"), reports.path(f"sample_latent/synonyms_{scale:g}.png"), labels)
     caption = (
-        "A word that no caption had in every row, a class in every column, as in “a slim three”, with nothing said of "
-        f"the other properties; w = {scale:g}, not selected."
+        "A word of the captions in a row, and under it, with a dash, words for the same that no training had; a class "
+        "in every column, as in “a slim three”, with nothing said of the other properties; "
+        f"w = {scale:g}, not selected."
     )
     return reports.drawn("synonyms.png", caption, "Samples of words that no caption had")
 
