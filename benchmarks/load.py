@@ -72,12 +72,12 @@ def loads(params: Params, mnist: Path, images: int, samples: int, classes: int) 
     guided = params.changed(["guidance.samples_per_class=50"])
     few, varied = partial(write_inputs, params, images, 10), partial(write_inputs, params, images, classes)
     prepared = partial(prepare.main, out=DATA, results=RESULTS)
-    guided_by = {"data": DATA, "model": MODEL, "early": MODEL, "judge": JUDGE, "results": RESULTS}
+    judged_by = {"data": DATA, "model": MODEL, "early": MODEL, "judge": JUDGE, "second": SECOND, "results": RESULTS}
     return [
         Load("prepare, folder", images, partial(write_folder, images), partial(prepared, folder)),
         Load("prepare, mnist", 70_000, _nothing, partial(prepared, whole)),
-        Load("evaluate, samples", samples, few, partial(evaluate.main, many, **guided_by, second=SECOND)),
-        Load("guidance, classes", classes, varied, partial(guidance.main, guided, **guided_by)),
+        Load("evaluate, samples", samples, few, partial(evaluate.main, many, **judged_by)),
+        Load("guidance, classes", classes, varied, partial(guidance.main, guided, **judged_by)),
     ]
 
 
