@@ -16,7 +16,7 @@ from test_latent import described
 from diffusion import sample
 from diffusion.denoiser import save_denoiser
 from diffusion.generation import ImageModel
-from diffusion.latents.model import save_latent
+from diffusion.latents.model import Words, save_latent
 from diffusion.nets.unet import UNet
 from diffusion.samplers import film
 from diffusion.samplers.film import filmed
@@ -226,6 +226,16 @@ def test_an_early_model_that_is_missing_or_of_other_images_is_refused(model, tmp
         run(alone, "--autoguidance", 2, "--out", out)
     with pytest.raises(ValueError, match="grey.safetensors: made with image_channels 1, the model with 3"):
         run(colour, "--autoguidance", 2, "--early", alone, "--out", out)
+
+
+def test_how_a_prompt_is_read_is_told(tmp_path, monkeypatch, capsys):
+    latent = tmp_path / "latent.safetensors"
+    description, denoiser, autoencoder = described()
+    save_latent(latent, denoiser.state_dict(), autoencoder, description)
+    monkeypatch.setattr(Words, "understood", lambda self, text: text.replace("skinny", "thin"))
+    run(latent, "--prompt", "a skinny three", "zero", "--num", 2, "--steps", 1, "--out", tmp_path / "x.npz")
+    told = [line for line in capsys.readouterr().err.splitlines() if "--prompt" in line]
+    assert told == ["--prompt: 'a skinny three' is read as 'a thin three'"]
 
 
 def test_prompts_are_drawn_by_the_model_of_latents(model, tmp_path):

@@ -6,6 +6,7 @@ What --out names decides what is written: a sheet, arrays, a film of the reverse
 import argparse
 import math
 import shlex
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -140,6 +141,9 @@ def of_prompts(arguments: argparse.Namespace, device: torch.device) -> Request:
         tokens = model.tokens(arguments.prompt)
     except ValueError as error:
         raise ValueError(f"--prompt: {error}") from error
+    for text in arguments.prompt:
+        if (read := model.words.understood(text)) != text:  # a word that no caption had, which may mean another here
+            print(f"--prompt: {text!r:.80} is read as {read!r:.80}", file=sys.stderr)
     walk = walk_of(arguments, model.denoiser.schedule.timesteps)
 
     def decode(latents: Tensor) -> Tensor:  # (B, c, h, w), or (B, F, c, h, w) of a film
