@@ -21,9 +21,10 @@ class Meanings:
 
     def __init__(self, language: LanguageModel, properties: Properties, others: Sequence[str]) -> None:
         pairs = [
-            (own, *known) for part in properties.values()
+            (own, *known)
+            for part in properties.values()
             for own, known in zip(part.adjectives, part.paraphrases, strict=True)
-        ]  # fmt: skip
+        ]
         self.language, self.adjectives = language, [own for own, *_ in pairs]
         alike = [*pairs, tuple(others)] if others else pairs
         self.states = torch.stack([self.state(word) for words in alike for word in words])

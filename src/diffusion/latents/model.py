@@ -63,7 +63,8 @@ class Words:
         return self._source.numbers(self.understood(text))
 
     def understood(self, text: str) -> str:
-        """The text as an encoder is given it: a language model's has no word that captions lack but mean."""
+        """The text that the encoder is given: for a language model, with adjectives of the captions in place of words
+        that no caption had but that mean the same."""
         properties = said_in(self.vocabulary.words) if self.takes_any else None
         text = spelled(text) if properties else text
         if properties is None or not unknown_in(text, self.vocabulary.words):
