@@ -18,6 +18,7 @@ from diffusion.denoiser import save_denoiser
 from diffusion.generation import ImageModel
 from diffusion.latents.model import Words, save_latent
 from diffusion.nets.unet import UNet
+from diffusion.sample_options import LABEL_MODEL, PROMPT_MODEL, parser
 from diffusion.samplers import film
 from diffusion.samplers.film import filmed
 from diffusion.samplers.step import Step
@@ -55,7 +56,7 @@ def small_model(path, image_channels, class_names=tuple("abcd"), seed=0):
 
 
 def run(model, *arguments):
-    sample.main(sample._parser().parse_args(["--model", str(model), *map(str, arguments)]))
+    sample.main(parser().parse_args(["--model", str(model), *map(str, arguments)]))
 
 
 def test_arrays_of_grey_and_colour_images(model, tmp_path):
@@ -132,7 +133,7 @@ def test_all_classes_by_default_and_others_by_name(model, tmp_path):
 def helped(capsys, *arguments):
     """The commands among the examples of --help, in words."""
     with pytest.raises(SystemExit) as caught:
-        sample._parser().parse_args([*map(str, arguments), "--help"])
+        parser().parse_args([*map(str, arguments), "--help"])
     assert not caught.value.code
     examples = capsys.readouterr().out.partition("examples:")[2].replace("\\\n", " ")
     return [shlex.split(line)[1:] for line in examples.splitlines() if "diffusion-sample " in line]
@@ -142,16 +143,16 @@ def test_help_suggests_what_the_models_at_hand_know(model, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert ["3", "7"] in [command[1:3] for command in helped(capsys)]  # without a model, of the default data
     (tmp_path / "models").mkdir()
-    shutil.copy(model, sample.LABEL_MODEL)
+    shutil.copy(model, LABEL_MODEL)
     shutil.copy(model.with_name("early.safetensors"), "models")
     description, denoiser, autoencoder = described()
     description |= {"class_names": ["3", "zero"]}
-    save_latent(sample.PROMPT_MODEL, denoiser.state_dict(), autoencoder, description)
+    save_latent(PROMPT_MODEL, denoiser.state_dict(), autoencoder, description)
     commands = helped(capsys)
     assert ["a", "d"] in [command[1:3] for command in commands]
     assert "a thin three" in [command[1] for command in commands]
     for command in commands:
-        sample.main(sample._parser().parse_args([*command, "--num", "2", "--steps", "2"]))
+        sample.main(parser().parse_args([*command, "--num", "2", "--steps", "2"]))
     other = small_model(
         tmp_path / "other.safetensors", image_channels=1, class_names=["Ankle boot", "b", "c", "T-shirt"]
     )
