@@ -31,8 +31,9 @@ from diffusion.schedule import noise_schedule
 from report.reading import Reports, flat
 from report.sweep import TRAINING_SEED, build
 from stages.params import file
-from stages.params.keys import Folder, Section, TrainingSeed
+from stages.params.keys import Section
 from stages.params.params import Params, first_problem
+from stages.params.values import Folder, TrainingSeed
 from stages.shared.command import run
 from stages.shared.machine import machine_of
 from stages.shared.origin import origin_of

@@ -13,7 +13,7 @@ STAGES_OF = {str(path.relative_to(ROOT)): yaml.safe_load(path.read_text())["stag
 SPINE = STAGES_OF["dvc.yaml"]
 CHAPTERS = {name.split("/")[1]: stages for name, stages in STAGES_OF.items() if name != "dvc.yaml"}
 STAGES = {name: stage for stages in STAGES_OF.values() for name, stage in stages.items()}
-PARAMS = ("stages/params/params.py", "stages/params/file.py", "stages/params/keys.py", "stages/params/rules.py")
+PARAMS = tuple(f"stages/params/{name}.py" for name in ("params", "file", "keys", "values", "rules"))
 PARAMS_FILES = ("params.yaml", *(f"chapters/{chapter}/params.yaml" for chapter in CHAPTERS))
 PAGES = {"report", *(f"{chapter}_page" for chapter in CHAPTERS)}
 KEYS_OF_NO_STAGE = {"device", "processes", "checkpoint_seconds", "logger"}  # they change how a result is computed alone

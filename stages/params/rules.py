@@ -10,7 +10,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from diffusion.choices import DATA_SETS, TARGETS, WITHOUT_SIGNAL
-from stages.params.keys import IMAGE_SIZES, BaselineKeys, Gan, Keys, Latent, LatentKeys, Model, ScoreKeys, Vae
+from stages.params.keys import BaselineKeys, Gan, Keys, Latent, LatentKeys, Model, ScoreKeys, Vae
+from stages.params.values import IMAGE_SIZES
 
 LEAST_SCALED = 21  # timesteps of a schedule whose betas are scaled by 1000 / T: with fewer, betas reach 1
 SHOWN = 4  # conflicts in a message
