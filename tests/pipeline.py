@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ KEPT_RESULTS = (
     "reports/seeds/",
 )  # of studies, which the pages only show
 DEADLINE_SECONDS = 300  # of whatever a test waits for: only a hang takes that long
+COMMAND_SECONDS = 1800  # of one command, and of the smoke run too: as above
 
 
 def wait_until(condition: Callable[[], object], what: str, every: float = 0.01) -> None:
@@ -78,17 +80,23 @@ class Repository:
         }
 
     def run(self, *command: str, fails: bool = False, **environment: str) -> Ended:
-        """Run a command in the repository; it must end well, or badly where `fails`."""
-        process = subprocess.run(
-            command,
-            cwd=self.path,
-            env=self.environment() | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        ended = Ended(process.returncode, process.stdout)
+        """Run a command in the repository; it must end well, or badly where `fails`.
+
+        What it prints goes to a file: the workers that `dvc queue start` leaves behind would hold a pipe open until
+        they end, if they do.
+        """
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
+            process = subprocess.run(
+                command,
+                cwd=self.path,
+                env=self.environment() | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                timeout=COMMAND_SECONDS,
+            )
+            printed.seek(0)
+            ended = Ended(process.returncode, printed.read())
         assert (ended.status != 0) == fails, f"{' '.join(command)} ended with {ended.status}:\n{ended.output[-4000:]}"
         return ended
 
