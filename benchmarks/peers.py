@@ -1,8 +1,9 @@
 """`make peers`: this project beside the libraries that people would use instead, with equal training times.
 
 Every library of benchmarks/libraries.py is trained in both of its forms; the external evaluator measures 1,000 digits
-of each. Writes every row to peers.csv as soon as it is measured (the rows named on the command line, by default all),
-and prints the table of README.md.
+of each. This project's one training has two rows, at w = 1 like all others and in the recommended, guided setting.
+Writes every row to peers.csv as soon as it is measured (those named on the command line, by default all), and prints
+the table of README.md.
 """
 
 import argparse
@@ -23,13 +24,14 @@ from tqdm import tqdm
 
 from benchmarks.evaluator import Evaluator, load_evaluator, training_data
 from benchmarks.libraries import CLASSES, FORMS, PEERS, SAMPLING_STEPS, SIZE, Peer
+from benchmarks.recommended import rows_of
 from diffusion.choices import NETS
 from diffusion.data import Dataset, classes_in_turn, gather, to_float
-from diffusion.denoiser import Conditional, Denoiser, clipped
+from diffusion.denoiser import Conditional, Denoiser, Wrap, clipped
 from diffusion.randomness import image_noise
 from diffusion.runtime import autocast, describe_machine, pick_precision, prepare_machine
 from diffusion.samplers.ddim import by_ddim
-from diffusion.samplers.step import final
+from diffusion.samplers.step import Walk, final
 from diffusion.schedule import noise_schedule
 from diffusion.training.batches import batch_indices
 from diffusion.training.optimiser import DECAYS, Ema
@@ -49,6 +51,7 @@ COLUMNS = (
     *FIGURES, "overhead", "settings", "date",
 )  # fmt: skip
 OURS = "this project"
+Evaluate = Callable[[Tensor, Tensor], None]  # the network once, of a batch and its labels
 ROWS = (OURS, *(f"{name}:{form}" for form in reversed(FORMS) for name in PEERS))
 
 
@@ -72,12 +75,13 @@ def main(arguments: argparse.Namespace) -> None:
         torch.manual_seed(params.seed)
         library, _, form = name.partition(":")
         if name == OURS:
-            row = measure_ours(params, data, evaluator, arguments.seconds)
+            rows = measure_ours(params, data, evaluator, arguments.seconds)
         else:
-            row = measure_peer(PEERS[library](form), params, data, evaluator, arguments.seconds)
-        kept = [old for old in read_rows(path) if (old["library"], old["form"]) != (row["library"], row["form"])]
-        write_table(path, COLUMNS, [[old[column] for column in COLUMNS] for old in [*kept, row]])
-        print(table([row]))
+            rows = [measure_peer(PEERS[library](form), params, data, evaluator, arguments.seconds)]
+        measured = {(row["library"], row["form"]) for row in rows}
+        kept = [old for old in read_rows(path) if (old["library"], old["form"]) not in measured]
+        write_table(path, COLUMNS, [[row[column] for column in COLUMNS] for row in [*kept, *rows]])
+        print(table(rows))
     print(table(read_rows(path)))
 
 
@@ -107,12 +111,13 @@ def measure_peer(peer: Peer, params: Params, data: Dataset, evaluator: Evaluator
     }
 
 
-def measure_ours(params: Params, data: Dataset, evaluator: Evaluator, seconds: float) -> dict[str, object]:
-    """The row of this project: params.yaml, except that the learning rate decays with time, as in the tuned rows."""
+def measure_ours(params: Params, data: Dataset, evaluator: Evaluator, seconds: float) -> list[dict[str, object]]:
+    """The rows of this project: params.yaml, except that the learning rate decays with time, as in the tuned rows."""
     device, train = torch.device("cpu"), params.train
     precision = pick_precision(params.precision, device)
     update, learners = training_of(params, data, device, precision)
     net, _, optimiser, ema = learners["denoiser"]
+    early_ema = Ema(net, train.ema_decay)
     start = time.monotonic()
 
     def learning_rate_at(step: int) -> float:
@@ -121,29 +126,41 @@ def measure_ours(params: Params, data: Dataset, evaluator: Evaluator, seconds: f
 
     optimiser.learning_rate_at = learning_rate_at
     steps = 0
-    while time.monotonic() - start < seconds:
+    while (elapsed := time.monotonic() - start) < seconds:
         update(steps)
+        if elapsed < train.early_share * seconds:
+            early_ema.update(net, steps)
         steps += 1
     seconds = time.monotonic() - start
-    denoiser = Denoiser(ema.net, noise_schedule(params.schedule, params.timesteps), train.target, precision)
+    schedule = noise_schedule(params.schedule, params.timesteps)
+    denoiser, early = (Denoiser(one.net, schedule, train.target, precision) for one in (ema, early_ema))
 
-    batches = count()
+    def sampling(walk: Walk, wrap: Wrap = Conditional) -> Callable[[Tensor], Tensor]:
+        batches = count()
 
-    def sample(label: Tensor) -> Tensor:
-        first = next(batches) * len(label)
-        normals = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
-        return final(by_ddim(SAMPLING_STEPS)(clipped(Conditional(denoiser, label)), denoiser.schedule, normals))
+        def sample(label: Tensor) -> Tensor:
+            first = next(batches) * len(label)
+            normals = image_noise(params.seed, "peers", range(first, first + len(label)), (1, SIZE, SIZE))
+            return final(walk(clipped(wrap(denoiser, label)), schedule, normals))
+
+        return sample
 
     def evaluate(x: Tensor, label: Tensor) -> None:
         denoiser.predict(x, params.timesteps / 2, label)
 
-    return {
-        "library": OURS,
-        "version": "",
-        "form": "",
-        "settings": f"params.yaml: {network(params.model)}, {train.target}, {params.schedule} schedule, DDIM",
-        **common_columns(evaluator, sample, evaluate, net, precision, train.batch_size, steps, seconds),
-    }
+    def row(
+        form: str, settings: str, sample: Callable[[Tensor], Tensor], evaluate: Evaluate | None
+    ) -> dict[str, object]:
+        common = common_columns(evaluator, sample, evaluate, net, precision, train.batch_size, steps, seconds)
+        return {"library": OURS, "version": "", "form": form, "settings": settings, **common}
+
+    settings = f"params.yaml: {network(params.model)}, {train.target}, {params.schedule} schedule, DDIM"
+    _, recommended = rows_of(params)
+    guided = sampling(recommended.setting.start, recommended.wrap(early))
+    return [
+        row("", settings, sampling(by_ddim(SAMPLING_STEPS)), evaluate),
+        row("recommended", f"the same training, guided: {recommended}", guided, None),
+    ]
 
 
 def network(model: Model) -> str:
@@ -210,7 +227,7 @@ def faster_precision(peer: Peer, data: Dataset) -> str:
 def common_columns(
     evaluator: Evaluator,
     sample: Callable[[Tensor], Tensor],
-    evaluate: Callable[[Tensor, Tensor], None] | None,
+    evaluate: Evaluate | None,
     net: nn.Module,
     precision: str,
     batch_size: int,
@@ -235,7 +252,7 @@ def common_columns(
     }
 
 
-def overhead(sample: Callable[[Tensor], Tensor], evaluate: Callable[[Tensor, Tensor], None]) -> float:
+def overhead(sample: Callable[[Tensor], Tensor], evaluate: Evaluate) -> float:
     """The time of sampling relative to as many bare network evaluations: the median of pairs measured in succession."""
     label = classes_in_turn(SAMPLING_BATCH, CLASSES)
     x = torch.randn(len(label), 1, SIZE, SIZE)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from benchmarks.evaluator import load_evaluator, training_data
 from diffusion.data import classes_in_turn
-from diffusion.denoiser import EVERYWHERE, Interval, guidance, load_denoiser, record_evaluations
+from diffusion.denoiser import EVERYWHERE, Denoiser, Interval, Wrap, guidance, load_denoiser, record_evaluations
 from diffusion.generation import of_denoiser
 from diffusion.samplers.table import SamplerSetting
 from stages.params.params import Params
@@ -30,6 +30,10 @@ class Row(NamedTuple):
     kind: str = "classifier_free"
     scale: float = 1.0
     interval: Interval = EVERYWHERE
+
+    def wrap(self, early: Denoiser) -> Wrap:
+        """The guidance, with `early` as the bad version where it takes one."""
+        return guidance(self.scale, early if self.kind == "autoguidance" else None, self.interval)
 
     def __str__(self) -> str:
         """Sampler, steps, eta and spacing; kind, scale and interval of the guidance."""
@@ -70,8 +74,7 @@ def main(arguments: argparse.Namespace) -> None:
     labels = classes_in_turn(arguments.num, data.num_classes)
 
     def cells(row: Row) -> Iterator[str]:
-        wrap = guidance(row.scale, early if row.kind == "autoguidance" else None, row.interval)
-        model = of_denoiser(denoiser, data.shape, row.setting.start, wrap)
+        model = of_denoiser(denoiser, data.shape, row.setting.start, row.wrap(early))
         watch = partial(tqdm, desc=str(row), unit="batch")
         with record_evaluations(denoiser, early) as seen:
             images = model.images(labels, params.seed, "sample", params.sampling.batch_size, watch)

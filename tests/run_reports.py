@@ -47,7 +47,7 @@ CHAPTERS = {  # what only a chapter's stages and studies write
     "latent": ("autoencoder", "captions", "train_latent", "sample_latent", "larger"),
     "baselines": ("vae", "gan", "compare"),
 }
-STUDIES = ("exercises", "frontier", "lesson", "stability", "density", "larger")
+STUDIES = ("exercises", "seeds", "frontier", "lesson", "stability", "density", "larger")
 
 
 def params_of(root: Path) -> dict[str, dict]:

@@ -66,10 +66,14 @@ def rates(monkeypatch):
 def test_our_own_training_stops_and_slows_down_by_the_same_clock(rates, monkeypatch):
     changes = ["model.channels=[8,8]", "model.attention_heads=2", "train.batch_size=4", "train.warmup_steps=5"]
     params = Params.load(ROOT).changed(changes)
-    found = []
-    monkeypatch.setattr(peers, "common_columns", lambda *arguments: found.extend(arguments[-2:]) or {})
-    peers.measure_ours(params, DATA, None, 100.0)
-    steps, seconds = found
+    calls = []
+    monkeypatch.setattr(peers, "common_columns", lambda *arguments: calls.append(arguments) or {})
+    rows = peers.measure_ours(params, DATA, None, 100.0)
+    assert [row["form"] for row in rows] == ["", "recommended"]
+    (_, plain, *_, steps, seconds), (_, guided, *_) = calls
+    with torch.inference_mode():
+        images = [sample(DATA.labels[:2]) for sample in (plain, guided)]
+    assert all(one.shape == (2, 1, 28, 28) for one in images) and not torch.equal(*images)
     assert len(rates) == steps and 100 <= seconds <= 103
     assert rates[0] < rates[4] and rates[4] > 0.9 * params.train.learning_rate and rates[-1] < 1e-5
 
