@@ -141,6 +141,21 @@ def test_another_schedule_there_and_back(repository):
     assert (repository.path / "plots_html" / "index.html").stat().st_size and not repository.changes()
 
 
+def answer_of_queue(repository, *words):
+    """What `dvc queue` says, asked again where it read a message of its workers that was half written, and failed."""
+    answers = []
+
+    def answered():
+        try:
+            answers.append(repository.dvc("queue", *words))
+        except AssertionError as failure:
+            assert "Expecting value" in str(failure), failure
+        return answers
+
+    wait_until(answered, f"dvc queue {words[0]}", every=1)
+    return answers[0]
+
+
 def test_a_queue_runs_the_code_that_was_queued(repository):
     """A sweep of guidance scales, two at a time: guidance and report alone, by the copy's own library.
 
@@ -154,14 +169,14 @@ def test_a_queue_runs_the_code_that_was_queued(repository):
         states = []
 
         def done():
-            lines = repository.dvc("queue", "status").output.splitlines()
+            lines = answer_of_queue(repository, "status").output.splitlines()
             states[:] = [line.split() for line in lines if {"Queued", "Running", "Success", "Failed"} & {*line.split()}]
             return not any({"Queued", "Running"} & {*state} for state in states)
 
         wait_until(done, "the queue", every=3)  # every question takes seconds from those who work
-        logs = [repository.dvc("queue", "logs", state[0]) for state in states]
+        logs = [answer_of_queue(repository, "logs", state[0]) for state in states]
     finally:
-        repository.dvc("queue", "stop", "--kill")
+        answer_of_queue(repository, "stop", "--kill")
     assert ["Success" in state for state in states] == [True, True], logs
     assert [log.ran for log in logs] == [["guidance", "report"]] * 2, logs
 

@@ -11,7 +11,7 @@ from report.wording import NB
 
 SPACINGS = {"trailing": "uniform in t", "log_snr": "uniform in log-SNR", "karras": "Karras"}
 STUDENT = Look("#882255", LINES[0], "*")  # distilled from a model
-MEAN_FLOW = Look("#117733", LINES[0], "P")  # trained for few network evaluations from the start
+MEAN_FLOW = Look("#332288", LINES[0], "X")  # trained for few network evaluations from the start
 
 
 def sampler_label(sampler: str, eta: float) -> str:

@@ -15,7 +15,7 @@ from report.reading import Reports
 from report.spine.runs import MEASURES, SHEET_COLUMNS, against_first, difference, is_better, run_of, runs_table
 from report.spine.training import PURE_NOISE_AMPLITUDE
 from report.spine.training_curves import loss_label, thinned
-from report.studies import EXERCISES, STABILITY, Findings, section_of
+from report.studies import EXERCISES, SEEDS, Findings, other_params, section_of
 from report.wording import MISSING, listing, number, percent, spread, whole
 
 CURVE_POINTS = 70  # few enough to tell apart curves that lie close together
@@ -29,7 +29,7 @@ def section(reports: Reports, params: dict[str, Any]) -> Section | None:
 def findings(reports: Reports, params: dict[str, Any]) -> Findings:
     """Answers, samples, what differs, quality and losses."""
     runs, about = runs_table(reports), EXERCISES.about(reports)
-    answer = (chain_answer(runs), cosine_answer(runs), caution(runs, about["params"]["seed"], trained_seeds(reports)))
+    answer = (chain_answer(runs), cosine_answer(runs), caution(runs, about["params"]["seed"], fids_over_seeds(reports)))
     blocks: tuple[Block, ...] = (
         samples_picture(reports, runs),
         changes_table(runs, about["changed"]),
@@ -40,10 +40,14 @@ def findings(reports: Reports, params: dict[str, Any]) -> Findings:
     return Findings(answer, blocks)
 
 
-def trained_seeds(reports: Reports) -> pd.DataFrame | None:
-    """The runs of study `stability`, if they are of the same data as the exercises."""
-    same = STABILITY.is_complete(reports) and STABILITY.data(reports) == EXERCISES.data(reports)
-    return reports.table("stability/runs.csv") if same else None
+def fids_over_seeds(reports: Reports) -> list[float] | None:
+    """The FIDs of the study of training seeds, if it is of the same data and params as the exercises."""
+    if not SEEDS.is_complete(reports) or SEEDS.data(reports) != EXERCISES.data(reports):
+        return None
+    if other_params(SEEDS.about(reports)["params"], EXERCISES.about(reports)["params"]):
+        return None
+    fids = [run["fid"] for run in reports.record("seeds/metrics.json").values()]
+    return None if None in fids else fids
 
 
 def chain_answer(runs: pd.DataFrame) -> str:
@@ -75,16 +79,16 @@ def cosine_is_better(reports: Reports) -> tuple[str, bool]:
     return text, is_better(runs, cosine)
 
 
-def caution(runs: pd.DataFrame, seed: int, trained: pd.DataFrame | None) -> str:
-    """What the errors leave out, and how large that is where `trained`, the runs of study `stability`, say so."""
+def caution(runs: pd.DataFrame, seed: int, fids: Sequence[float] | None) -> str:
+    """What the errors leave out, and how large that is where the FIDs of several training seeds are known."""
     text = (
         f"Each was trained once, with seed {seed}: the errors are those of sampling, n = {whole(runs['n'].iloc[0])} "
         "each; another seed of training changes the figures as well"
     )
-    if trained is None:
+    if fids is None:
         return f"{text}."
-    fids = trained.query("model == 'diffusion' and factor == 1")["fid"]
-    return f"{text} (the FIDs of {whole(len(fids))} seeds have a standard deviation of {number(fids.std(), 2)})."
+    deviation = number(pd.Series(fids).std(), 2)
+    return f"{text} (the FIDs of {whole(len(fids))} seeds have a standard deviation of {deviation})."
 
 
 def samples_picture(reports: Reports, runs: pd.DataFrame) -> Picture:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from report.reading import Reports
+from report.reading import Reports, flat
 from report.spine.training_curves import loss_at_the_end
 from report.studies import EXERCISES
 from report.wording import differ, number, percent, share_error, spread, whole
@@ -44,10 +44,10 @@ def runs_table(reports: Reports) -> pd.DataFrame:
     about, metrics = EXERCISES.about(reports), reports.record("exercises/metrics.json")
     histories = reports.table("exercises/history.csv").groupby("run")
     images = reports.tiles("exercises/samples.png", len(metrics), SHEET_COLUMNS) / 127.5
-    target = {"train.target": about["params"]["train"]["target"]}
+    shared = {"train.target": flat(about["params"]).get("train.target")}  # of all runs, unless it is what differs
     rows = []
     for (name, figures), shown in zip(metrics.items(), images, strict=True):
-        row = {key: figures[key] for key in ("n", "calls", "shown_calls")} | target | about["changed"][name]
+        row = {key: figures[key] for key in ("n", "calls", "shown_calls")} | shared | about["changed"][name]
         row["label"] = f"T = {whole(row['timesteps'])}, {row['schedule']}"
         row["alpha_bar_T"] = about["alpha_bar_T"][name]
         row["loss"] = loss_at_the_end(histories.get_group(name))
