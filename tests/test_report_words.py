@@ -159,6 +159,15 @@ def test_the_caution_says_how_far_seeds_are_apart_where_that_is_known(runs):
     assert exercises.caution(runs, 0, None).endswith("changes the figures as well.")
 
 
+def test_a_target_that_all_runs_share_is_that_of_their_params(reports):
+    about = reports.record("exercises/about.json")
+    for one in about["changed"].values():
+        del one["train.target"]
+    about["params"]["train"]["target"] = "x0"
+    edit_json(reports.folder / "exercises/about.json", **about)
+    assert list(runs_table(reports)["train.target"]) == ["x0"] * 5
+
+
 def test_seeds_of_other_params_say_nothing_of_the_exercises(reports):
     assert len(exercises.fids_over_seeds(reports)) == 5
     params = reports.record("seeds/about.json")["params"]
