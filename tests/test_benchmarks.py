@@ -11,6 +11,7 @@ import yaml
 
 from benchmarks import gpu, libraries, peers
 from diffusion.data import Dataset
+from diffusion.denoiser import Denoiser, record_evaluations
 from diffusion.samplers.table import SamplerSetting
 from report.studies import other_params
 from stages.params.params import AllParams, Params
@@ -68,12 +69,18 @@ def test_our_own_training_stops_and_slows_down_by_the_same_clock(rates, monkeypa
     params = Params.load(ROOT).changed(changes)
     calls = []
     monkeypatch.setattr(peers, "common_columns", lambda *arguments: calls.append(arguments) or {})
+    made = []
+    monkeypatch.setattr(peers, "Denoiser", lambda *arguments: made.append(Denoiser(*arguments)) or made[-1])
     rows = peers.measure_ours(params, DATA, None, 100.0)
     assert [row["form"] for row in rows] == ["", "recommended"]
     (_, plain, *_, steps, seconds), (_, guided, *_) = calls
-    with torch.inference_mode():
-        images = [sample(DATA.labels[:2]) for sample in (plain, guided)]
-    assert all(one.shape == (2, 1, 28, 28) for one in images) and not torch.equal(*images)
+    last, early = made
+    pairs = zip(last.net.parameters(), early.net.parameters(), strict=True)
+    assert not all(torch.equal(*pair) for pair in pairs)
+    with torch.inference_mode(), record_evaluations(early) as of_early:
+        assert plain(DATA.labels[:2]).shape == (2, 1, 28, 28) and not of_early
+        assert guided(DATA.labels[:2]).shape == (2, 1, 28, 28)
+        assert 0 < len(of_early) < params.recommended.num_steps  # in the interval alone
     assert len(rates) == steps and 100 <= seconds <= 103
     assert rates[0] < rates[4] and rates[4] > 0.9 * params.train.learning_rate and rates[-1] < 1e-5
 
