@@ -75,8 +75,10 @@ def test_our_own_training_stops_and_slows_down_by_the_same_clock(rates, monkeypa
     assert [row["form"] for row in rows] == ["", "recommended"]
     (_, plain, *_, steps, seconds), (_, guided, *_) = calls
     last, early = made
-    pairs = zip(last.net.parameters(), early.net.parameters(), strict=True)
-    assert not all(torch.equal(*pair) for pair in pairs)
+    first = peers.training_of(params, DATA, torch.device("cpu"), "fp32")[1]["denoiser"].net
+    for other in (first, last.net):
+        pairs = zip(other.parameters(), early.net.parameters(), strict=True)
+        assert not all(torch.equal(*pair) for pair in pairs)
     with torch.inference_mode(), record_evaluations(early) as of_early:
         assert plain(DATA.labels[:2]).shape == (2, 1, 28, 28) and not of_early
         assert guided(DATA.labels[:2]).shape == (2, 1, 28, 28)
